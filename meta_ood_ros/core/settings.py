@@ -1,0 +1,316 @@
+"""Settings of the method and of the node: the one home of every default, validated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, Field, fields
+from difflib import get_close_matches
+import re
+from typing import Any
+
+#: The value that stands for 'what the bundle says'.
+FROM_BUNDLE = -1.0
+
+#: Per-pixel scores that can be thresholded into OoD segments.
+SCORES = ('entropy',)
+
+
+def setting(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+    unit: str = '',
+) -> Any:
+    """
+    Return a dataclass field that carries all that a ROS parameter declares about itself.
+
+    Parameters
+    ----------
+    default : bool, int, float, str or tuple of str
+        The value without any configuration; its type is the type of the setting.
+    description : str
+        One sentence for `ros2 param describe` and the documentation.
+    minimum, maximum : float, optional
+        Closed range of a number. Holes inside it (such as -1 or 64..4096) are checked apart.
+    choices : tuple of str
+        The only strings allowed; empty allows any.
+    live : bool
+        Whether the node applies a change at the next frame; otherwise only while unconfigured.
+    unit : str
+        Unit of the number, for the documentation.
+
+    """
+    return field(
+        default=default,
+        metadata={
+            'description': description,
+            'minimum': minimum,
+            'maximum': maximum,
+            'choices': choices,
+            'live': live,
+            'unit': unit,
+        },
+    )
+
+
+def check_setting(owner: Field[Any], value: Any) -> Any:
+    """
+    Return `value` in the type of the setting `owner`.
+
+    Raises
+    ------
+    ValueError
+        The value has another type, lies outside the range or is not one of the choices.
+
+    """
+    name, default, rule = owner.name, owner.default, owner.metadata
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(default):
+        raise ValueError(
+            f'{name} must be of type {type(default).__name__}, got {value!r}. '
+            f'Write it as in {default!r}.'
+        )
+    low, high, choices = rule['minimum'], rule['maximum'], rule['choices']
+    if low is not None and not low <= value <= high:  # not <=: NaN fails, too
+        raise ValueError(f'{name} must lie in [{low:g}, {high:g}], got {value}.{_hint(name)}')
+    if choices and value not in choices:
+        nearest = get_close_matches(value, choices, n=1)
+        do = f' Did you mean {nearest[0]!r}?' if nearest else ''
+        raise ValueError(f'{name} must be one of {", ".join(choices)}, got {value!r}.{do}')
+    return value
+
+
+def _hint(name: str) -> str:
+    if name == 'entropy_threshold':
+        return ' It is a share of log C, not a percentage; -1 takes the value of the bundle.'
+    if name == 'meta_threshold':
+        return ' It is a probability; -1 takes the value of the bundle.'
+    return ''
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """
+    What a user may change about the method; all sizes are in pixels of the work grid.
+
+    Raises
+    ------
+    ValueError
+        On construction, for a value outside its range; the message names range and value.
+
+    """
+
+    entropy_threshold: float = setting(
+        FROM_BUNDLE,
+        'A pixel is OoD where its normalized entropy (a share of log C) is at least this; '
+        '-1 takes the value of the bundle.',
+        minimum=-1.0,
+        maximum=1.0,
+        live=True,
+    )
+    meta_threshold: float = setting(
+        FROM_BUNDLE,
+        'A segment is accepted where its ood_probability is at least this; 0 accepts all, '
+        '-1 takes the value of the bundle.',
+        minimum=-1.0,
+        maximum=1.0,
+        live=True,
+    )
+    min_size_px: int = setting(
+        0,
+        'Smaller segments are dropped before numbering; 0 takes the value of the bundle. '
+        'The node counts pixels of the received image, the core those of the work grid.',
+        minimum=0,
+        maximum=10_000_000,
+        live=True,
+        unit='px',
+    )
+    work_short_side: int = setting(
+        -1,
+        'Short side of the grid on which the network works; -1 takes the value of the bundle, '
+        '0 works at the size received, else 64 to 4096.',
+        minimum=-1,
+        maximum=4096,
+        unit='px',
+    )
+    score: str = setting(
+        'entropy', 'Per-pixel score that is thresholded into OoD segments.', choices=SCORES
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field; a frozen instance is therefore always valid."""
+        for owner in fields(self):
+            object.__setattr__(self, owner.name, check_setting(owner, getattr(self, owner.name)))
+        if not (self.entropy_threshold == FROM_BUNDLE or self.entropy_threshold > 0):
+            raise ValueError(
+                f'entropy_threshold must lie in (0, 1], got {self.entropy_threshold}.'
+                f'{_hint("entropy_threshold")}'
+            )
+        if not (self.meta_threshold == FROM_BUNDLE or self.meta_threshold >= 0):
+            raise ValueError(
+                f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.'
+                f'{_hint("meta_threshold")}'
+            )
+        if 0 < self.work_short_side < 64:
+            raise ValueError(
+                f'work_short_side must be -1, 0 or lie in [64, 4096], got {self.work_short_side}.'
+            )
+
+
+@dataclass(frozen=True)
+class NodeSettings(PipelineSettings):
+    """
+    The parameters of the ROS node: those of the pipeline and those of its surroundings.
+
+    Raises
+    ------
+    ValueError
+        On construction, for a value outside its range; the message names range and value.
+
+    """
+
+    autostart: bool = setting(True, 'Configure and activate at start, without a manager.')
+    bundle: str = setting(
+        '',
+        'Model bundle: an absolute path, ~/... or package://<package>/...; '
+        'empty takes the bundle that is installed with the package.',
+    )
+    cameras: tuple[str, ...] = setting(
+        ('',),
+        "Names of the cameras: each subscribes to <camera>/image; [''] is one camera on image.",
+    )
+    image_transport: str = setting(
+        'raw',
+        'Subscribe to the raw image or to its /compressed twin.',
+        choices=('raw', 'compressed'),
+    )
+    image_reliability: str = setting(
+        'auto',
+        'Reliability of the image subscriptions; auto is reliable if every publisher offers it.',
+        choices=('auto', 'reliable', 'best_effort'),
+    )
+    ignore_mask: tuple[str, ...] = setting(
+        ('',),
+        'PNG per camera, in the order of cameras: 0 marks pixels that are never OoD '
+        "(own hull, sky); '' has none.",
+    )
+    device: str = setting(
+        'auto', 'Where the network runs: auto (GPU if there is one), cpu, cuda or cuda:N.'
+    )
+    backend: str = setting(
+        'auto',
+        'How the network runs; auto is the fastest that needs no build step.',
+        choices=('auto', 'eager', 'compile', 'onnx', 'tensorrt'),
+    )
+    precision: str = setting(
+        'auto',
+        'Arithmetic of the network; auto is fp16 on a GPU and fp32 on a CPU.',
+        choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
+    )
+    engine_cache: str = setting(
+        '', 'Folder of built engines; empty is meta_ood below the XDG cache folder.'
+    )
+    build_only: bool = setting(False, 'Build the engine while configuring, then stop.')
+    self_check: bool = setting(
+        True, 'Compare the backend with float32 eager on one frame while configuring.'
+    )
+    cpu_threads: int = setting(
+        0, 'Threads of the network on a CPU; 0 leaves the choice to torch.', minimum=0, maximum=256
+    )
+    max_segments: int = setting(
+        1000,
+        'At most this many segments are published per frame, the largest; ids are kept.',
+        minimum=1,
+        maximum=65535,
+        live=True,
+    )
+    contour_tolerance: float = setting(
+        1.0,
+        'Contours are simplified by at most this distance.',
+        minimum=0.0,
+        maximum=20.0,
+        live=True,
+        unit='px',
+    )
+    max_age: float = setting(
+        0.5,
+        'Frames that have waited longer since their arrival are dropped; 0 never drops.',
+        minimum=0.0,
+        maximum=60.0,
+        live=True,
+        unit='s',
+    )
+    max_rate: float = setting(
+        0.0,
+        'At most this many frames per second and camera are processed; 0 is no limit.',
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+        unit='Hz',
+    )
+    max_failures: int = setting(
+        10,
+        'After this many failed frames in a row the node deactivates itself.',
+        minimum=1,
+        maximum=1000,
+        live=True,
+    )
+    publish_rejected: bool = setting(
+        False, 'Publish the segments that the meta classifier rejected, too.', live=True
+    )
+    publish_metrics: bool = setting(
+        False, 'Fill metric_names and the metrics of every segment.', live=True
+    )
+    publish_contours: bool = setting(True, 'Fill the contour of every segment.', live=True)
+    overlay_alpha: float = setting(
+        0.5,
+        'Opacity of the class colours in ~/overlay.',
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    diagnostics_period: float = setting(
+        1.0,
+        'Time between two diagnostics messages.',
+        minimum=0.1,
+        maximum=60.0,
+        live=True,
+        unit='s',
+    )
+
+    def __post_init__(self) -> None:
+        """Check the fields of both halves, then what concerns several of them."""
+        super().__post_init__()
+        if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
+            raise ValueError(
+                f'device must be auto, cpu, cuda or cuda:N, got {self.device!r}. '
+                "Name a GPU by its number, as in 'cuda:0'."
+            )
+        _check_cameras(self.cameras)
+        masks = [mask for mask in self.ignore_mask if mask]
+        if masks and len(self.ignore_mask) != len(self.cameras):
+            raise ValueError(
+                f'ignore_mask must name one PNG for each of the {len(self.cameras)} cameras, '
+                f"got {len(self.ignore_mask)}. Use '' for a camera without mask."
+            )
+
+
+def _check_cameras(cameras: Iterable[str]) -> None:
+    names = list(cameras)
+    if names == ['']:
+        return
+    for name in names:
+        if not re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*', name):
+            raise ValueError(
+                f'cameras must be names as topics have them (letters, digits, _), got {name!r}. '
+                "[''] is the single camera on topic image."
+            )
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f'cameras must be distinct names, got {names}. Name each camera once.')
