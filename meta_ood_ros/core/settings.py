@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, Field, fields
+from dataclasses import dataclass, Field, field, fields
 from difflib import get_close_matches
 import re
 from typing import Any
@@ -24,6 +24,8 @@ def setting(
     choices: tuple[str, ...] = (),
     live: bool = False,
     unit: str = '',
+    allowed: str = '',
+    hint: str = '',
 ) -> Any:
     """
     Return a dataclass field that carries all that a ROS parameter declares about itself.
@@ -42,6 +44,10 @@ def setting(
         Whether the node applies a change at the next frame; otherwise only while unconfigured.
     unit : str
         Unit of the number, for the documentation.
+    allowed : str
+        The range in words where it is not simply [minimum, maximum].
+    hint : str
+        What the message about a wrong value tells the user to do.
 
     """
     return field(
@@ -53,6 +59,8 @@ def setting(
             'choices': choices,
             'live': live,
             'unit': unit,
+            'allowed': allowed or f'[{minimum}, {maximum}]',
+            'hint': hint,
         },
     )
 
@@ -79,7 +87,7 @@ def check_setting(owner: Field[Any], value: Any) -> Any:
         )
     low, high, choices = rule['minimum'], rule['maximum'], rule['choices']
     if low is not None and not low <= value <= high:  # not <=: NaN fails, too
-        raise ValueError(f'{name} must lie in [{low:g}, {high:g}], got {value}.{_hint(name)}')
+        raise _outside(owner, value)
     if choices and value not in choices:
         nearest = get_close_matches(value, choices, n=1)
         do = f' Did you mean {nearest[0]!r}?' if nearest else ''
@@ -87,12 +95,9 @@ def check_setting(owner: Field[Any], value: Any) -> Any:
     return value
 
 
-def _hint(name: str) -> str:
-    if name == 'entropy_threshold':
-        return ' It is a share of log C, not a percentage; -1 takes the value of the bundle.'
-    if name == 'meta_threshold':
-        return ' It is a probability; -1 takes the value of the bundle.'
-    return ''
+def _outside(owner: Field[Any], value: Any) -> ValueError:
+    rule = owner.metadata
+    return ValueError(f'{owner.name} must lie in {rule["allowed"]}, got {value}. {rule["hint"]}')
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class PipelineSettings:
         minimum=-1.0,
         maximum=1.0,
         live=True,
+        allowed='(0, 1]',
+        hint='It is a share of log C, not a percentage; -1 takes the value of the bundle.',
     )
     meta_threshold: float = setting(
         FROM_BUNDLE,
@@ -122,6 +129,8 @@ class PipelineSettings:
         minimum=-1.0,
         maximum=1.0,
         live=True,
+        allowed='[0, 1]',
+        hint='It is a probability; -1 takes the value of the bundle.',
     )
     min_size_px: int = setting(
         0,
@@ -139,6 +148,8 @@ class PipelineSettings:
         minimum=-1,
         maximum=4096,
         unit='px',
+        allowed='{-1, 0} or [64, 4096]',
+        hint='-1 takes the value of the bundle, 0 works at the size received.',
     )
     score: str = setting(
         'entropy', 'Per-pixel score that is thresholded into OoD segments.', choices=SCORES
@@ -148,20 +159,14 @@ class PipelineSettings:
         """Check every field; a frozen instance is therefore always valid."""
         for owner in fields(self):
             object.__setattr__(self, owner.name, check_setting(owner, getattr(self, owner.name)))
-        if not (self.entropy_threshold == FROM_BUNDLE or self.entropy_threshold > 0):
-            raise ValueError(
-                f'entropy_threshold must lie in (0, 1], got {self.entropy_threshold}.'
-                f'{_hint("entropy_threshold")}'
-            )
-        if not (self.meta_threshold == FROM_BUNDLE or self.meta_threshold >= 0):
-            raise ValueError(
-                f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.'
-                f'{_hint("meta_threshold")}'
-            )
-        if 0 < self.work_short_side < 64:
-            raise ValueError(
-                f'work_short_side must be -1, 0 or lie in [64, 4096], got {self.work_short_side}.'
-            )
+        holes = {
+            'entropy_threshold': -1.0 < self.entropy_threshold <= 0.0,
+            'meta_threshold': -1.0 < self.meta_threshold < 0.0,
+            'work_short_side': 0 < self.work_short_side < 64,
+        }
+        for owner in fields(self):
+            if holes.get(owner.name):
+                raise _outside(owner, getattr(self, owner.name))
 
 
 @dataclass(frozen=True)
