@@ -1,0 +1,291 @@
+"""Model bundle <-> disk: one directory that ties together what must match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+import shutil
+import tempfile
+from typing import Any
+
+from meta_ood_ros.core.bundle_description import (
+    BundleError,
+    FIELDS,
+    parse_description,
+    write_description,
+)
+from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
+from meta_ood_ros.core.meta_classifier import (
+    load_meta_classifiers,
+    MetaClassifier,
+    save_meta_classifiers,
+)
+from meta_ood_ros.core.networks import build_network, OodNetwork
+from meta_ood_ros.core.networks.checkpoints import load_weights
+from meta_ood_ros.core.segment_metrics import metric_names
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+DESCRIPTION_FILE = 'bundle.yaml'
+NETWORK_FILE = 'network.safetensors'
+ONNX_FILE = 'network.onnx'
+META_CLASSIFIER_FILE = 'meta_classifier.safetensors'
+LABEL_RULES = ('deployed', 'published')
+
+#: The architecture of a network that the user brings as an ONNX file.
+ONNX_ARCHITECTURE = 'onnx'
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """
+    A network with the meta classifier fitted to it, and all that both assume.
+
+    Parameters
+    ----------
+    name : str
+        Shown in `model_id`.
+    architecture : str
+        A name of `build_network`, or 'onnx' for a network of the user's own.
+    arguments : mapping
+        Keyword arguments of `build_network`; for 'onnx', `stride` and `align_corners`.
+    class_names : tuple of C str
+        Index = class id.
+    class_colors : tuple of C (int, int, int)
+        RGB.
+    input_mean, input_std : tuple of 3 float
+        Of RGB values in [0, 1].
+    entropy_threshold, meta_threshold : float
+        What the node uses unless told otherwise.
+    work_short_side : int
+        Short side in pixels at which the network was trained and the classifier fitted;
+        0 is the size received.
+    min_size_px : int
+        Segments of fewer work pixels are dropped, when fitting and when serving.
+    label_rule : str
+        'deployed' or 'published': on which pixels the classifier's segments were found.
+    weights : mapping of str to Tensor
+        State dict of the network; empty for 'onnx'.
+    onnx : bytes
+        The ONNX file; empty otherwise.
+    meta_classifiers : tuple of MetaClassifier
+        One for each entropy threshold; may be empty.
+    provenance : mapping
+        Data, command, git revision, scores.
+    licence_of_weights, data_terms : str
+        What a user of the weights must know.
+    digest : str
+        SHA-256 of the files, in hex; empty until saved or loaded.
+
+    Raises
+    ------
+    BundleError
+        On construction, where the parts do not fit together.
+
+    """
+
+    name: str
+    architecture: str
+    arguments: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    class_colors: tuple[tuple[int, int, int], ...]
+    input_mean: tuple[float, float, float] = IMAGENET_MEAN
+    input_std: tuple[float, float, float] = IMAGENET_STD
+    entropy_threshold: float = 0.5
+    meta_threshold: float = 0.5
+    work_short_side: int = 0
+    min_size_px: int = 0
+    label_rule: str = 'deployed'
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    licence_of_weights: str = ''
+    data_terms: str = ''
+    weights: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    onnx: bytes = field(default=b'', repr=False)
+    meta_classifiers: tuple[MetaClassifier, ...] = field(default=(), repr=False)
+    digest: str = ''
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not belong together."""
+        classes = len(self.class_names)
+        if not 2 <= classes <= 254:
+            raise BundleError(f'class_names must have 2 to 254 entries, got {classes}.')
+        if len(self.class_colors) != classes:
+            raise BundleError(
+                f'class_colors must have one colour for each of the {classes} classes, '
+                f'got {len(self.class_colors)}.'
+            )
+        if self.label_rule not in LABEL_RULES:
+            raise BundleError(
+                f'label_rule must be one of {", ".join(LABEL_RULES)}, got {self.label_rule!r}.'
+            )
+        if not 0.0 < self.entropy_threshold <= 1.0:
+            raise BundleError(
+                f'entropy_threshold must lie in (0, 1], got {self.entropy_threshold}. '
+                'It is a share of log C, not a percentage.'
+            )
+        if not 0.0 <= self.meta_threshold <= 1.0:
+            raise BundleError(f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.')
+        expected = metric_names(classes)
+        for one in self.meta_classifiers:
+            if one.metric_names != expected:
+                raise BundleError(
+                    f'meta classifier must be fitted on the {len(expected)} metrics of '
+                    f'{classes} classes, got {len(one.metric_names)} others. It belongs to '
+                    'another network: fit one with meta-ood-train fit-meta'
+                )
+
+    @property
+    def num_classes(self) -> int:
+        """Return C."""
+        return len(self.class_names)
+
+    @property
+    def model_id(self) -> str:
+        """Return '<name>@<first 12 hex digits of the digest>'."""
+        return f'{self.name}@{self.digest[:12] or "unsaved"}'
+
+    def build_network(self) -> OodNetwork:
+        """
+        Return the network with its weights, float32, in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        BundleError
+            Architecture and weights do not fit.
+
+        """
+        try:
+            network = build_network(
+                self.architecture, num_classes=self.num_classes, **self.arguments
+            )
+            weights = {
+                key: value.float() if value.is_floating_point() else value
+                for key, value in self.weights.items()
+            }
+            load_weights(network, weights, source=f'bundle {self.model_id}')
+        except (ValueError, TypeError) as error:
+            raise BundleError(f'network of bundle {self.model_id} cannot be built: {error}') from (
+                error
+            )
+        return network.eval()
+
+
+def default_bundle_path() -> Path:
+    """Return the directory of the bundle that is installed with the package."""
+    return Path(str(files('meta_ood_ros') / 'bundles' / 'default'))
+
+
+def load_bundle(path: str | Path | None = None) -> Bundle:
+    """
+    Read a bundle.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        Its directory; None is the installed default, with the 19 classes of Cityscapes.
+
+    Returns
+    -------
+    Bundle
+        Weights in the type in which they were stored.
+
+    Raises
+    ------
+    BundleError
+        Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
+
+    """
+    directory = default_bundle_path() if path is None else Path(path).expanduser()
+    if not directory.is_dir():
+        raise BundleError(
+            f'bundle must be a directory, got {str(directory)!r}, which does not exist. '
+            "Give a directory made by meta-ood-train bundle, or '' for the default."
+        )
+    description_bytes = _read(directory, DESCRIPTION_FILE)
+    description = parse_description(directory / DESCRIPTION_FILE, description_bytes)
+    onnx = description['architecture'] == ONNX_ARCHITECTURE
+    network_bytes = _read(directory, ONNX_FILE if onnx else NETWORK_FILE)
+    digest = hashlib.sha256(description_bytes + network_bytes)
+    classifiers: tuple[MetaClassifier, ...] = ()
+    if (directory / META_CLASSIFIER_FILE).exists():
+        digest.update(_read(directory, META_CLASSIFIER_FILE))
+        try:
+            classifiers = load_meta_classifiers(directory / META_CLASSIFIER_FILE)
+        except ValueError as error:
+            raise BundleError(str(error)) from error
+    try:
+        weights = {} if onnx else load_tensors(network_bytes)
+    except (SafetensorError, ValueError) as error:
+        raise BundleError(
+            f'{directory / NETWORK_FILE} must be a safetensors file, got: {error}. '
+            'It is damaged: copy or make the bundle again.'
+        ) from error
+    return Bundle(
+        **description,
+        weights=weights,
+        onnx=network_bytes if onnx else b'',
+        meta_classifiers=classifiers,
+        digest=digest.hexdigest(),
+    )
+
+
+def save_bundle(bundle: Bundle, path: str | Path) -> Bundle:
+    """
+    Write a bundle as a whole or not at all; a bundle already there is replaced at the end.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What to write.
+    path : str or Path
+        Its directory.
+
+    Returns
+    -------
+    Bundle
+        The same with the digest of the files written.
+
+    """
+    target = Path(path)
+    if target.exists() and not (target / DESCRIPTION_FILE).exists():
+        raise BundleError(
+            f'output must be a new directory or a bundle to replace, got {str(target)!r}, which '
+            f'has no {DESCRIPTION_FILE}. Choose another directory.'
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.name}-') as parent:
+        made = Path(parent) / 'new'
+        made.mkdir()
+        description = write_description(
+            {name: getattr(bundle, name) for name in FIELDS},
+            classifier_thresholds=[one.entropy_threshold for one in bundle.meta_classifiers],
+        )
+        (made / DESCRIPTION_FILE).write_text(description, encoding='utf-8')
+        if bundle.architecture == ONNX_ARCHITECTURE:
+            (made / ONNX_FILE).write_bytes(bundle.onnx)
+        else:
+            tensors = {key: value.contiguous() for key, value in bundle.weights.items()}
+            (made / NETWORK_FILE).write_bytes(save_tensors(tensors))
+        if bundle.meta_classifiers:
+            save_meta_classifiers(made / META_CLASSIFIER_FILE, bundle.meta_classifiers)
+        digest = load_bundle(made).digest  # proves that what stands there can be read
+        if target.exists():
+            target.rename(Path(parent) / 'old')
+        shutil.move(made, target)
+    return replace(bundle, digest=digest)
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except OSError as error:
+        there = ', '.join(sorted(one.name for one in directory.iterdir())[:5]) or 'nothing'
+        raise BundleError(
+            f'bundle {str(directory)!r} must hold {name}, got {there} ({error.strerror}). '
+            'Make the bundle again: meta-ood-train bundle'
+        ) from error

@@ -1,0 +1,143 @@
+"""bundle.yaml <-> the fields of a bundle that are text and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from meta_ood_ros.core.segment_metrics import metric_names
+import yaml
+
+FORMAT_VERSION = 1
+
+#: What bundle.yaml holds, in its order, and of which type.
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    'name': str,
+    'architecture': str,
+    'arguments': dict,
+    'class_names': list,
+    'class_colors': list,
+    'input_mean': list,
+    'input_std': list,
+    'entropy_threshold': (int, float),
+    'meta_threshold': (int, float),
+    'work_short_side': int,
+    'min_size_px': int,
+    'label_rule': str,
+    'provenance': dict,
+    'licence_of_weights': str,
+    'data_terms': str,
+}
+
+
+class BundleError(ValueError):
+    """A directory that is not a bundle, or whose parts do not belong together."""
+
+
+def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:
+    """
+    Return the text of bundle.yaml.
+
+    Parameters
+    ----------
+    fields : mapping
+        One entry for each of `FIELDS`.
+    classifier_thresholds : list of float
+        Entropy thresholds that have a meta classifier of their own; for readers of the file.
+
+    Returns
+    -------
+    str
+        YAML.
+
+    """
+    record: dict[str, Any] = {'format_version': FORMAT_VERSION}
+    record |= {name: _plain(fields[name]) for name in FIELDS}
+    record['metric_names'] = list(metric_names(len(fields['class_names'])))
+    record['classifier_thresholds'] = classifier_thresholds
+    return yaml.safe_dump(record, sort_keys=False, width=99, allow_unicode=True)
+
+
+def parse_description(where: Path, text: bytes) -> dict[str, Any]:
+    """
+    Return the fields that a bundle.yaml holds.
+
+    Parameters
+    ----------
+    where : Path
+        The file, for messages.
+    text : bytes
+        Its content.
+
+    Returns
+    -------
+    dict
+        One entry for each of `FIELDS`, lists as tuples.
+
+    Raises
+    ------
+    BundleError
+        Not YAML, another version, an unknown or missing key, a wrong type.
+
+    """
+    try:
+        record = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BundleError(f'{where} must be YAML, got: {error}. Make the bundle again.') from error
+    if not isinstance(record, dict):
+        raise BundleError(f'{where} must be a mapping, got {type(record).__name__}.')
+    version = record.pop('format_version', None)
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f'{where} must have format_version {FORMAT_VERSION}, got {version}. '
+            'Install the meta_ood that made it, or make the bundle again.'
+        )
+    names = record.pop('metric_names', None)
+    record.pop('classifier_thresholds', None)  # for readers of the file; the classifiers know
+    _check_keys(where, record)
+    description = {name: _read_field(where, name, record[name]) for name in FIELDS}
+    expected = list(metric_names(len(description['class_names'])))
+    if names != expected:
+        raise BundleError(
+            f'{where} must list the {len(expected)} metrics that this version measures, got '
+            f'{len(names) if isinstance(names, list) else names}. Make the bundle again.'
+        )
+    return description
+
+
+def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
+    for key in record:
+        if key not in FIELDS:
+            nearest = get_close_matches(str(key), FIELDS, n=1)
+            raise BundleError(
+                f'{where} has the unknown key {key!r}.'
+                + (f' Did you mean {nearest[0]!r}?' if nearest else ' Remove it.')
+            )
+    missing = [name for name in FIELDS if name not in record]
+    if missing:
+        raise BundleError(f'{where} must have the key {missing[0]!r}, which is missing. Add it.')
+
+
+def _read_field(where: Path, name: str, value: Any) -> Any:
+    kind = FIELDS[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = ' or '.join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise BundleError(f'{where}: {name} must be of type {wanted}, got {value!r}.')
+    if name in ('input_mean', 'input_std') and len(value) != 3:
+        raise BundleError(f'{where}: {name} must have 3 numbers (R, G, B), got {value}.')
+    if name == 'class_colors':
+        return tuple(tuple(int(part) for part in color) for color in value)
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if kind == (int, float) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return the value with only lists and dicts, as YAML wants it."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value.item() if hasattr(value, 'item') else value

@@ -1,0 +1,118 @@
+"""Camera image (H, W, 3) uint8 RGB -> network input (1, 3, h0, w0) float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+
+#: Mean and standard deviation of ImageNet, of RGB values in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -> tuple[int, int]:
+    """
+    Return the grid on which the network sees an image: same aspect, given short side.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Height and width of the camera image, in pixels.
+    short_side : int
+        Shorter side of the grid in pixels; 0 keeps the size of the image.
+    stride : int
+        Both sides are rounded to the nearest multiple of this, at least one.
+
+    Returns
+    -------
+    (int, int)
+        Height and width of the grid, in pixels.
+
+    """
+    height, width = image_size
+    if height < 1 or width < 1:
+        raise ValueError(
+            f'image must have at least one pixel, got {height} x {width}. Check the camera.'
+        )
+    scale = short_side / min(height, width) if short_side else 1.0
+    return (
+        max(1, round(height * scale / stride)) * stride,
+        max(1, round(width * scale / stride)) * stride,
+    )
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """
+    Return the image at another size: area averages when it shrinks, bilinear when it grows.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8
+        RGB.
+    size : (int, int)
+        Height and width wanted, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8
+        The image itself where nothing changes.
+
+    """
+    if image.shape[:2] == tuple(size):
+        return image
+    # Averaging over the pixels that fall together is what keeps thin obstacles in a smaller image.
+    shrinks = size[0] < image.shape[0] or size[1] < image.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size[1], size[0]), interpolation=method)
+
+
+def to_network_input(
+    image: np.ndarray,
+    size: tuple[int, int] | None = None,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    device: str | torch.device = 'cpu',
+) -> torch.Tensor:
+    """
+    Return the image as the network expects it: scaled, normalized, channels first.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8
+        RGB.
+    size : (int, int), optional
+        Height and width of the network input; by default those of the image.
+    mean, std : sequence of 3 floats
+        Of the RGB values in [0, 1] that the network was trained with.
+    device : str or torch.device
+        The bytes travel there before they become floats: a quarter of the traffic.
+
+    Returns
+    -------
+    Tensor of shape (1, 3, h0, w0), float32
+        (image / 255 - mean) / std.
+
+    Raises
+    ------
+    ValueError
+        The image has another shape or type.
+
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f'image must have shape (H, W, 3) and type uint8, got {image.shape} {image.dtype}. '
+            'Convert it to RGB bytes first.'
+        )
+    if 0 in image.shape:
+        raise ValueError(f'image must have at least one pixel, got shape {image.shape}.')
+    resized = np.ascontiguousarray(resize_image(image, size or image.shape[:2]))
+    if not resized.flags.writeable:  # torch shares the memory and warns; a camera buffer is const
+        resized = resized.copy()
+    x = torch.from_numpy(resized).to(device).permute(2, 0, 1)[None].float()
+    scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=x.device).view(1, 3, 1, 1)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=x.device)
+    return torch.addcmul(shift.view(1, 3, 1, 1), x, scale)

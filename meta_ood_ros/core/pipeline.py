@@ -1,0 +1,309 @@
+"""OodPipeline: camera image -> OoD segments with their probability, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import time
+from typing import Any
+
+import cv2
+from meta_ood_ros.core.backends import load_backend
+from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.image import to_network_input, to_work_size
+from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
+from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
+from meta_ood_ros.core.segments import (
+    find_segments,
+    Segments,
+    SegmentSummary,
+    summarize_segments,
+)
+from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class OodResult:
+    """
+    What the pipeline says about one image; maps and segments live on the work grid.
+
+    Parameters
+    ----------
+    semantic : ndarray of shape (h, w), uint8
+        Most probable class of each pixel; never changed by OoD.
+    entropy : ndarray of shape (h, w), float32
+        Normalized softmax entropy in [0, 1].
+    max_probability : ndarray of shape (h, w), float32
+        Largest softmax probability in (0, 1].
+    segments : Segments
+        8-connected regions of entropy >= entropy_threshold, K of them.
+    metrics : SegmentMetrics
+        (K, D), one row a segment.
+    ood_probability : ndarray of shape (K,), float32
+        P(true OoD); NaN without meta classifier.
+    accepted : ndarray of shape (K,), bool
+        ood_probability >= meta_threshold, or no meta classifier.
+    summary : SegmentSummary
+        Class, box, size and score of each segment.
+    entropy_threshold, meta_threshold : float
+        As used for this image.
+    classifier_threshold : float or None
+        The entropy threshold at which the meta classifier used was fitted.
+    image_size, work_size : (int, int)
+        Height and width of the camera image and of the work grid, in pixels.
+    ignored : ndarray of shape (h, w), bool, or None
+        Where the ignore mask lies.
+    milliseconds : dict of str to float
+        Time of each stage.
+
+    """
+
+    semantic: np.ndarray
+    entropy: np.ndarray
+    max_probability: np.ndarray
+    segments: Segments
+    metrics: SegmentMetrics
+    ood_probability: np.ndarray
+    accepted: np.ndarray
+    summary: SegmentSummary
+    entropy_threshold: float
+    meta_threshold: float
+    classifier_threshold: float | None
+    image_size: tuple[int, int]
+    work_size: tuple[int, int]
+    ignored: np.ndarray | None = None
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def class_id(self) -> np.ndarray:
+        """Return the most frequent class of each segment, (K,)."""
+        return self.summary.class_id
+
+
+class OodPipeline:
+    """
+    The whole method for one network: call it with an image, get an `OodResult`.
+
+    Parameters
+    ----------
+    bundle : Bundle, optional
+        Network and meta classifier; the installed default where absent.
+    settings : PipelineSettings, optional
+        Thresholds and work size; by default those of the bundle.
+    device : str
+        'cpu', 'cuda', 'cuda:N' or 'auto'.
+    backend, precision : str
+        How the network runs, see `load_backend`.
+    **options
+        Further options of `load_backend`.
+
+    Examples
+    --------
+    >>> from meta_ood_ros.core import OodPipeline
+    >>> pipeline = OodPipeline()
+    >>> result = pipeline(np.zeros((96, 128, 3), dtype=np.uint8))
+    >>> result.entropy.shape == result.work_size
+    True
+
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | None = None,
+        settings: PipelineSettings | None = None,
+        device: str = 'cpu',
+        *,
+        backend: str = 'auto',
+        precision: str = 'auto',
+        **options: Any,
+    ) -> None:
+        self.bundle = load_bundle() if bundle is None else bundle
+        self.settings = settings or PipelineSettings()
+        network = self.bundle.build_network()
+        self._stride = network.stride
+        self._align_corners = network.align_corners
+        self.backend = load_backend(
+            backend, network, device=device, precision=precision, **options
+        )
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        *,
+        settings: PipelineSettings | None = None,
+        ignore_mask: np.ndarray | None = None,
+    ) -> OodResult:
+        """
+        Find the OoD segments of one image.
+
+        Parameters
+        ----------
+        image : ndarray of shape (H, W, 3), uint8
+            RGB.
+        settings : PipelineSettings, optional
+            For this image only; its work_short_side counts, too.
+        ignore_mask : ndarray of shape (H, W), bool, optional
+            True where nothing is ever OoD.
+
+        Returns
+        -------
+        OodResult
+            Maps and segments on the work grid.
+
+        Raises
+        ------
+        ValueError
+            The image has another shape or type, or the network gave NaN.
+
+        """
+        watch = _Stopwatch()
+        settings = settings or self.settings
+        with watch('preparation'):
+            x = to_network_input(
+                image,
+                self.work_size(image.shape[:2], settings),
+                mean=self.bundle.input_mean,
+                std=self.bundle.input_std,
+                device=self.backend.device,
+            )
+        with watch('network'):
+            logits = self.backend(x)[0]
+            if logits.is_cuda:  # the kernels run on: without this the next stage pays
+                torch.cuda.synchronize(logits.device)
+        return self._from_logits(
+            logits, x.shape[2:], image.shape[:2], settings, ignore_mask, watch
+        )
+
+    def from_logits(
+        self,
+        logits: torch.Tensor,
+        size: tuple[int, int],
+        *,
+        settings: PipelineSettings | None = None,
+    ) -> OodResult:
+        """
+        Find the OoD segments from what the network said; all but the network itself.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (C, h', w')
+            On the grid of the network's output.
+        size : (int, int)
+            Height and width of the work grid, in pixels.
+        settings : PipelineSettings, optional
+            For this image only.
+
+        Returns
+        -------
+        OodResult
+            With `image_size` equal to `work_size`.
+
+        """
+        return self._from_logits(logits, size, size, settings or self.settings, None, _Stopwatch())
+
+    def work_size(
+        self, image_size: tuple[int, int], settings: PipelineSettings | None = None
+    ) -> tuple[int, int]:
+        """Return height and width in pixels of the grid on which such an image is seen."""
+        short_side = (settings or self.settings).work_short_side
+        if short_side == FROM_BUNDLE:
+            short_side = self.bundle.work_short_side
+        return to_work_size(image_size, short_side=short_side, stride=self._stride)
+
+    def effective_thresholds(self, settings: PipelineSettings) -> tuple[float, float]:
+        """Return entropy and meta threshold, those of the bundle where none is set."""
+        bundle = self.bundle
+        entropy, meta = settings.entropy_threshold, settings.meta_threshold
+        return (
+            bundle.entropy_threshold if entropy == FROM_BUNDLE else entropy,
+            bundle.meta_threshold if meta == FROM_BUNDLE else meta,
+        )
+
+    def _from_logits(
+        self,
+        logits: torch.Tensor,
+        work_size: tuple[int, int],
+        image_size: tuple[int, int],
+        settings: PipelineSettings,
+        ignore_mask: np.ndarray | None,
+        watch: _Stopwatch,
+    ) -> OodResult:
+        height, width = (int(side) for side in work_size)
+        entropy_threshold, meta_threshold = self.effective_thresholds(settings)
+        with watch('dense'):
+            dense = predict_dense(logits, (height, width), align_corners=self._align_corners)
+        with watch('segments'):
+            ood_mask = dense.entropy >= np.float32(entropy_threshold)
+            ignored = _to_work_grid(ignore_mask, image_size, (height, width))
+            if ignored is not None:
+                ood_mask &= ~ignored
+            segments = find_segments(
+                ood_mask, min_size_px=settings.min_size_px or self.bundle.min_size_px
+            )
+            summary = summarize_segments(segments, dense.semantic, dense.entropy)
+        with watch('metrics'):
+            metrics = measure_segments_from_logits(
+                logits, (height, width), segments, align_corners=self._align_corners
+            )
+        with watch('meta_classifier'):
+            classifier = find_nearest_classifier(self.bundle.meta_classifiers, entropy_threshold)
+            ood_probability, accepted = _judge(classifier, metrics, meta_threshold)
+        return OodResult(
+            semantic=dense.semantic,
+            entropy=dense.entropy,
+            max_probability=dense.max_probability,
+            segments=segments,
+            metrics=metrics,
+            ood_probability=ood_probability,
+            accepted=accepted,
+            summary=summary,
+            entropy_threshold=entropy_threshold,
+            meta_threshold=meta_threshold,
+            classifier_threshold=None if classifier is None else classifier.entropy_threshold,
+            image_size=(int(image_size[0]), int(image_size[1])),
+            work_size=(height, width),
+            ignored=ignored,
+            milliseconds=watch.milliseconds,
+        )
+
+
+def _judge(
+    classifier: MetaClassifier | None, metrics: SegmentMetrics, meta_threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    count = len(metrics.values)
+    if classifier is None:
+        return np.full(count, np.nan, dtype=np.float32), np.ones(count, dtype=bool)
+    ood_probability = classifier.predict(metrics)
+    return ood_probability, ood_probability >= np.float32(meta_threshold)
+
+
+def _to_work_grid(
+    ignore_mask: np.ndarray | None, image_size: tuple[int, int], work_size: tuple[int, int]
+) -> np.ndarray | None:
+    if ignore_mask is None:
+        return None
+    if ignore_mask.shape != tuple(image_size) or ignore_mask.dtype != bool:
+        raise ValueError(
+            f'ignore_mask must have shape {tuple(image_size)} and type bool, '
+            f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
+        )
+    size = (work_size[1], work_size[0])
+    nearest = cv2.resize(ignore_mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return nearest.astype(bool)
+
+
+class _Stopwatch:
+    """Times of the stages of one image, in the order in which they ran."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.milliseconds[stage] = 1000.0 * (time.perf_counter() - start)

@@ -1,0 +1,95 @@
+"""One setting: a dataclass field that knows its range and says what is wrong with a value."""
+
+from __future__ import annotations
+
+from dataclasses import Field, field
+from difflib import get_close_matches
+from typing import Any
+
+
+def setting(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+    unit: str = '',
+    allowed: str = '',
+    hint: str = '',
+) -> Any:
+    """
+    Return a dataclass field that carries all that a ROS parameter declares about itself.
+
+    Parameters
+    ----------
+    default : bool, int, float, str or tuple of str
+        The value without any configuration; its type is the type of the setting.
+    description : str
+        One sentence for `ros2 param describe` and the documentation.
+    minimum, maximum : float, optional
+        Closed range of a number. Holes inside it (such as -1 or 64..4096) are checked apart.
+    choices : tuple of str
+        The only strings allowed; empty allows any.
+    live : bool
+        Whether the node applies a change at the next frame; otherwise only while unconfigured.
+    unit : str
+        Unit of the number, for the documentation.
+    allowed : str
+        The range in words where it is not simply [minimum, maximum].
+    hint : str
+        What the message about a wrong value tells the user to do.
+
+    """
+    return field(
+        default=default,
+        metadata={
+            'description': description,
+            'minimum': minimum,
+            'maximum': maximum,
+            'choices': choices,
+            'live': live,
+            'unit': unit,
+            'allowed': allowed or f'[{minimum}, {maximum}]',
+            'hint': hint,
+        },
+    )
+
+
+def check_setting(owner: Field[Any], value: Any) -> Any:
+    """
+    Return `value` in the type of the setting `owner`.
+
+    Raises
+    ------
+    ValueError
+        The value has another type, lies outside the range or is not one of the choices.
+
+    """
+    name, default, rule = owner.name, owner.default, owner.metadata
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not type(default):
+        raise ValueError(
+            f'{name} must be of type {type(default).__name__}, got {value!r}. '
+            f'Write it as in {default!r}.'
+        )
+    low, high, choices = rule['minimum'], rule['maximum'], rule['choices']
+    if low is not None and not low <= value <= high:  # not <=: NaN fails, too
+        raise outside(owner, value)
+    if choices and value not in choices:
+        nearest = get_close_matches(value, choices, n=1)
+        do = f' Did you mean {nearest[0]!r}?' if nearest else ''
+        raise ValueError(f'{name} must be one of {", ".join(choices)}, got {value!r}.{do}')
+    return value
+
+
+def outside(owner: Field[Any], value: Any) -> ValueError:
+    """Return the error that names the allowed range of a setting and the value got."""
+    rule = owner.metadata
+    return ValueError(
+        f'{owner.name} must lie in {rule["allowed"]}, got {value}. {rule["hint"]}'.rstrip()
+    )
