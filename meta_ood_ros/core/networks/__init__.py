@@ -1,0 +1,68 @@
+"""
+Segmentation networks: normalised image (N, 3, h0, w0) -> logits (N, C, h, w), not upsampled.
+
+The names of their layers are those of the published checkpoints, which therefore load by name.
+"""
+
+from collections.abc import Callable
+import inspect
+from typing import Any
+
+from meta_ood_ros.core.networks.checkpoints import load_checkpoint, load_weights
+from meta_ood_ros.core.networks.espnet_v2 import cityscapes_19, EspNetV2
+from meta_ood_ros.core.networks.ood_network import OodNetwork
+
+_BUILDERS: dict[str, Callable[..., OodNetwork]] = {
+    'espnet_v2': EspNetV2,
+}
+NETWORK_NAMES = tuple(_BUILDERS)
+# 255 is the id of ignored pixels in a uint8 map of class ids.
+MAX_CLASSES = 255
+
+__all__ = [
+    'NETWORK_NAMES',
+    'OodNetwork',
+    'build_network',
+    'cityscapes_19',
+    'load_checkpoint',
+    'load_weights',
+]
+
+
+def build_network(name: str, *, num_classes: int, **arguments: Any) -> OodNetwork:
+    """
+    Build a network with random weights, in train mode.
+
+    Parameters
+    ----------
+    name : str
+        One of NETWORK_NAMES.
+    num_classes : int
+        C, in 2..255.
+    **arguments
+        What the architecture takes besides, for example `scale` of espnet_v2.
+
+    Returns
+    -------
+    OodNetwork
+        With `num_classes`, `stride` and `align_corners`.
+
+    """
+    if name not in _BUILDERS:
+        known = ', '.join(NETWORK_NAMES)
+        raise ValueError(f'Architecture must be one of {known}, got {name!r}. Check its spelling.')
+    is_integer = isinstance(num_classes, int) and not isinstance(num_classes, bool)
+    if not is_integer or not 2 <= num_classes <= MAX_CLASSES:
+        raise ValueError(
+            f'num_classes must be an integer in 2..{MAX_CLASSES}, got {num_classes!r}. '
+            'It is the number of logits a pixel.'
+        )
+    builder = _BUILDERS[name]
+    allowed = [key for key in inspect.signature(builder).parameters if key != 'num_classes']
+    for key in arguments:
+        if key not in allowed:
+            raise ValueError(
+                f'{name} takes the arguments {", ".join(allowed) or "(none)"}, got {key!r}. '
+                'Remove it or choose another architecture.'
+            )
+    return builder(num_classes, **arguments)

@@ -1,0 +1,43 @@
+"""What every segmentation network of this package offers, whoever published it."""
+
+from torch import nn, Tensor
+
+
+class OodNetwork(nn.Module):
+    """
+    Semantic segmentation network that returns logits on its own grid, never upsampled.
+
+    Upsampling is left to `predict_dense`, which does it together with softmax and entropy and so
+    never holds C planes of full size.
+
+    Attributes
+    ----------
+    num_classes : int
+        C, the number of logits a pixel.
+    stride : int
+        Input sides should be multiples of it: then all grids inside the network line up.
+    align_corners : bool
+        How the logits are to be upsampled, as the network was trained.
+
+    """
+
+    num_classes: int
+    stride: int
+    align_corners: bool
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Return the logits of a batch of normalised images.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, 3, h0, w0), float
+            RGB, normalised as the bundle says.
+
+        Returns
+        -------
+        Tensor of shape (N, C, h, w), float
+            Unbounded scores before the softmax, h <= h0 and w <= w0.
+
+        """
+        raise NotImplementedError

@@ -1,0 +1,157 @@
+"""Reading foreign weight files: what is accepted, and the sentence for what is not."""
+
+import os
+from pathlib import Path
+import pickle
+
+from meta_ood_ros.core.networks import load_checkpoint, load_weights
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+
+def _network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+
+def _equal(first, second) -> bool:
+    return list(first) == list(second) and all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+@pytest.mark.parametrize('is_wrapped', [False, True])
+@pytest.mark.parametrize('is_legacy', [False, True])
+def test_bare_and_wrapped_state_dicts_are_read(tmp_path, prefix, is_wrapped, is_legacy):
+    weights = _network().state_dict()
+    record = {prefix + name: value for name, value in weights.items()}
+    if is_wrapped:
+        # the entries of NVIDIA's file; its score is a numpy number
+        record = {'state_dict': record, 'epoch': 7, 'mean_iu': np.float64(0.8), 'command': 'x'}
+    torch.save(record, tmp_path / 'weights.pth', _use_new_zipfile_serialization=not is_legacy)
+    assert _equal(load_checkpoint(tmp_path / 'weights.pth'), weights)
+
+
+def test_score_saved_under_numpy_1_is_read(tmp_path):
+    weights = _network().state_dict()
+    path = tmp_path / 'weights.pth'
+    record = {'state_dict': weights, 'mean_iu': np.float64(0.8)}
+    torch.save(record, path, _use_new_zipfile_serialization=False)
+    # the two spellings differ in length; this protocol separates them by line breaks
+    path.write_bytes(path.read_bytes().replace(b'cnumpy._core.mul', b'cnumpy.core.mul'))
+    assert b'cnumpy.core.multiarray\nscalar' in path.read_bytes()
+    assert _equal(load_checkpoint(path), weights)
+
+
+def test_a_prefix_on_some_names_only_is_a_name(tmp_path):
+    torch.save({'module.a': torch.ones(1), 'b': torch.ones(1)}, tmp_path / 'weights.pth')
+    assert list(load_checkpoint(tmp_path / 'weights.pth')) == ['module.a', 'b']
+
+
+class _Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_in_a_file_is_not_executed(tmp_path):
+    for name, save in (('torch', torch.save), ('pickle', _pickle)):
+        save({'state_dict': _Bomb(tmp_path / 'exploded')}, tmp_path / name)
+        with pytest.raises(ValueError, match='must hold tensors and plain values only'):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / 'exploded').exists()
+
+
+def _pickle(value, path):
+    path.write_bytes(pickle.dumps(value, protocol=2))
+
+
+def test_reading_leaves_the_list_of_trusted_names_alone(tmp_path):
+    before = torch.serialization.get_safe_globals()
+    torch.save({'a': torch.ones(1)}, tmp_path / 'weights.pth')
+    load_checkpoint(tmp_path / 'weights.pth')
+    assert torch.serialization.get_safe_globals() == before
+
+
+@pytest.mark.parametrize('share', [0.0, 0.3, 0.9])
+def test_cut_file_is_refused(tmp_path, share):
+    path = tmp_path / 'weights.pth'
+    torch.save(_network().state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r'cannot be read so: .+ Download it again'):
+        load_checkpoint(path)
+
+
+def test_text_is_refused(tmp_path):
+    (tmp_path / 'weights.pth').write_text('version https://git-lfs.github.com/spec/v1\n')
+    with pytest.raises(ValueError, match='must hold tensors and plain values only'):
+        load_checkpoint(tmp_path / 'weights.pth')
+
+
+def test_missing_file_is_named(tmp_path):
+    match = r'must be a file written by torch.save, but .*nothing.pth does not exist'
+    with pytest.raises(FileNotFoundError, match=match):
+        load_checkpoint(tmp_path / 'nothing.pth')
+    with pytest.raises(FileNotFoundError, match='or is not a file'):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('record', 'found'),
+    [
+        ([torch.ones(1)], 'a list without entries'),
+        ({}, 'a dict without entries'),
+        ({'epoch': 3}, "a int at 'epoch'"),
+        ({3: torch.ones(1)}, 'a Tensor at 3'),
+        ({'state_dict': {'a': 'b'}}, "a str at 'a'"),
+    ],
+)
+def test_other_records_are_refused(tmp_path, record, found):
+    torch.save(record, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match=f'must map names to tensors.*holds {found}'):
+        load_checkpoint(tmp_path / 'weights.pth')
+
+
+def test_weights_are_copied():
+    source, target = _network(), _network()
+    load_weights(target, source.state_dict(), source='test')
+    assert _equal(target.state_dict(), source.state_dict())
+    source[0].weight.data.zero_()
+    assert target[0].weight.any()
+
+
+def test_only_the_batch_counter_may_be_missing():
+    weights = _network().state_dict()
+    counted = {name: value for name, value in weights.items() if not name.endswith('tracked')}
+    network = _network()
+    load_weights(network, counted, source='old file')
+    assert torch.equal(network[0].weight, weights['0.weight'])
+    del counted['1.running_mean']
+    with pytest.raises(ValueError, match=r'old file lacks 1\.running_mean and has none that'):
+        load_weights(network, counted, source='old file')
+
+
+def test_foreign_architecture_is_named_and_nothing_is_copied():
+    network = _network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    foreign = {f'head.{i}': torch.ones(1) for i in range(5)} | {'0.weight': before['0.weight'] + 1}
+    match = (
+        r'must have the 7 names of Sequential, but a\.pth lacks 0\.bias, 1\.weight, 1\.bias and 2 '
+        r'more and has head\.0, head\.1, head\.2 and 2 more that .* Name the architecture'
+    )
+    with pytest.raises(ValueError, match=match):
+        load_weights(network, foreign, source='a.pth')
+    assert _equal(network.state_dict(), before)
+
+
+def test_other_shape_is_refused_and_nothing_is_copied():
+    network = _network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    weights = {name: value + 1 for name, value in before.items()} | {'1.bias': torch.ones(5)}
+    match = r'1\.bias of Sequential must have the shape \(4,\), but a\.pth has \(5,\)\. Build the'
+    with pytest.raises(ValueError, match=match):
+        load_weights(network, weights, source='a.pth')
+    assert _equal(network.state_dict(), before)
