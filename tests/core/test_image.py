@@ -1,0 +1,81 @@
+"""Camera image to network input: known sizes, known values."""
+
+import numpy as np
+import pytest
+
+from meta_ood_ros.core.image import resize_image, to_network_input, to_work_size
+
+
+@pytest.mark.parametrize(
+    ('image_size', 'short_side', 'stride', 'expected'),
+    [
+        ((1080, 1920), 512, 16, (512, 912)),  # 910.2 rounds to 57 x 16
+        ((1920, 1080), 512, 16, (912, 512)),  # upright camera
+        ((360, 480), 0, 16, (368, 480)),  # as received: 22.5 strides round to an even 22 or up
+        ((512, 1024), 512, 16, (512, 1024)),
+        ((5, 2000), 64, 16, (64, 25600)),
+        ((3, 3), 0, 8, (8, 8)),  # never less than one stride
+    ],
+)
+def test_work_size_keeps_the_aspect(image_size, short_side, stride, expected):
+    got = to_work_size(image_size, short_side=short_side, stride=stride)
+    assert all(side % stride == 0 for side in got)
+    if image_size == (360, 480):
+        assert got[0] in (352, 368)
+        assert got[1] == 480
+    else:
+        assert got == expected
+
+
+def test_work_size_is_the_same_for_one_scene_at_two_resolutions():
+    assert to_work_size((360, 640), short_side=512, stride=16) == to_work_size(
+        (720, 1280), short_side=512, stride=16
+    )
+
+
+def test_empty_image_is_refused():
+    with pytest.raises(ValueError, match='at least one pixel, got 0 x 640. Check the camera'):
+        to_work_size((0, 640), short_side=512, stride=16)
+    with pytest.raises(ValueError, match=r'at least one pixel, got shape \(0, 4, 3\)'):
+        to_network_input(np.zeros((0, 4, 3), dtype=np.uint8))
+
+
+def test_input_is_normalized_and_channels_come_first():
+    image = np.zeros((2, 3, 3), dtype=np.uint8)
+    image[..., 0], image[..., 1], image[..., 2] = 255, 51, 0
+    x = to_network_input(image, mean=(0.5, 0.1, 0.25), std=(0.25, 0.5, 0.125))
+    assert x.shape == (1, 3, 2, 3)
+    np.testing.assert_allclose(x[0, :, 1, 2], [2.0, 0.2, -2.0], rtol=1e-6)
+
+
+def test_input_matches_the_formula_in_float64():
+    image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    x = to_network_input(image).numpy()
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(
+        x[0], ((image / 255.0 - mean) / std).transpose(2, 0, 1), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    'image',
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)],
+)
+def test_other_shapes_and_types_are_refused(image):
+    with pytest.raises(ValueError, match=r'must have shape \(H, W, 3\) and type uint8, got'):
+        to_network_input(image)
+
+
+def test_shrinking_averages_and_keeps_a_thin_line():
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    image[:, 33] = 255  # one pixel wide; a quarter of it remains in each of the new pixels
+    small = resize_image(image, (16, 16))
+    np.testing.assert_array_equal(small[:, 8, 0], np.full(16, 64))
+
+
+def test_read_only_image_is_not_written_to_and_raises_no_warning(recwarn):
+    image = np.full((8, 8, 3), 7, dtype=np.uint8)
+    image.setflags(write=False)
+    to_network_input(image)
+    assert not recwarn.list
+    assert (image == 7).all()
