@@ -1,0 +1,369 @@
+"""COCO instances -> OoD proxy images: objects that the network does not know, labelled OoD."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+import json
+from pathlib import Path
+from typing import Any
+
+from meta_ood_training.datasets.paired import read_image, require_folder
+from meta_ood_training.datasets.run_lengths import decode_segmentation
+from meta_ood_training.datasets.sample import OOD, parse_background, Sample
+from meta_ood_training.datasets.sources import in_split
+import numpy as np
+
+AUTHORS_EIGHT = (
+    'person',
+    'bicycle',
+    'car',
+    'motorcycle',
+    'bus',
+    'truck',
+    'traffic light',
+    'stop sign',
+)
+"""Categories that the published code excludes. It forgets `train`, which Cityscapes knows."""
+KNOWN_CATEGORIES = (*AUTHORS_EIGHT, 'train')
+"""Categories that a network with Cityscapes' 19 classes knows (stop sign = traffic sign)."""
+
+
+@dataclass(frozen=True)
+class CocoRules:
+    """
+    Which COCO images become OoD proxies.
+
+    Attributes
+    ----------
+    excluded_categories : tuple of str
+        An image with an instance of one of these is left out as a whole.
+    min_height, min_width : int
+        Smaller images are left out [px]. The published code says 480; without it more scenes.
+    min_share, max_share : float
+        Bounds on the share of labelled OoD pixels, both inclusive: L-20 % is max_share 0.2,
+        M-80 % is min_share 0.8.
+    keep_empty : bool
+        Whether an image without any instance stays; Runtas' L-20 % holds such images.
+    background : str
+        What unlabelled pixels are: `ignore` or `class:<name>`.
+
+    """
+
+    excluded_categories: tuple[str, ...] = KNOWN_CATEGORIES
+    min_height: int = 0
+    min_width: int = 0
+    min_share: float = 0.0
+    max_share: float = 1.0
+    keep_empty: bool = False
+    background: str = 'ignore'
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_share <= self.max_share <= 1:
+            raise ValueError(
+                f'min_share and max_share must satisfy 0 <= min <= max <= 1, got '
+                f'{self.min_share} and {self.max_share}. They are shares of pixels, not per cent.'
+            )
+        parse_background(self.background)
+
+
+PUBLISHED_RULES = CocoRules(AUTHORS_EIGHT, 480, 480, background='class:road')
+"""What the published code does."""
+
+
+@dataclass(frozen=True)
+class CocoReport:
+    """
+    What the rules did.
+
+    Attributes
+    ----------
+    total, kept : int
+        Images in the annotation file, and left.
+    removed : dict of str to int
+        Images by the first rule that removed them, in the order in which rules are applied.
+    pixel_share : dict of str to float
+        Share of all OoD pixels of the kept images by supercategory (figure 3 of Chan et al.);
+        where instances overlap the later one counts.
+    ood_share : float
+        Share of OoD pixels in the kept images.
+
+    """
+
+    total: int
+    kept: int
+    removed: Mapping[str, int]
+    pixel_share: Mapping[str, float]
+    ood_share: float
+
+    def __str__(self) -> str:
+        lines = [f'COCO-OoD proxies: {self.kept} of {self.total} images kept']
+        lines += [f'  removed by {rule}: {count}' for rule, count in self.removed.items()]
+        lines += [f'  OoD pixels: {self.ood_share:.1%} of the kept images, of which']
+        ranked = sorted(self.pixel_share.items(), key=lambda item: -item[1])
+        lines += [f'    {name}: {share:.1%}' for name, share in ranked]
+        return '\n'.join(lines)
+
+
+@dataclass(frozen=True)
+class CocoInstance:
+    """One annotation: its category id, COCO segmentation, and whether it marks a crowd."""
+
+    category: int
+    segmentation: Any = field(repr=False)
+    is_crowd: bool
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """An image of the annotation file with its instances; size is (H, W)."""
+
+    name: str
+    path: Path
+    size: tuple[int, int]
+    instances: tuple[CocoInstance, ...] = field(repr=False)
+
+
+class CocoOod:
+    """
+    COCO images as OoD proxies, masks decoded from the annotations when asked.
+
+    Parameters
+    ----------
+    root : str or Path
+        Holds <part>/<image>.jpg and annotations/instances_<part>.json.
+    part : str
+        `train2017` or another part.
+    rules : CocoRules
+        Which images, and what lies beside the objects.
+    split : str
+        `all`, or `train`, `select`, `test` by source image (see `sources`).
+    progress : callable, optional
+        Wraps an iterable over images while masks are measured (a bar over 46,000 images).
+
+    Notes
+    -----
+    Every instance mask, crowds included, is OoD. The group is the image.
+
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        part: str = 'train2017',
+        *,
+        rules: CocoRules = CocoRules(),
+        split: str = 'all',
+        progress: Callable[[Sequence[Any]], Collection[Any]] | None = None,
+    ) -> None:
+        self.rules = rules
+        self._beside = parse_background(rules.background)
+        self._progress = progress or (lambda images: images)
+        self._categories, images = read_instances(Path(root), part)
+        self._check_categories()
+        self._total = len(images)
+        self._removed: Counter[str] = Counter()
+        if split != 'all':
+            images = self._filter(
+                images, 'source split', lambda image: in_split('coco', image.name, split)
+            )
+        images = self._filter(images, 'known category', self._is_unknown)
+        images = self._filter(
+            images,
+            'size',
+            lambda image: image.size[0] >= rules.min_height and image.size[1] >= rules.min_width,
+        )
+        if not rules.keep_empty:
+            images = self._filter(images, 'no instance', lambda image: len(image.instances) > 0)
+        if rules.min_share > 0 or rules.max_share < 1:
+            images = self._filter(
+                self._progress(images),
+                'labelled share',
+                lambda image: (
+                    rules.min_share
+                    <= float((self._supercategory_map(image) > 0).mean())
+                    <= rules.max_share
+                ),
+            )
+        self._images = tuple(images)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all images, in order."""
+        return tuple(image.name for image in self._images)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of all images, in order."""
+        return tuple(f'coco/{image.name}' for image in self._images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self._images[index]
+        image = read_image(entry.path)
+        mask = self._supercategory_map(entry) > 0
+        target = np.where(mask, np.uint8(OOD), np.uint8(self._beside))
+        return Sample(image, target, entry.name, f'coco/{entry.name}')
+
+    def shares(self) -> np.ndarray:
+        """
+        Return the labelled OoD share of every image.
+
+        Returns
+        -------
+        ndarray of shape (len(self),), float64
+            In [0, 1].
+
+        """
+        images = self._progress(self._images)
+        return np.array([(self._supercategory_map(image) > 0).mean() for image in images])
+
+    def report(self) -> CocoReport:
+        """
+        Return what the rules removed and what the kept pixels show.
+
+        Returns
+        -------
+        CocoReport
+            Decodes every mask of the kept images: about a millisecond each instance.
+
+        """
+        names = self._supercategories()
+        counts = np.zeros(len(names) + 1, np.int64)
+        for image in self._progress(self._images):
+            labels = self._supercategory_map(image)
+            counts += np.bincount(labels.ravel(), minlength=counts.size)
+        ood = max(int(counts[1:].sum()), 1)
+        return CocoReport(
+            self._total,
+            len(self._images),
+            dict(self._removed),
+            {
+                name: int(count) / ood
+                for name, count in zip(names, counts[1:], strict=True)
+                if count
+            },
+            float(counts[1:].sum() / max(counts.sum(), 1)),
+        )
+
+    def _filter(
+        self, images: Collection[CocoImage], rule: str, keep: Callable[[CocoImage], bool]
+    ) -> list[CocoImage]:
+        kept = [image for image in images if keep(image)]
+        self._removed[rule] = len(images) - len(kept)
+        return kept
+
+    def _is_unknown(self, image: CocoImage) -> bool:
+        excluded = self.rules.excluded_categories
+        present = {self._categories[instance.category][0] for instance in image.instances}
+        return present.isdisjoint(excluded)
+
+    def _supercategories(self) -> list[str]:
+        return sorted({supercategory for _, supercategory in self._categories.values()})
+
+    def _supercategory_map(self, image: CocoImage) -> np.ndarray:
+        """Draw 1 + index of the supercategory of each instance, 0 beside them."""
+        names = self._supercategories()
+        labels = np.zeros(image.size, np.uint8)
+        for instance in image.instances:
+            try:
+                mask = decode_segmentation(instance.segmentation, image.size)
+            except ValueError as error:
+                raise ValueError(f'annotation of {image.path.name}: {error}') from error
+            labels[mask] = 1 + names.index(self._categories[instance.category][1])
+        return labels
+
+    def _check_categories(self) -> None:
+        names = {name for name, _ in self._categories.values()}
+        strangers = [name for name in self.rules.excluded_categories if name not in names]
+        if strangers:
+            raise ValueError(
+                f'excluded_categories must be COCO categories, got {strangers}, which the '
+                f'annotations do not have. They list: {", ".join(sorted(names))}.'
+            )
+
+
+def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], list[CocoImage]]:
+    """
+    Return the content of a COCO instance annotation file.
+
+    Parameters
+    ----------
+    root : Path
+        Holds <part>/<image>.jpg and annotations/instances_<part>.json.
+    part : str
+        `train2017` or another part.
+
+    Returns
+    -------
+    tuple of (dict of int to (str, str), list of CocoImage)
+        Category id -> (name, supercategory); the images, sorted by name.
+
+    """
+    folder = require_folder(root / part, 'COCO', 'images')
+    path = root / 'annotations' / f'instances_{part}.json'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'COCO expects {path}, got no such file. Unpack annotations_trainval2017.zip there.'
+        )
+    content = json.loads(path.read_text())
+    try:
+        categories = {
+            int(entry['id']): (entry['name'], entry['supercategory'])
+            for entry in content['categories']
+        }
+        instances: dict[int, list[CocoInstance]] = {}
+        for entry in content['annotations']:
+            # Some writers turn numbers into strings; ids are compared as numbers.
+            instance = CocoInstance(
+                int(entry['category_id']),
+                entry['segmentation'],
+                bool(int(entry.get('iscrowd', 0))),
+            )
+            instances.setdefault(int(entry['image_id']), []).append(instance)
+        images = [
+            CocoImage(
+                Path(entry['file_name']).stem,
+                folder / entry['file_name'],
+                (int(entry['height']), int(entry['width'])),
+                tuple(instances.get(int(entry['id']), ())),
+            )
+            for entry in content['images']
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} must hold COCO instance annotations (images, annotations, categories), got '
+            f'{error!r}. Captions and keypoints files do not have them.'
+        ) from error
+    lacking = [image.path.name for image in images if not image.path.is_file()]
+    if lacking:
+        raise FileNotFoundError(
+            f'COCO expects the {len(images)} images of {path.name} in {folder}, got '
+            f'{len(lacking)} less: {", ".join(lacking[:3])}. Unpack {part}.zip again.'
+        )
+    return categories, sorted(images, key=lambda image: image.name)
+
+
+def informative_rules(name: str, rules: CocoRules = CocoRules()) -> CocoRules:
+    """
+    Return the rules of Runtas' informative subsets.
+
+    Parameters
+    ----------
+    name : str
+        `L-20%` (at most 20 % labelled, images without instances included) or `M-80%` (at least
+        80 %).
+    rules : CocoRules
+        All other rules.
+
+    Returns
+    -------
+    CocoRules
+
+    """
+    if name == 'L-20%':
+        return replace(rules, max_share=0.2, min_share=0.0, keep_empty=True)
+    if name == 'M-80%':
+        return replace(rules, min_share=0.8, max_share=1.0)
+    raise ValueError(f"an informative subset must be 'L-20%' or 'M-80%', got {name!r}.")

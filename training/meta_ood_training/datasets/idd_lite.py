@@ -1,0 +1,103 @@
+"""IDD-Lite: Indian roads with seven coarse labels, of which two name one train id."""
+
+from pathlib import Path
+
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_training.datasets.paired import (
+    files_by_stem,
+    Pair,
+    pair_files,
+    PairedImages,
+    read_label,
+    require_folder,
+    target_by_table,
+)
+from meta_ood_training.datasets.sample import IGNORED
+import numpy as np
+
+COARSE_CLASSES = (
+    'drivable',
+    'non-drivable',
+    'living things',
+    'vehicles',
+    'roadside objects',
+    'far objects',
+    'sky',
+)
+
+TRAIN_IDS = {0: 0, 1: IGNORED, 2: IGNORED, 3: IGNORED, 4: IGNORED, 5: IGNORED, 6: 10, 255: IGNORED}
+"""Only drivable (road) and sky stand for one train id; the rest is left to a teacher."""
+
+ALLOWED_TRAIN_IDS = (
+    (0,),
+    (1, 9),
+    (11, 12),
+    (12, 13, 14, 15, 16, 17, 18),
+    (3, 4, 5, 6, 7),
+    (2, 5, 8, 9),
+    (10,),
+)
+"""Train ids that a coarse class may stand for. Living things may also be animals, vehicles also
+three-wheelers and roadside objects also billboards, which no train id names: a prediction
+outside the set contradicts the label, one inside it is not proved by it."""
+
+
+class IddLite(PairedImages):
+    """
+    IDD-Lite in the layout <root>/{images,labels}, names <sequence>_<frame>.
+
+    Parameters
+    ----------
+    root : str or Path
+        Folder of `images` and `labels`.
+
+    Notes
+    -----
+    Targets hold road (0), sky (10) and IGNORED, so they train with a teacher's soft predictions
+    on the rest. `coarse` gives all seven labels. The group is the sequence.
+
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        folder = Path(root)
+        images = require_folder(folder / 'images', 'IDD-Lite', 'street frames')
+        labels = require_folder(folder / 'labels', 'IDD-Lite', 'coarse label images')
+        files = pair_files(files_by_stem(images), files_by_stem(labels), 'IDD-Lite', str(folder))
+        super().__init__(
+            [Pair(name, name.partition('_')[0], image, label) for name, image, label in files],
+            target_by_table(TRAIN_IDS, 'IDD-Lite'),
+        )
+
+    def coarse(self, index: int) -> np.ndarray:
+        """
+        Return the coarse labels of one frame.
+
+        Parameters
+        ----------
+        index : int
+            Place in the dataset.
+
+        Returns
+        -------
+        ndarray of shape (H, W), uint8
+            Index into COARSE_CLASSES, or IGNORED.
+
+        """
+        return read_label(self.pairs[index].label)
+
+
+def allowed_table() -> np.ndarray:
+    """
+    Return which train ids each coarse class may stand for.
+
+    Returns
+    -------
+    ndarray of shape (256, 19), bool
+        Row = coarse label; the row of IGNORED (255) and of unused values allows everything.
+
+    """
+    table = np.ones((256, len(CITYSCAPES_NAMES)), bool)
+    for coarse, train_ids in enumerate(ALLOWED_TRAIN_IDS):
+        table[coarse] = False
+        table[coarse, list(train_ids)] = True
+    return table

@@ -1,0 +1,259 @@
+"""Files on disk -> samples: the part that all layouts share, and its complaints."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from meta_ood_training.datasets.sample import Sample
+import numpy as np
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file, its label file, and what they are called."""
+
+    name: str
+    group: str
+    image: Path
+    label: Path
+
+
+class PairedImages:
+    """
+    Image files with one label file each -> samples.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        What to read, in order.
+    to_target : callable
+        (H, W) label array of one pair, and its path -> (H, W) uint8 target (see `Sample`).
+
+    Attributes
+    ----------
+    equivalent_predictions : mapping of int to int
+        Predicted class id -> class id that counts as the same in this data set's labels.
+
+    """
+
+    equivalent_predictions: Mapping[int, int] = {}
+
+    def __init__(
+        self, pairs: Sequence[Pair], to_target: Callable[[np.ndarray, Path], np.ndarray]
+    ) -> None:
+        self.pairs = tuple(pairs)
+        self._to_target = to_target
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all samples, in order."""
+        return tuple(pair.name for pair in self.pairs)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of all samples, in order."""
+        return tuple(pair.group for pair in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        image = read_image(pair.image)
+        label = read_label(pair.label)
+        if label.shape != image.shape[:2]:
+            raise ValueError(
+                f'{pair.label} must have the size of its image {image.shape[:2]}, got '
+                f'{label.shape}. Check that both belong together.'
+            )
+        return Sample(image, self._to_target(label, pair.label), pair.name, pair.group)
+
+    def select(self, keep: Callable[[Pair], bool]) -> 'PairedImages':
+        """
+        Return the samples whose pair passes.
+
+        Parameters
+        ----------
+        keep : callable
+            Pair -> bool.
+
+        Returns
+        -------
+        PairedImages
+            In the same order; may be empty.
+
+        """
+        chosen = PairedImages([pair for pair in self.pairs if keep(pair)], self._to_target)
+        chosen.equivalent_predictions = self.equivalent_predictions
+        return chosen
+
+
+def read_image(path: Path) -> np.ndarray:
+    """
+    Return an image file as RGB.
+
+    Parameters
+    ----------
+    path : Path
+        Any format that OpenCV reads. An orientation tag is not applied: labels are drawn on
+        the stored pixels.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        raise ValueError(f'{path} must be a readable image, got none. Copy the file again.')
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_label(path: Path) -> np.ndarray:
+    """
+    Return a label file as it is.
+
+    Parameters
+    ----------
+    path : Path
+        Single-channel 8-bit image.
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint8
+
+    """
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise ValueError(f'{path} must be a readable label image, got none. Copy the file again.')
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise ValueError(
+            f'{path} must be a label image with one 8-bit channel, got {label.shape} '
+            f'{label.dtype}. A coloured or palette picture is not a label: save the class ids.'
+        )
+    return label
+
+
+def require_folder(path: Path, layout: str, holds: str) -> Path:
+    """
+    Return a folder, or say what was expected where.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    layout : str
+        Name of the dataset for the message.
+    holds : str
+        What should be in it, for the message.
+
+    Returns
+    -------
+    Path
+
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f'{layout} expects {holds} in {path}, got no such folder. Give the folder that '
+            f'the data set unpacks to.'
+        )
+    return path
+
+
+def pair_files(
+    images: Mapping[str, Path], labels: Mapping[str, Path], layout: str, where: str
+) -> list[tuple[str, Path, Path]]:
+    """
+    Return image and label files joined by their key, sorted by key.
+
+    Parameters
+    ----------
+    images, labels : mapping of str to Path
+        Files by the key that both share.
+    layout, where : str
+        For the message.
+
+    Returns
+    -------
+    list of (key, image path, label path)
+
+    """
+    if not images:
+        raise FileNotFoundError(f'{layout} expects images in {where}, got none.')
+    for kind, lacking in (('label', images.keys() - labels), ('image', labels.keys() - images)):
+        if lacking:
+            shown = ', '.join(sorted(lacking)[:3]) + (', ...' if len(lacking) > 3 else '')
+            raise FileNotFoundError(
+                f'{layout} expects one {kind} per {"image" if kind == "label" else "label"} in '
+                f'{where}, got {len(lacking)} without: {shown}. Unpack the data set again.'
+            )
+    return [(key, images[key], labels[key]) for key in sorted(images)]
+
+
+def files_by_stem(
+    folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, *, ending: str = ''
+) -> dict[str, Path]:
+    """
+    Return the files of a folder by name without suffix and without a common ending.
+
+    Parameters
+    ----------
+    folder : Path
+        Not searched below.
+    suffixes : iterable of str
+        Lower-case suffixes that count.
+    ending : str
+        Only files whose stem ends with this; it is cut off the key.
+
+    Returns
+    -------
+    dict of str to Path
+
+    """
+    wanted = set(suffixes)
+    return {
+        path.stem[: len(path.stem) - len(ending)]: path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in wanted and path.stem.endswith(ending)
+    }
+
+
+def target_by_table(
+    table: Mapping[int, int], layout: str
+) -> Callable[[np.ndarray, Path], np.ndarray]:
+    """
+    Return the function that maps label values to target values and refuses all others.
+
+    Parameters
+    ----------
+    table : mapping of int to int
+        Label value -> target value.
+    layout : str
+        For the message.
+
+    Returns
+    -------
+    callable
+        (H, W) uint8 label, path -> (H, W) uint8 target.
+
+    """
+    lookup = np.zeros(256, np.uint8)
+    known = np.zeros(256, bool)
+    for value, target in table.items():
+        lookup[value] = target
+        known[value] = True
+
+    def to_target(label: np.ndarray, path: Path) -> np.ndarray:
+        present = np.bincount(label.ravel(), minlength=256) > 0
+        if np.any(present & ~known):
+            strangers = np.flatnonzero(present & ~known)[:8].tolist()
+            raise ValueError(
+                f'{layout} expects label values {sorted(table)}, got {strangers} in {path}. '
+                f'These labels are of another kind or data set.'
+            )
+        return lookup[label]
+
+    return to_target
