@@ -32,3 +32,46 @@ def reference_dir() -> Path:
 def repository() -> Path:
     """Return the root of the source tree."""
     return REPOSITORY
+
+
+def make_tiny_bundle(*, seed: int = 0, **changes):
+    """Return a bundle with a small random network and a random meta classifier, 19 classes."""
+    from meta_ood_ros.core.bundle import Bundle
+    from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
+    from meta_ood_ros.core.meta_classifier import MetaClassifier
+    from meta_ood_ros.core.networks import build_network
+    from meta_ood_ros.core.segment_metrics import metric_names
+    import numpy as np
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = build_network('espnet_v2', num_classes=19, scale=0.5)
+    rng = np.random.default_rng(seed)
+    classifier = MetaClassifier(
+        kind='logistic_regression',
+        layers=((rng.normal(size=(1, 75)), np.zeros(1)),),
+        mean=np.full(75, 0.1),
+        scale=np.full(75, 100.0),
+        metric_names=metric_names(19),
+        entropy_threshold=0.5,
+    )
+    arguments = {
+        'name': 'tiny',
+        'architecture': 'espnet_v2',
+        'arguments': {'scale': 0.5},
+        'class_names': CITYSCAPES_NAMES,
+        'class_colors': CITYSCAPES_COLORS,
+        'entropy_threshold': 0.5,
+        'meta_threshold': 0.5,
+        'work_short_side': 96,
+        'weights': network.state_dict(),
+        'meta_classifiers': (classifier,),
+    }
+    return Bundle(**(arguments | changes))
+
+
+@pytest.fixture(scope='session')
+def tiny_bundle():
+    """Return a bundle with a small random network and a random meta classifier, 19 classes."""
+    return make_tiny_bundle()

@@ -1,9 +1,8 @@
 """Camera image to network input: known sizes, known values."""
 
+from meta_ood_ros.core.image import resize_image, to_network_input, to_work_size
 import numpy as np
 import pytest
-
-from meta_ood_ros.core.image import resize_image, to_network_input, to_work_size
 
 
 @pytest.mark.parametrize(
@@ -52,9 +51,7 @@ def test_input_matches_the_formula_in_float64():
     image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     x = to_network_input(image).numpy()
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    np.testing.assert_allclose(
-        x[0], ((image / 255.0 - mean) / std).transpose(2, 0, 1), atol=1e-6
-    )
+    np.testing.assert_allclose(x[0], ((image / 255.0 - mean) / std).transpose(2, 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,5 @@
 """Meta classifier inference: hand-computed, against scikit-learn and torch, round trip on disk."""
 
-import numpy as np
-import pytest
-from sklearn.linear_model import LogisticRegression
-import torch
-
 from meta_ood_ros.core.meta_classifier import (
     find_nearest_classifier,
     load_meta_classifiers,
@@ -12,6 +7,10 @@ from meta_ood_ros.core.meta_classifier import (
     save_meta_classifiers,
 )
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+import torch
 
 
 def make_classifier(weight=(1.0, -2.0), bias=0.5, **changes):

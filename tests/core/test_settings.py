@@ -3,9 +3,8 @@
 from dataclasses import fields, FrozenInstanceError
 import math
 
-import pytest
-
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings, PipelineSettings
+import pytest
 
 
 def test_defaults_are_valid_and_documented():
@@ -36,7 +35,10 @@ def test_settings_cannot_be_changed_behind_the_check():
         ({'entropy_threshold': True}, 'must be of type float, got True'),
         ({'meta_threshold': 1.01}, r'meta_threshold must lie in \[0, 1\], got 1.01. It is a prob'),
         ({'meta_threshold': -0.01}, r'meta_threshold must lie in \[0, 1\], got -0.01'),
-        ({'work_short_side': 63}, r'work_short_side must lie in \{-1, 0\} or \[64, 4096\], got 63'),
+        (
+            {'work_short_side': 63},
+            r'work_short_side must lie in \{-1, 0\} or \[64, 4096\], got 63',
+        ),
         ({'min_size_px': -1}, r'min_size_px must lie in \[0, 10000000\], got -1'),
         ({'score': 'entropi'}, r"score must be one of entropy, got 'entropi'. Did you mean 'ent"),
     ],

@@ -1,0 +1,178 @@
+"""The pipeline against the same steps written again with torch and scipy."""
+
+from dataclasses import replace
+import math
+
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.settings import PipelineSettings
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.stats
+import torch
+
+SCENE = np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope='module')
+def image():
+    return np.kron(SCENE, np.ones((12, 12, 1), dtype=np.uint8))  # (144, 192, 3) of flat patches
+
+
+@pytest.fixture(scope='module')
+def pipeline(tiny_bundle):
+    return OodPipeline(tiny_bundle)
+
+
+@pytest.fixture(scope='module')
+def threshold(pipeline, image):
+    """Return a threshold that leaves a tenth of the pixels OoD: random weights have no other."""
+    return float(np.quantile(pipeline(image).entropy, 0.9))
+
+
+def upsampled(logits, size, align_corners):
+    return torch.nn.functional.interpolate(
+        logits[None].double(), size=size, mode='bilinear', align_corners=align_corners
+    )[0]
+
+
+def test_agrees_with_the_steps_written_again(tiny_bundle, pipeline, image, threshold):
+    result = pipeline(image, settings=PipelineSettings(entropy_threshold=threshold))
+    network = tiny_bundle.build_network()
+    size = (96, 128)  # short side 96, aspect 4:3
+    assert result.work_size == size
+    small = image.reshape(144, 192, 3)
+    import cv2
+
+    x = cv2.resize(small, (128, 96), interpolation=cv2.INTER_AREA) / 255.0
+    x = (x - np.array(tiny_bundle.input_mean)) / np.array(tiny_bundle.input_std)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(x.transpose(2, 0, 1)[None]).float())[0]
+    probabilities = upsampled(logits, size, network.align_corners).softmax(0).numpy()
+    entropy = scipy.stats.entropy(probabilities, axis=0) / math.log(19)
+    np.testing.assert_allclose(result.entropy, entropy, atol=1e-5)
+    np.testing.assert_allclose(result.max_probability, probabilities.max(0), atol=1e-5)
+    labels, count = scipy.ndimage.label(result.entropy >= np.float32(threshold), np.ones((3, 3)))
+    assert count == result.segments.count > 3
+    np.testing.assert_array_equal(result.segments.labels, labels)
+    assert result.metrics.values.shape == (count, 75)
+    means = scipy.ndimage.mean(entropy, labels, range(1, count + 1))
+    column = result.metrics.names.index('entropy_mean')
+    np.testing.assert_allclose(result.metrics.values[:, column], means, atol=1e-5)
+    expected = tiny_bundle.meta_classifiers[0].predict(result.metrics)
+    np.testing.assert_array_equal(result.ood_probability, expected)
+    np.testing.assert_array_equal(result.accepted, expected >= 0.5)
+
+
+def test_from_logits_is_the_rest_of_the_way(tiny_bundle, pipeline, image):
+    from meta_ood_ros.core.image import to_network_input
+
+    whole = pipeline(image)
+    x = to_network_input(image, whole.work_size)
+    with torch.inference_mode():
+        rest = pipeline.from_logits(tiny_bundle.build_network()(x)[0], whole.work_size)
+    np.testing.assert_allclose(rest.entropy, whole.entropy, atol=1e-5)
+    assert rest.image_size == rest.work_size == whole.work_size
+
+
+def test_certain_network_finds_nothing(pipeline):
+    logits = torch.zeros(19, 24, 32)
+    logits[3] = 200.0
+    result = pipeline.from_logits(logits, (96, 128))
+    assert result.segments.count == 0
+    assert (result.semantic == 3).all()
+    assert not result.entropy.any()
+    assert result.ood_probability.shape == result.accepted.shape == (0,)
+    assert result.ood_probability.dtype == np.float32
+    assert result.accepted.dtype == bool
+    assert result.metrics.values.shape == (0, 75)
+
+
+def test_unsure_square_is_one_segment(pipeline):
+    logits = torch.zeros(19, 24, 32)
+    logits[0] = 50.0
+    logits[0, 8:16, 8:16] = 0.0  # uniform: normalized entropy 1
+    result = pipeline.from_logits(logits, (24, 32))
+    assert result.segments.count == 1
+    ys, xs = np.nonzero(result.segments.labels)
+    assert (ys.min(), ys.max(), xs.min(), xs.max()) == (8, 15, 8, 15)
+    assert result.entropy.max() == pytest.approx(1.0, abs=1e-6)
+    assert result.class_id.tolist() == [0]  # all tie: the lowest
+
+
+def test_threshold_is_reached_not_exceeded(pipeline):
+    result = pipeline.from_logits(
+        torch.zeros(19, 8, 8), (8, 8), settings=PipelineSettings(entropy_threshold=1.0)
+    )
+    assert result.segments.labels.all()  # entropy is exactly 1, and counts
+
+
+def test_ignored_pixels_are_never_ood(pipeline, image, threshold):
+    settings = PipelineSettings(entropy_threshold=threshold)
+    mask = np.zeros(image.shape[:2], dtype=bool)
+    mask[:, :96] = True  # the left half
+    result = pipeline(image, settings=settings, ignore_mask=mask)
+    plain = pipeline(image, settings=settings)
+    assert not result.segments.labels[:, :64].any()
+    np.testing.assert_array_equal(
+        result.segments.labels[:, 64:] > 0, (plain.segments.labels > 0)[:, 64:]
+    )
+    np.testing.assert_array_equal(result.entropy, plain.entropy)
+    everything = pipeline(image, settings=settings, ignore_mask=np.ones_like(mask))
+    assert everything.segments.count == 0
+    with pytest.raises(
+        ValueError, match=r'ignore_mask must have shape \(144, 192\) and type bool'
+    ):
+        pipeline(image, ignore_mask=mask[:-1])
+
+
+def test_min_size_counts_work_pixels_and_the_bundle_may_name_it(tiny_bundle, image, threshold):
+    settings = PipelineSettings(entropy_threshold=threshold)
+    every = OodPipeline(tiny_bundle)(image, settings=settings)
+    sizes = every.metrics.values[:, 0]
+    least = int(np.sort(sizes)[len(sizes) // 2]) + 1
+    for result in (
+        OodPipeline(tiny_bundle)(image, settings=replace(settings, min_size_px=least)),
+        OodPipeline(replace(tiny_bundle, min_size_px=least))(image, settings=settings),
+    ):
+        assert result.segments.count == (sizes >= least).sum() < every.segments.count
+        assert result.metrics.values[:, 0].min() >= least
+
+
+def test_without_meta_classifier_all_are_accepted(tiny_bundle, image, threshold):
+    pipeline = OodPipeline(replace(tiny_bundle, meta_classifiers=()))
+    result = pipeline(image, settings=PipelineSettings(entropy_threshold=threshold))
+    assert np.isnan(result.ood_probability).all()
+    assert result.accepted.all()
+    assert result.accepted.size > 0
+    assert result.classifier_threshold is None
+
+
+def test_meta_threshold_zero_accepts_all(pipeline, image, threshold):
+    settings = PipelineSettings(entropy_threshold=threshold, meta_threshold=0.0)
+    result = pipeline(image, settings=settings)
+    assert result.accepted.all()
+    assert not np.isnan(result.ood_probability).any()
+    assert result.classifier_threshold == 0.5
+
+
+def test_one_scene_at_twice_the_resolution_gives_the_same_segments(pipeline, threshold):
+    settings = PipelineSettings(entropy_threshold=threshold)
+    one = np.kron(SCENE, np.ones((8, 8, 1), dtype=np.uint8))  # 96 x 128, the work size itself
+    two = np.kron(SCENE, np.ones((16, 16, 1), dtype=np.uint8))
+    first, second = pipeline(one, settings=settings), pipeline(two, settings=settings)
+    assert first.image_size != second.image_size
+    np.testing.assert_array_equal(first.segments.labels, second.segments.labels)
+    np.testing.assert_array_equal(first.accepted, second.accepted)
+
+
+def test_nan_logits_are_an_error_and_not_a_result(pipeline):
+    logits = torch.zeros(19, 8, 8)
+    logits[4, 3, 3] = math.nan
+    with pytest.raises(ValueError, match='finite'):
+        pipeline.from_logits(logits, (32, 32))
+
+
+def test_stages_are_timed(pipeline, image):
+    stages = ['preparation', 'network', 'dense', 'segments', 'metrics', 'meta_classifier']
+    assert list(pipeline(image).milliseconds) == stages
