@@ -1,0 +1,102 @@
+"""
+Python function with a signature -> machine code, compiled once at the first call.
+
+The kernels release the GIL and are spread over the cores by core/parallel.py instead of numba's
+own threads: its thread pools either abort the process when two Python threads meet in them
+(workqueue) or when a process that used them forks (GNU OpenMP), and cost seconds of compilation.
+"""
+
+from collections.abc import Callable
+import threading
+from typing import Any
+
+from llvmlite import ir
+import numba
+from numba import types
+from numba.extending import intrinsic
+
+# Products and sums may be fused, nothing more: reassociation would delete the rounding trick in
+# the exponential, and without NaN arithmetic bad logits would pass unnoticed.
+FUSED = frozenset({'contract', 'nsz'})
+# For plain sums, where the order of the terms does not matter.
+REORDERED = frozenset({'contract', 'nsz', 'reassoc'})
+
+
+def array(dtype: types.Type, ndim: int, *, readonly: bool = True) -> types.Array:
+    """Return the numba type of a C-contiguous array; a writable one fits a read-only argument."""
+    return types.Array(dtype, ndim, 'C', readonly=readonly)
+
+
+class Kernel:
+    """
+    A numba function with one signature, compiled (or read from numba's cache) at the first call.
+
+    Attributes
+    ----------
+    function : callable
+        The Python source of the kernel.
+    signature : numba signature
+        The only one: arguments of another dtype are refused rather than compiled anew, because
+        a second compilation would stop a running robot for seconds.
+
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], signature: Any, fastmath: frozenset[str]
+    ) -> None:
+        self.function = function
+        self.signature = signature
+        self._fastmath = set(fastmath)
+        self._compiled: Callable[..., Any] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the kernel."""
+        return (self._compiled or self.compile())(*arguments)
+
+    def compile(self) -> Callable[..., Any]:
+        """Return the machine code, made now if it was not yet."""
+        with self._lock:
+            if self._compiled is None:
+                try:
+                    self._compiled = self._jit(cache=True)
+                # numba raises RuntimeError where no folder can hold the cache, OSError where the
+                # disk is full, and whatever unpickling raises where a cache file is damaged. None
+                # of these may stop a robot: it only compiles at each start then.
+                except Exception:
+                    self._compiled = self._jit(cache=False)
+            return self._compiled
+
+    def _jit(self, *, cache: bool) -> Callable[..., Any]:
+        return numba.njit(
+            self.signature, nogil=True, cache=cache, fastmath=self._fastmath, error_model='numpy'
+        )(self.function)
+
+
+def kernel(
+    *arguments: types.Type, returns: types.Type = types.void, fastmath: frozenset[str] = FUSED
+) -> Callable[[Callable[..., Any]], Kernel]:
+    """Return a decorator that turns a function of the given argument types into a Kernel."""
+
+    def decorate(function: Callable[..., Any]) -> Kernel:
+        return Kernel(function, returns(*arguments), fastmath)
+
+    return decorate
+
+
+@intrinsic
+def bits_to_float(typing_context: Any, bits: Any) -> Any:
+    """Return the float32 (float64) with the bit pattern of an int32 (int64)."""
+    target = types.float64 if bits.bitwidth == 64 else types.float32
+    return target(bits), _bitcast
+
+
+@intrinsic
+def float_to_bits(typing_context: Any, value: Any) -> Any:
+    """Return the bit pattern of a float32 (float64) as int32 (int64)."""
+    target = types.int64 if value.bitwidth == 64 else types.int32
+    return target(value), _bitcast
+
+
+def _bitcast(context: Any, builder: Any, signature: Any, arguments: Any) -> ir.Value:
+    return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
