@@ -22,6 +22,7 @@ from meta_ood_training.datasets.objects import (
     CutOut,
     find_coco_objects,
     find_ecssd_objects,
+    find_street_objects,
     ObjectSource,
 )
 from meta_ood_training.datasets.paired import Pair, PairedImages
@@ -62,6 +63,7 @@ __all__ = [
     'SegmentMeIfYouCan',
     'find_coco_objects',
     'find_ecssd_objects',
+    'find_street_objects',
     'informative_rules',
     'open_dataset',
     'parse_dataset',

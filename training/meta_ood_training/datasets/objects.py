@@ -1,4 +1,4 @@
-"""Source images -> single OoD objects to paste: cut-outs that are whole and large enough."""
+"""Source images -> single objects to paste: cut-outs that are whole and large enough."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 from meta_ood_training.datasets.coco import KNOWN_CATEGORIES, read_instances
 from meta_ood_training.datasets.ecssd import Ecssd
-from meta_ood_training.datasets.paired import read_image, read_label
-from meta_ood_training.datasets.run_lengths import decode_segmentation
+from meta_ood_training.datasets.paired import PairedImages, read_image, read_label
+from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_runs
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
 
@@ -32,14 +32,17 @@ class CutOut:
         RGB; pixels beside the mask show the object's own surroundings.
     mask : ndarray of shape (h, w), bool
         The object.
+    corner : tuple of int
+        (row, column) of the box's upper left pixel in the source image.
 
     """
 
     image: np.ndarray
     mask: np.ndarray
+    corner: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectSource:
     """
     An object that can be cut out of its source image.
@@ -51,7 +54,7 @@ class ObjectSource:
     group : str
         <dataset>/<source image>: what splits and folds keep together.
     category : str
-        COCO category, or `object`.
+        COCO category, class name of a street object, or `object`.
     image : Path
         Source image.
     segmentation : object
@@ -83,7 +86,7 @@ class ObjectSource:
         mask = _largest_part(_whole_mask(self.segmentation, self.size))
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         box = slice(y, y + height), slice(x, x + width)
-        return CutOut(read_image(self.image)[box], mask[box])
+        return CutOut(read_image(self.image)[box], mask[box], (y, x))
 
 
 def find_ecssd_objects(
@@ -174,6 +177,79 @@ def find_coco_objects(
                     )
                 )
     return tuple(found)
+
+
+STREET_OBJECTS = {'car': 13, 'person': 11, 'bicycle': 18}
+"""In-distribution objects that serve as controls, with their train ids."""
+OCCLUDERS = (4, 5, 7, 11, 12, 13, 14, 15, 16, 17, 18)
+"""Train ids that may stand in front of an object: fence, pole, sign, people, vehicles."""
+MAX_OCCLUDED = 0.1
+"""Largest share of an object's outline that may border on occluders."""
+MIN_CONVEXITY = {'car': 0.8, 'person': 0.6, 'bicycle': 0.6}
+"""Least area as a share of the convex hull: merged or half-hidden objects fall below."""
+
+
+def find_street_objects(
+    dataset: PairedImages, *, min_area: int = 200
+) -> tuple[tuple[ObjectSource, int], ...]:
+    """
+    Return the in-distribution objects of a labelled street data set that can be pasted.
+
+    Parameters
+    ----------
+    dataset : PairedImages
+        Targets hold Cityscapes train ids.
+    min_area : int
+        Smaller objects are left out [px].
+
+    Returns
+    -------
+    tuple of (ObjectSource, int)
+        Object and train id; cars, people and bicycles that neither the image's border nor
+        another object cuts. The group is the frame's.
+
+    """
+    found = []
+    for index, pair in enumerate(dataset.pairs):
+        target = dataset[index].target
+        for category, train_id in STREET_OBJECTS.items():
+            count, labels, statistics, _ = cv2.connectedComponentsWithStats(
+                (target == train_id).astype(np.uint8)
+            )
+            for number in range(1, count):
+                if statistics[number, cv2.CC_STAT_AREA] < min_area:
+                    continue
+                mask = labels == number
+                if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
+                    segmentation = {'size': list(mask.shape), 'counts': encode_runs(mask)}
+                    found.append(
+                        (
+                            ObjectSource(
+                                f'{pair.name}/{category}/{number}',
+                                pair.group,
+                                category,
+                                pair.image,
+                                segmentation,
+                                mask.shape,
+                                int(mask.sum()),
+                            ),
+                            train_id,
+                        )
+                    )
+    return tuple(found)
+
+
+def _is_free(mask: np.ndarray, target: np.ndarray, train_id: int, category: str) -> bool:
+    """Tell an object in full view from one that others hide or that is several."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    hull = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(contours)), 1)
+    if mask.sum() < MIN_CONVEXITY[category] * hull.sum():
+        return False
+    outline = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool) & ~mask
+    around = target[outline]
+    occluded = np.isin(around, OCCLUDERS) & (around != train_id)
+    return bool(occluded.mean() <= MAX_OCCLUDED)
 
 
 def is_whole(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:

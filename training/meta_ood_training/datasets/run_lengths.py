@@ -67,6 +67,26 @@ def decode_runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     return np.repeat(values, lengths).reshape(size, order='F')
 
 
+def encode_runs(mask: np.ndarray) -> list[int]:
+    """
+    Return the uncompressed run lengths of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W), bool
+        Any mask.
+
+    Returns
+    -------
+    list of int
+        Lengths of alternating runs, zeros first, down the columns; `decode_runs` inverts it.
+
+    """
+    column = np.asarray(mask, bool).ravel(order='F')
+    changes = np.flatnonzero(np.diff(column, prepend=False))
+    return np.diff(np.concatenate([[0], changes, [column.size]])).tolist()
+
+
 def decompress_counts(text: str) -> list[int]:
     """
     Return the run lengths in COCO's compressed string.

@@ -1,0 +1,218 @@
+"""Street data + OoD proxies -> the samples of one epoch, redrawn each epoch, fixed by the seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from meta_ood_training.augmentation import (
+    AugmentationSettings,
+    crop_sample,
+    jitter_light,
+    sample_rng,
+)
+from meta_ood_training.datasets.objects import CutOut, ObjectSource
+from meta_ood_training.datasets.sample import OOD, Sample, SampleDataset
+from meta_ood_training.pasting import paste_object, PasteSettings
+import numpy as np
+
+_DRAW, _AUGMENT = 0, 1
+
+
+@dataclass(frozen=True)
+class MixingSettings:
+    """
+    How many proxies an epoch holds, and how often objects are pasted.
+
+    Attributes
+    ----------
+    proxies_per_street_image : float
+        0.1 in the paper: to 2,975 street images come 297 proxies, newly drawn each epoch.
+    paste_probability : float
+        Of pasting OoD objects on a street crop, in [0, 1]; 0 in the paper.
+    max_objects : int
+        Objects pasted on one crop at most, 1..max with equal chance.
+    control_probability : float
+        Of pasting an in-distribution object with its own class label first, in [0, 1].
+
+    """
+
+    proxies_per_street_image: float = 0.1
+    paste_probability: float = 0.0
+    max_objects: int = 1
+    control_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.proxies_per_street_image < 0:
+            raise ValueError(
+                f'proxies_per_street_image must not be negative, '
+                f'got {self.proxies_per_street_image}.'
+            )
+        for name in ('paste_probability', 'control_probability'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f'{name} must lie in [0, 1], got {getattr(self, name)}.')
+        if self.max_objects < 1:
+            raise ValueError(f'max_objects must be at least 1, got {self.max_objects}.')
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where a sample of an epoch comes from: which dataset, which of its samples."""
+
+    is_proxy: bool
+    dataset: int
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class MixedSamples:
+    """
+    All training samples of a run, by (epoch, position).
+
+    Attributes
+    ----------
+    street : sequence of SampleDataset
+        In-distribution data.
+    proxies : sequence of SampleDataset
+        Whole OoD proxy images; an epoch draws from all of them together. May be empty.
+    objects : sequence of ObjectSource
+        OoD objects to paste. May be empty.
+    controls : sequence of (ObjectSource, int)
+        In-distribution objects to paste with their class id. May be empty.
+    mixing, augmentation, pasting
+        Settings.
+    street_repeats : sequence of float
+        How often each street dataset appears in one epoch: 1 = every image once, 0.25 = a
+        quarter, newly drawn, 2 = every image twice. Default 1 for all.
+    seed : int
+        Decides everything together with epoch and position.
+
+    Notes
+    -----
+    `samples[epoch, position]` needs no state, so workers may live through all epochs and a run
+    may resume anywhere. `epoch_length` is the same in every epoch.
+
+    """
+
+    street: Sequence[SampleDataset]
+    proxies: Sequence[SampleDataset] = ()
+    objects: Sequence[ObjectSource] = ()
+    controls: Sequence[tuple[ObjectSource, int]] = ()
+    mixing: MixingSettings = field(default_factory=MixingSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    pasting: PasteSettings = field(default_factory=PasteSettings)
+    street_repeats: Sequence[float] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.street or not sum(len(dataset) for dataset in self.street):
+            raise ValueError('street must hold at least one image, got none.')
+        if self.street_repeats is not None and len(self.street_repeats) != len(self.street):
+            raise ValueError(
+                f'street_repeats must hold one number per street dataset ({len(self.street)}), '
+                f'got {len(self.street_repeats)}.'
+            )
+        if self.mixing.paste_probability > 0 and not self.objects:
+            raise ValueError(
+                'paste_probability above 0 needs objects to paste, got none. '
+                'Give objects, or set it to 0.'
+            )
+        if self.mixing.control_probability > 0 and not self.controls:
+            raise ValueError(
+                'control_probability above 0 needs in-distribution objects, got none. '
+                'Give controls, or set it to 0.'
+            )
+
+    @property
+    def street_length(self) -> int:
+        """Street samples in every epoch."""
+        repeats = self.street_repeats or [1.0] * len(self.street)
+        return sum(
+            round(repeat * len(dataset))
+            for dataset, repeat in zip(self.street, repeats, strict=True)
+        )
+
+    @property
+    def proxy_length(self) -> int:
+        """Proxy samples in every epoch: int(share x street samples), as published."""
+        available = sum(len(dataset) for dataset in self.proxies)
+        return int(self.mixing.proxies_per_street_image * self.street_length) if available else 0
+
+    @property
+    def epoch_length(self) -> int:
+        """Samples in every epoch."""
+        return self.street_length + self.proxy_length
+
+    def draws(self, epoch: int) -> tuple[Draw, ...]:
+        """
+        Return what one epoch holds, in its shuffled order.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0.
+
+        Returns
+        -------
+        tuple of Draw, of length `epoch_length`
+
+        """
+        return _draw_epoch(self, epoch)
+
+    def __getitem__(self, place: tuple[int, int]) -> Sample:
+        epoch, position = place
+        draw = self.draws(epoch)[position]
+        rng = sample_rng(self.seed, epoch, position, _AUGMENT)
+        source = (self.proxies if draw.is_proxy else self.street)[draw.dataset]
+        sample = crop_sample(source[draw.index], self.augmentation, rng)
+        if not draw.is_proxy:
+            sample = self._paste(sample, rng)
+        image = jitter_light(sample.image, self.augmentation, rng)
+        return Sample(image, sample.target, sample.name, sample.group)
+
+    def __len__(self) -> int:
+        return self.epoch_length
+
+    def _paste(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        wants_control, wants_object = rng.random(2)
+        if wants_control < self.mixing.control_probability:
+            source, class_id = self.controls[int(rng.integers(len(self.controls)))]
+            cut_out = _load_cut_out(source)
+            sample = paste_object(sample, cut_out, self.pasting, rng, value=class_id)
+        if wants_object < self.mixing.paste_probability:
+            for _ in range(int(rng.integers(1, self.mixing.max_objects + 1))):
+                cut_out = _load_cut_out(self.objects[int(rng.integers(len(self.objects)))])
+                sample = paste_object(sample, cut_out, self.pasting, rng, value=OOD)
+        return sample
+
+
+@lru_cache(maxsize=4)
+def _draw_epoch(samples: MixedSamples, epoch: int) -> tuple[Draw, ...]:
+    """Draw one epoch; the two latest are asked for again and again by neighbouring positions."""
+    rng = sample_rng(samples.seed, epoch, 0, _DRAW)
+    draws: list[Draw] = []
+    repeats = samples.street_repeats or [1.0] * len(samples.street)
+    for number, (dataset, repeat) in enumerate(zip(samples.street, repeats, strict=True)):
+        chosen = _draw_indices(len(dataset), round(repeat * len(dataset)), rng)
+        draws += [Draw(False, number, index) for index in chosen]
+    at_hand = [
+        Draw(True, number, index)
+        for number, dataset in enumerate(samples.proxies)
+        for index in range(len(dataset))
+    ]
+    draws += [at_hand[index] for index in _draw_indices(len(at_hand), samples.proxy_length, rng)]
+    return tuple(draws[index] for index in rng.permutation(len(draws)))
+
+
+def _draw_indices(available: int, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Draw without replacement; where more are wanted than there are, whole rounds first."""
+    if not available:
+        return []
+    whole, rest = divmod(wanted, available)
+    indices = list(range(available)) * whole
+    return indices + rng.permutation(available)[:rest].tolist()
+
+
+@lru_cache(maxsize=256)
+def _load_cut_out(source: ObjectSource) -> CutOut:
+    """Load an object; sources are few and small, so they stay in memory."""
+    return source.load()
