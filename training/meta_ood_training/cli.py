@@ -1,0 +1,137 @@
+"""`meta-ood-train <verb>`: one module a verb, imported only when it is asked for."""
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+import re
+import sys
+from typing import NoReturn
+
+VERBS = {
+    'finetune': ('finetune', 'train a network for high entropy on OoD objects'),
+    'segments': ('segment_dataset', 'write segment metrics and targets of images or bags'),
+    'fit-meta': ('fit_meta', 'fit, judge and explain meta classifiers'),
+    'evaluate': ('evaluate', 'score a bundle on data sets'),
+    'overlay': ('overlay', 'paste OoD objects on street frames: a test set with exact labels'),
+    'bundle': ('bundle', 'turn a checkpoint into a bundle'),
+}
+"""Verb -> (module of meta_ood_training, what it does)."""
+
+INSTALL = {
+    'meta_ood_ros': 'The package meta_ood is not installed: run `pip install .` in the folder '
+    'that holds its setup.py, or build it with colcon and source install/setup.bash.',
+}
+"""What to do about a module that is missing; others are named as their package."""
+
+WRONG_USE = 2
+"""Exit status after a mistake in the arguments or the data."""
+
+
+class NearestParser(argparse.ArgumentParser):
+    """An argument parser that names the nearest option to an unknown one."""
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """
+        Return the parsed arguments, or exit naming the nearest known option.
+
+        Parameters
+        ----------
+        args, namespace
+            As argparse has them.
+
+        Returns
+        -------
+        argparse.Namespace
+
+        """
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            options = [option for action in self._actions for option in action.option_strings]
+            nearest = get_close_matches(unknown[0].split('=')[0], options, 1, 0.4)
+            hint = f' Did you mean {nearest[0]}?' if nearest else ''
+            self.error(f'unknown argument {unknown[0]!r}.{hint} --help lists all.')
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Print one sentence and exit.
+
+        Parameters
+        ----------
+        message : str
+            What was wrong.
+
+        """
+        self.exit(WRONG_USE, f'{self.prog}: {message}\n')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run one verb.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command line without the program's name; default sys.argv.
+
+    Returns
+    -------
+    int
+        Exit status: 0 well, 2 wrong arguments or data, else as the verb says.
+
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = words[:1] == ['--debug']
+    if debug:
+        words = words[1:]
+    if not words or words[0] in ('-h', '--help'):
+        print(_usage())
+        return 0 if words else WRONG_USE
+    verb, rest = words[0], words[1:]
+    if verb not in VERBS:
+        nearest = get_close_matches(verb, VERBS, 1, 0.4)
+        hint = f' Did you mean {nearest[0]!r}?' if nearest else ''
+        return _complain(f'verb must be one of {", ".join(VERBS)}, got {verb!r}.{hint}')
+    name, purpose = VERBS[verb]
+    try:
+        module = import_module(f'meta_ood_training.{name}')
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        return _complain(f'{verb} needs {error.name}, got no such module. {_advice(error.name)}')
+    parser = NearestParser(
+        prog=f'meta-ood-train {verb}',
+        description=purpose[0].upper() + purpose[1:] + '.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    try:
+        return int(module.run(parser.parse_args(rest)) or 0)
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        return _complain(f'{verb}: {error}')
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = ['usage: meta-ood-train [--debug] <verb> [options]', '']
+    lines += [f'  {verb:{width}}  {purpose}' for verb, (_, purpose) in VERBS.items()]
+    return '\n'.join([*lines, '', '`meta-ood-train <verb> --help` lists the options of a verb.'])
+
+
+def _advice(module: str | None) -> str:
+    """Say what to install for a missing module."""
+    top = re.split(r'\.', module or '')[0]
+    return INSTALL.get(top, f'Run `pip install {top}`; requirements.txt holds tested versions.')
+
+
+def _complain(message: str) -> int:
+    print(f'meta-ood-train: {message}', file=sys.stderr)
+    return WRONG_USE
+
+
+if __name__ == '__main__':
+    sys.exit(main())
