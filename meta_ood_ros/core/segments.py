@@ -147,3 +147,96 @@ def _label(mask, min_size_px, labels):  # type: ignore[no-untyped-def]
         if size[root] > 0:
             labels[row[i], start[i] : stop[i]] = size[root]
     return count
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentSummary:
+    """
+    What a message says about each segment; row k describes the segment with id k + 1.
+
+    Attributes
+    ----------
+    class_id : ndarray of shape (K,), uint8
+        Most frequent class of the segment's pixels, ties to the lowest.
+    area_px : ndarray of shape (K,), int64
+        Number of pixels.
+    boxes : ndarray of shape (K, 4), int32
+        x0, y0, width, height of the tight box [px]: columns x0..x0+width-1.
+    score_mean, score_max : ndarray of shape (K,), float32
+        Mean and maximum of the score, in its unit.
+
+    """
+
+    class_id: NDArray[np.uint8]
+    area_px: NDArray[np.int64]
+    boxes: NDArray[np.int32]
+    score_mean: NDArray[np.float32]
+    score_max: NDArray[np.float32]
+
+
+def summarize_segments(
+    segments: Segments, semantic: NDArray[np.uint8], score: NDArray[np.float32]
+) -> SegmentSummary:
+    """
+    Return class, area, box and score of each segment, from one pass over the image.
+
+    Parameters
+    ----------
+    segments : Segments
+        Labels of shape (H, W).
+    semantic : ndarray of shape (H, W), uint8
+        Class of each pixel.
+    score : ndarray of shape (H, W), float32
+        What was thresholded, normalized entropy for one.
+
+    Returns
+    -------
+    SegmentSummary
+
+    """
+    for name, image, dtype in (('semantic', semantic, np.uint8), ('score', score, np.float32)):
+        if image.shape != segments.labels.shape or image.dtype != dtype:
+            raise ValueError(
+                f'{name} must be {np.dtype(dtype)} of shape {segments.labels.shape}, got '
+                f'{image.dtype} of shape {image.shape}. Pass the maps that the segments come from.'
+            )
+    count = segments.count
+    area = np.zeros(count, np.int64)
+    corners = np.empty((count, 4), np.int32)
+    score_sum = np.zeros(count)
+    score_max = np.full(count, -np.inf, np.float32)
+    votes = np.zeros((count, int(semantic.max(initial=0)) + 1), np.int32)
+    _summarize(
+        segments.labels, np.ascontiguousarray(semantic), np.ascontiguousarray(score),
+        area, corners, score_sum, score_max, votes,
+    )  # fmt: skip
+    boxes = corners.copy()
+    boxes[:, 2:] += 1 - corners[:, :2]
+    class_id = votes.argmax(1).astype(np.uint8)
+    score_mean = np.minimum((score_sum / np.maximum(area, 1)).astype(np.float32), score_max)
+    return SegmentSummary(class_id, area, boxes, score_mean, score_max)
+
+
+@kernel(
+    array(types.int32, 2), array(types.uint8, 2), array(types.float32, 2),
+    array(types.int64, 1, readonly=False), array(types.int32, 2, readonly=False),
+    array(types.float64, 1, readonly=False), array(types.float32, 1, readonly=False),
+    array(types.int32, 2, readonly=False),
+)  # fmt: skip
+def _summarize(labels, semantic, score, area, corners, score_sum, score_max, votes):  # type: ignore[no-untyped-def]
+    """Fill the tables; corners holds the first and last column and row."""
+    height, width = labels.shape
+    for y in range(height):
+        for x in range(width):
+            k = labels[y, x] - 1
+            if k < 0:
+                continue
+            if area[k] == 0:
+                corners[k, 0], corners[k, 1], corners[k, 2], corners[k, 3] = x, y, x, y
+            corners[k, 0] = min(corners[k, 0], x)
+            corners[k, 2] = max(corners[k, 2], x)
+            corners[k, 3] = y
+            area[k] += 1
+            score_sum[k] += score[y, x]
+            score_max[k] = max(score_max[k], score[y, x])
+            votes[k, semantic[y, x]] += 1
