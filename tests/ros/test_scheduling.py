@@ -1,0 +1,195 @@
+"""Slots and worker against a clock that the test turns."""
+
+import threading
+import time
+
+from meta_ood_ros.scheduling import DROP_CAUSES, LatestFrames, Worker
+import pytest
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def make(clock, *cameras, on_drop=None):
+    frames = LatestFrames(cameras or ('',), clock=clock, on_drop=on_drop)
+    frames.open()
+    return frames
+
+
+def test_latest_frame_of_a_camera_replaces_the_one_before(clock):
+    drops = []
+    frames = make(clock, on_drop=lambda frame, cause: drops.append((frame.message, cause)))
+    for message in 'abc':
+        frames.offer('', message)
+    assert frames.take(timeout=0).message == 'c'
+    assert frames.take(timeout=0) is None
+    assert drops == [('a', 'replaced'), ('b', 'replaced')]
+    assert frames.counts[''].received == 3
+    assert frames.counts[''].dropped['replaced'] == 2
+
+
+def test_oldest_waiting_frame_comes_first_so_that_no_camera_starves(clock):
+    frames = make(clock, 'front', 'rear', 'left')
+    served = []
+    for turn in range(12):
+        clock.now += 1
+        frames.offer('front', turn)  # a fast camera beside two slow ones
+        if turn % 3 == 0:
+            frames.offer('rear', turn)
+            clock.now += 0.1
+            frames.offer('left', turn)
+        served.append(frames.take(timeout=0).camera)
+    assert served.count('rear') == served.count('left') == 4
+
+
+def test_a_replacing_frame_counts_from_its_own_arrival(clock):
+    frames = make(clock, 'front', 'rear')
+    frames.offer('front', 'old')
+    clock.now += 1
+    frames.offer('rear', 'older than the next of front')
+    clock.now += 1
+    frames.offer('front', 'new')
+    assert [frames.take(timeout=0).camera for _ in range(2)] == ['rear', 'front']
+
+
+def test_age_counts_from_arrival_on_the_given_clock(clock):
+    frames = make(clock)
+    frames.offer('', 'frame')
+    clock.now += 0.75
+    assert frames.age(frames.take(timeout=0)) == 0.75
+
+
+def test_max_rate_thins_out_a_fast_camera(clock):
+    frames = make(clock)
+    for _ in range(300):  # 10 s at 30 Hz
+        frames.offer('', 'frame', max_rate=5.0)
+        frames.take(timeout=0)
+        clock.now += 1 / 30
+    passed = 300 - frames.counts[''].dropped['rate']
+    assert 50 <= passed <= 52
+
+
+def test_camera_of_exactly_max_rate_loses_nothing_to_jitter(clock):
+    frames = make(clock)
+    for turn in range(100):
+        clock.now = 100 + turn / 10 + (0.02 if turn % 2 else -0.02)
+        frames.offer('', turn, max_rate=10.0)
+        frames.take(timeout=0)
+    assert frames.counts[''].dropped['rate'] <= 1
+
+
+def test_max_rate_is_per_camera(clock):
+    frames = make(clock, 'front', 'rear')
+    frames.offer('front', 1, max_rate=1.0)
+    frames.offer('rear', 1, max_rate=1.0)
+    assert {frames.take(timeout=0).camera for _ in range(2)} == {'front', 'rear'}
+
+
+def test_clear_drops_what_waits_and_forgets_the_rate(clock):
+    frames = make(clock)
+    frames.offer('', 'before', max_rate=0.01)
+    frames.clear()
+    assert frames.take(timeout=0) is None
+    assert frames.counts[''].dropped['cleared'] == 1
+    frames.offer('', 'after', max_rate=0.01)
+    assert frames.take(timeout=0).message == 'after'
+
+
+def test_closed_slots_take_nothing_in_and_wake_who_waits(clock):
+    frames = make(clock)
+    taken = []
+    waiting = threading.Thread(target=lambda: taken.append(frames.take()))
+    waiting.start()
+    frames.close()
+    waiting.join(2)
+    assert taken == [None]
+    frames.offer('', 'late')
+    assert frames.counts[''].dropped['cleared'] == 1
+    frames.open()
+    frames.offer('', 'again')
+    assert frames.take(timeout=0).message == 'again'
+
+
+def test_every_frame_is_accounted_for(clock):
+    frames = make(clock)
+    frames.skip('')
+    for message in range(5):
+        frames.offer('', message)
+    taken = frames.take(timeout=0)
+    frames.count_processed(taken)
+    frames.offer('', 'bad')
+    frames.drop(frames.take(timeout=0), 'invalid')
+    counts = frames.counts['']
+    assert (counts.received, counts.idle, counts.processed) == (7, 1, 1)
+    assert counts.dropped == {**dict.fromkeys(DROP_CAUSES, 0), 'replaced': 4, 'invalid': 1}
+    assert counts.received == counts.idle + counts.processed + counts.dropped_total
+
+
+def test_worker_answers_in_order_and_sends_while_it_computes():
+    frames = LatestFrames(('',))
+    computing, sent, overlap = threading.Event(), [], []
+
+    def compute(frame):
+        computing.set()
+        time.sleep(0.02)
+        computing.clear()
+        return frame.message
+
+    def send(message):
+        overlap.append(computing.wait(1) if message < 4 else True)
+        sent.append(message)
+
+    worker = Worker(frames, compute, send)
+    worker.start()
+    worker.start()  # has no effect
+    for message in range(5):
+        frames.offer('', message)
+        while frames.counts[''].received and frames._slots:
+            time.sleep(0.001)
+    worker.stop()
+    assert sent == [0, 1, 2, 3, 4]
+    assert all(overlap)  # the next frame was being computed while this one was sent
+
+
+def test_worker_finishes_the_frame_in_work_and_starts_again():
+    frames = LatestFrames(('',))
+    begun, sent = threading.Event(), []
+
+    def compute(frame):
+        begun.set()
+        time.sleep(0.05)
+        return frame.message
+
+    worker = Worker(frames, compute, sent.append)
+    for message in ('first', 'second'):
+        worker.start()
+        begun.clear()
+        frames.offer('', message)
+        assert begun.wait(2)
+        worker.stop()
+        assert sent[-1] == message
+
+
+def test_worker_passes_over_frames_without_answer():
+    frames, sent = LatestFrames(('',)), []
+    worker = Worker(frames, lambda frame: frame.message or None, sent.append)
+    worker.start()
+    for message in (0, 1):
+        frames.offer('', message)
+        while frames._slots:
+            time.sleep(0.001)
+    worker.stop()
+    assert sent == [1]
+    assert not any(thread.name.startswith('meta_ood') for thread in threading.enumerate())
