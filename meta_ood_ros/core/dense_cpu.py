@@ -26,8 +26,8 @@ TILE_NUMBERS = 6144
 _LOG2_E = np.float32(1.4426950408889634)
 # 1.5 * 2**23: adding it rounds to an integer, which then stands in the low bits of the sum.
 _ROUND = np.float32(12582912.0)
-# exp(-87) = 1.6e-38 is the last normal float32; smaller terms do not count beside exp(0) = 1.
-_SMALLEST = np.float32(-87.0)
+# 2**-127 has the bit pattern of 0, so everything from exp(-88) = 6e-39 down becomes exactly 0
+_SMALLEST = np.float32(-88.0)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 # 2**r on [-1/2, 1/2], minimax in relative error (9.1e-8) with the constant fixed at 1, so that

@@ -24,7 +24,7 @@ _FIRST, _SECOND, _POSITION = FIRST_MOMENT.start, SECOND_MOMENT.start, POSITION.s
 _LOG2_E = 1.4426950408889634
 # 1.5 * 2**52: adding it rounds to an integer, which then stands in the low bits of the sum.
 _ROUND = 6755399441055744.0
-_SMALLEST = -700.0  # exp(-708) is the last normal float64
+_SMALLEST = -709.0  # 2**-1023 has the bit pattern of 0: from here down exp is exactly 0
 # 2**r on [-1/2, 1/2], minimax in relative error (8.2e-13) with the constant fixed at 1
 _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8 = (
     0.6931471805482122, 0.24022650698110615, 0.05550410935266645, 0.009618128616118191,
