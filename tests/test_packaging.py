@@ -1,0 +1,213 @@
+"""The project installs: what colcon finds, what a wheel carries, what make says on a bad machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+import yaml
+
+NOT_FOR_A_WHEEL = shutil.ignore_patterns('__pycache__', '*.egg-info', 'build')
+SOURCES = ('LICENSE', 'NOTICE', 'package.xml', 'pyproject.toml', 'setup.cfg', 'setup.py')
+FOLDERS = ('config', 'launch', 'meta_ood_ros', 'resource')
+
+
+def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command], text=True, capture_output=True, timeout=300, **options
+    )
+
+
+@pytest.fixture(scope='module')
+def wheel(repository, tmp_path_factory):
+    # Built from a copy: setuptools leaves build/ behind and would install from it again later.
+    source = tmp_path_factory.mktemp('source')
+    for name in SOURCES:
+        shutil.copy(repository / name, source)
+    for name in FOLDERS:
+        shutil.copytree(repository / name, source / name, ignore=NOT_FOR_A_WHEEL)
+    made = run(
+        *(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '--no-index'),
+        *('--disable-pip-version-check', '--wheel-dir', source / 'dist', source),
+    )
+    assert made.returncode == 0, made.stderr
+    (path,) = (source / 'dist').glob('*.whl')
+    return path
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """Return a folder into which the wheel is installed and in which nothing else lies."""
+    target = tmp_path_factory.mktemp('installed')
+    made = run(
+        *(sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index'),
+        *('--disable-pip-version-check', '--target', target, wheel),
+    )
+    assert made.returncode == 0, made.stderr
+    return target
+
+
+@pytest.fixture(scope='module')
+def colcon_list(repository):
+    workspace = repository / 'ros2_ws'
+    environment = {**os.environ, 'COLCON_DEFAULTS_FILE': str(workspace / 'colcon_defaults.yaml')}
+    listed = run(
+        *(sys.executable, '-m', 'colcon', '--log-base', os.devnull, 'list'),
+        cwd=workspace,
+        env=environment,
+    )
+    assert listed.returncode == 0, listed.stderr
+    return {tuple(line.split()[::2]) for line in listed.stdout.splitlines()}
+
+
+def test_colcon_finds_exactly_the_two_packages_with_their_build_types(colcon_list):
+    # An invalid package.xml does not fail: it turns ros.ament_python into plain python.
+    assert colcon_list == {
+        ('meta_ood', '(ros.ament_python)'),
+        ('meta_ood_msgs', '(ros.ament_cmake)'),
+    }
+
+
+def test_every_colcon_verb_has_the_same_base_paths(repository):
+    defaults = yaml.safe_load((repository / 'ros2_ws' / 'colcon_defaults.yaml').read_text())
+    assert {'list', 'build', 'test'} <= set(defaults)
+    assert all(verb == {'base-paths': ['..', 'src']} for verb in defaults.values())
+
+
+def test_wheel_carries_every_file_of_the_package(repository, wheel):
+    package = repository / 'meta_ood_ros'
+    expected = {
+        f'meta_ood_ros/{path.relative_to(package)}'
+        for path in package.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+    assert expected <= set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_wheel_carries_nothing_but_the_package_and_its_share_files(wheel):
+    top = {name.split('/')[0] for name in zipfile.ZipFile(wheel).namelist()}
+    assert top == {'meta_ood_ros', 'meta_ood-0.1.0.data', 'meta_ood-0.1.0.dist-info'}
+
+
+def test_share_holds_what_ros2_launch_needs(repository, installed):
+    share = installed / 'share' / 'meta_ood'
+    for folder in ('launch', 'config'):
+        for path in (repository / folder).iterdir():
+            if path.is_file():
+                assert (share / folder / path.name).read_bytes() == path.read_bytes()
+    assert (share / 'package.xml').is_file()
+    marker = installed / 'share/ament_index/resource_index/packages/meta_ood'
+    assert marker.read_bytes() == b''
+
+
+def test_installed_wheel_runs_the_default_bundle_from_an_empty_folder(installed, tmp_path):
+    program = """
+import meta_ood_ros, numpy, sys
+from meta_ood_ros.core import OodPipeline, load_bundle
+assert meta_ood_ros.__file__.startswith(sys.argv[1]), meta_ood_ros.__file__
+result = OodPipeline(load_bundle())(numpy.zeros((96, 128, 3), numpy.uint8))
+assert 0 <= result.entropy.min() <= result.entropy.max() <= 1
+print(*result.image_size)
+"""
+    environment = {**os.environ, 'PYTHONPATH': str(installed)}
+    # The system's Python of ROS wheels starts itself again unless this says that it has.
+    done = run(sys.executable, '-c', program, installed, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ['96', '128']
+    assert not any(tmp_path.iterdir())
+
+
+def test_installed_wheel_has_the_shared_memory_profile(installed):
+    profile = (installed / 'meta_ood_ros' / 'fastdds_profile.xml').read_text()
+    assert '<segment_size>134217728</segment_size>' in profile
+
+
+def test_executable_of_ros2_run_stands_where_setup_cfg_puts_it(repository):
+    configuration = (repository / 'setup.cfg').read_text()
+    assert 'script_dir=$base/lib/meta_ood' in configuration
+    assert 'install_scripts=$base/lib/meta_ood' in configuration
+
+
+def test_share_folders_are_no_python_packages(repository):
+    # With an __init__.py, `import launch` would find this folder instead of ROS's module.
+    for folder in ('launch', 'config', 'training'):
+        assert not (repository / folder / '__init__.py').exists()
+
+
+def test_robot_requirements_leave_numpy_and_ros_to_the_machine(repository):
+    lines = (repository / 'requirements-robot.txt').read_text().splitlines()
+    names = [line for line in lines if line.strip() and not line.startswith('#')]
+    assert any(name.startswith('torch') for name in names)
+    assert not [name for name in names if name.startswith(('numpy', 'ros-', 'opencv'))]
+    assert not [name for name in names if '==' in name]
+
+
+@pytest.fixture
+def machine(repository, tmp_path):
+    """Return a function that runs make's first step with some programs replaced."""
+    (tmp_path / 'clone').mkdir()
+    shutil.copy(repository / 'Makefile', tmp_path / 'clone')
+    tools = tmp_path / 'tools'
+    tools.mkdir()
+
+    def start(*arguments, **programs):
+        for name, text in programs.items():
+            path = tools / name
+            path.write_text(f'#!/bin/sh\n{text}\n')
+            path.chmod(0o755)
+        return run(
+            *('make', '.venv/.created', f'PYTHON={tools / "python3"}', *arguments),
+            cwd=tmp_path / 'clone',
+            env={**os.environ, 'PATH': f'{tools}:{os.environ["PATH"]}'},
+        )
+
+    return start
+
+
+def python_failing_at(word: str) -> str:
+    return f'case "$*" in *{word}*) exit 1;; esac; exec {sys.executable} "$@"'
+
+
+@pytest.mark.parametrize(
+    ('programs', 'message'),
+    [
+        ({'uname': 'case $1 in -s) echo Linux;; *) echo aarch64;; esac'}, 'on aarch64'),
+        ({'python3': 'case "$*" in *version_info*) exit 1;; esac; echo Python 3.9.2'}, '3.9.2'),
+        ({'python3': python_failing_at('ensurepip')}, 'sudo apt install python3-venv'),
+        ({'python3': python_failing_at('Python.h')}, 'sudo apt install python3-dev'),
+    ],
+    ids=['not x86-64', 'old Python', 'no venv', 'no headers'],
+)
+def test_make_says_in_one_sentence_what_a_machine_lacks(machine, programs, message):
+    python = f'exec {sys.executable} "$@"'
+    done = machine(**{'python3': python, **programs})
+    assert done.returncode != 0
+    sentence, verdict = done.stderr.splitlines()
+    assert message in sentence
+    assert verdict.startswith('make: ***')
+
+
+def test_make_says_that_the_compiler_is_missing(machine):
+    done = machine('CC=no-such-compiler', python3=f'exec {sys.executable} "$@"')
+    assert done.returncode != 0
+    assert 'sudo apt install build-essential' in done.stderr
+
+
+def test_make_says_that_python_is_missing(machine):
+    done = machine('PYTHON=python3.99')
+    assert 'sudo apt install python3.99 python3.99-venv python3.99-dev' in done.stderr
+
+
+def test_make_starts_again_where_an_installation_was_interrupted(repository, machine, tmp_path):
+    # The interpreter dies while it makes the environment; the next call makes it whole.
+    broken = machine(python3=python_failing_at('-m venv'))
+    assert broken.returncode != 0
+    assert not (tmp_path / 'clone' / '.venv' / '.created').exists()
+    whole = machine(python3=f'exec {sys.executable} "$@"')
+    assert whole.returncode == 0, whole.stderr
+    assert (tmp_path / 'clone' / '.venv' / 'bin' / 'python').exists()
