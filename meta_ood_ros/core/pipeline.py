@@ -184,6 +184,7 @@ class OodPipeline:
         size: tuple[int, int],
         *,
         settings: PipelineSettings | None = None,
+        ignore_mask: np.ndarray | None = None,
     ) -> OodResult:
         """
         Find the OoD segments from what the network said; all but the network itself.
@@ -196,6 +197,8 @@ class OodPipeline:
             Height and width of the work grid, in pixels.
         settings : PipelineSettings, optional
             For this image only.
+        ignore_mask : ndarray of shape (height, width), bool, optional
+            True where nothing is ever OoD, on the work grid.
 
         Returns
         -------
@@ -203,7 +206,8 @@ class OodPipeline:
             With `image_size` equal to `work_size`.
 
         """
-        return self._from_logits(logits, size, size, settings or self.settings, None, _Stopwatch())
+        settings = settings or self.settings
+        return self._from_logits(logits, size, size, settings, ignore_mask, _Stopwatch())
 
     def work_size(
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
