@@ -1,0 +1,330 @@
+"""A whole scene from one seed, and the pictures taken of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+from meta_ood_ros.scenes import people, vehicles
+from meta_ood_ros.scenes.camera import Camera
+from meta_ood_ros.scenes.canvas import Canvas
+from meta_ood_ros.scenes.ground import paint_ground, random_street, Street
+from meta_ood_ros.scenes.street import paint_backdrop, street_sides
+from meta_ood_ros.scenes.things import driving, standing, Thing
+from meta_ood_ros.scenes.unknown import random_unknown, SCENE_SPLITS
+from meta_ood_ros.scenes.weather import (
+    develop,
+    Lens,
+    paint_sky,
+    random_lens,
+    random_weather,
+    Weather,
+)
+import numpy as np
+
+STEP = 0.35  # m the camera moves from frame to frame of a sequence: 12.6 km/h at 10 Hz
+
+
+@dataclass(frozen=True)
+class Scene:
+    """
+    A picture and its truth.
+
+    Attributes
+    ----------
+    image : ndarray of uint8, shape (H, W, 3)
+        RGB.
+    classes : ndarray of uint8, shape (H, W)
+        Cityscapes train id, 0..18; 255 on unknown objects.
+    ood_ids : ndarray of uint16, shape (H, W)
+        0, or the id of the unknown object, 1..number of objects; each is one 8-connected region.
+    ood_families : tuple of str
+        Family of object 1, 2, ...; an object may be out of sight.
+
+    """
+
+    image: np.ndarray
+    classes: np.ndarray
+    ood_ids: np.ndarray
+    ood_families: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _World:
+    camera: Camera
+    lens: Lens
+    weather: Weather
+    street: Street
+    things: tuple[Thing, ...]
+    families: tuple[str, ...]
+    seed: np.random.SeedSequence
+
+
+def render_scene(
+    seed: int,
+    *,
+    size: tuple[int, int] = (360, 640),
+    ood_objects: int | tuple[int, int] = (0, 3),
+    split: str = 'train',
+    kind: str | None = None,
+) -> Scene:
+    """
+    Draw one street scene.
+
+    Parameters
+    ----------
+    seed : int
+        Equal seeds (and arguments) give equal scenes.
+    size : tuple of int
+        (height, width) in px, at least (64, 64).
+    ood_objects : int or tuple of int
+        Number of unknown objects on the road, or its smallest and largest value. Fewer are drawn
+        where the road in view has no room for more.
+    split : str
+        'train' or 'test': which families of shapes the objects come from (`SCENE_SPLITS`).
+    kind : str or None
+        'city', 'suburb', 'country', or None for any.
+
+    Returns
+    -------
+    Scene
+        Picture and labels of the given size.
+
+    """
+    return _photograph(_make_world(seed, size, ood_objects, split, kind, frames=1), 0)
+
+
+def render_sequence(
+    seed: int,
+    frames: int,
+    *,
+    size: tuple[int, int] = (360, 640),
+    ood_objects: int | tuple[int, int] = (2, 4),
+    split: str = 'test',
+    kind: str | None = None,
+) -> Iterator[Scene]:
+    """
+    Drive through one street scene and take pictures; ids stay with their objects.
+
+    Parameters
+    ----------
+    seed : int
+        As in `render_scene`.
+    frames : int
+        Number of pictures, >= 1; the camera moves 0.35 m from one to the next.
+    size, ood_objects, split, kind
+        As in `render_scene`.
+
+    Yields
+    ------
+    Scene
+
+    """
+    if frames < 1:
+        raise ValueError(f'frames must be at least 1, got {frames}. Ask for one frame or more.')
+    world = _make_world(seed, size, ood_objects, split, kind, frames)
+    for frame in range(frames):
+        yield _photograph(world, frame)
+
+
+def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
+    if split not in SCENE_SPLITS:
+        known = ', '.join(SCENE_SPLITS)
+        raise ValueError(f'split must be one of {known}, got {split!r}. Choose one of these.')
+    if kind not in (None, 'city', 'suburb', 'country'):
+        raise ValueError(f'kind must be city, suburb, country or None, got {kind!r}. Choose one.')
+    if min(size) < 64:
+        raise ValueError(
+            f'size must be at least (64, 64), got {tuple(size)}. Ask for more pixels.'
+        )
+    fewest, most = (ood_objects,) * 2 if np.isscalar(ood_objects) else ood_objects
+    if not 0 <= fewest <= most:
+        raise ValueError(
+            f'ood_objects must be a count or (smallest, largest), got {ood_objects!r}. '
+            'Give numbers >= 0 in rising order.'
+        )
+    root = np.random.SeedSequence(seed)
+    stage, actors, objects, frame_seed = root.spawn(4)
+    rng = np.random.default_rng(stage)
+    street, weather, lens = random_street(rng, kind), random_weather(rng), random_lens(rng)
+    height, width = size
+    camera = Camera(
+        size=(int(height), int(width)),
+        focal=width * rng.uniform(0.75, 1.2),
+        horizon=height * rng.uniform(0.36, 0.54),
+        x=rng.normal(0, 0.15),
+        elevation=rng.uniform(1.2, 1.75),
+    )
+    views = [(frame, replace(camera, z=frame * STEP)) for frame in {0, frames // 2, frames - 1}]
+    rng = np.random.default_rng(objects)
+    count = int(rng.integers(fewest, most + 1))
+    unknowns, families = _unknowns(rng, street, weather, camera, views, count, split)
+    sunlight = weather.sun * weather.sunshine
+    rng = np.random.default_rng(actors)
+    others = _traffic(rng, street, sunlight, frames) + _people(rng, street, sunlight)
+    rng = np.random.default_rng(stage.spawn(1)[0])
+    others += street_sides(rng, street, weather)
+    things = [thing for thing in others if not _hides(thing, unknowns, views)] + unknowns
+    return _World(camera, lens, weather, street, tuple(things), tuple(families), frame_seed)
+
+
+def _overlap(a, b, margin=0.0):
+    return not (
+        a[2] + margin < b[0]
+        or b[2] + margin < a[0]
+        or a[3] + margin < b[1]
+        or b[3] + margin < a[1]
+    )
+
+
+def _hides(thing: Thing, unknowns: list[Thing], views) -> bool:
+    """Tell whether a thing covers or runs into an unknown object in any view."""
+    for frame, camera in views:
+        mine = thing.outline(camera, frame)
+        if mine is None:
+            continue
+        for unknown in unknowns:
+            theirs = unknown.outline(camera, frame)
+            nearer = thing.place(frame)[1] < unknown.z + 0.5
+            if theirs is not None and nearer and _overlap(mine, theirs, 1.0):
+                return True
+    return False
+
+
+def _unknowns(rng, street, weather, camera, views, count, split):
+    """Unknown objects on the carriageway, none in front of another."""
+    things: list[Thing] = []
+    families: list[str] = []
+    travel = max(view.z for _, view in views)
+    for _ in range(count):
+        family, sprite, width, height = random_unknown(rng, split, weather.sun)
+        for _ in range(30):
+            z = travel + float(np.exp(rng.uniform(np.log(5.0), np.log(32.0))))
+            sight = 0.45 * camera.size[1] / camera.focal * (z - travel) - width / 2
+            low = max(street.left + width / 2 + 0.1, -sight)
+            high = min(street.right - width / 2 - 0.1, sight)
+            if low >= high:
+                continue
+            x = rng.uniform(low, high) + street.centre(z)
+            thing = standing(sprite, x, z, width, height, sunlight=weather.sun * weather.sunshine,
+                             ood_id=len(things) + 1)  # fmt: skip
+            clear = all(
+                not _overlap(thing.outline(view, frame), other.outline(view, frame), 6.0)
+                for frame, view in views
+                for other in things
+            )
+            if clear:
+                things.append(thing)
+                families.append(family)
+                break
+    return things, families
+
+
+def _vehicle(rng):
+    make = rng.choice(['car', 'bus', 'truck'], p=[0.88, 0.05, 0.07])
+    return {
+        'car': vehicles.random_car,
+        'bus': vehicles.random_bus,
+        'truck': vehicles.random_truck,
+    }[make](rng)
+
+
+def _traffic(rng, street: Street, sunlight, frames) -> list[Thing]:
+    """Return moving vehicles in their lanes, parked ones at the edges, some that cross."""
+    things = []
+    busy = rng.uniform(0.2, 1.0) * (0.6 if street.kind == 'country' else 1.0)
+    for x, direction in street.lanes:
+        own = abs(x) < 1.2
+        z = rng.uniform(14, 40) if own else rng.uniform(6, 30)
+        while z < 120:
+            if rng.random() < busy:
+                speed = STEP if direction > 0 else -STEP
+                yaw = (0 if direction > 0 else np.pi) + rng.normal(0, 0.02)
+                at = x + street.centre(z) + rng.normal(0, 0.15)
+                vehicle = _vehicle(rng)
+                things.append(driving(vehicle, at, z, yaw, sunlight=sunlight, velocity=(0, speed)))
+            z += rng.uniform(9, 45)
+    if street.parking:
+        for edge, inward in ((street.left, 1), (street.right, -1)):
+            z, density = rng.uniform(0, 9), rng.uniform(0.2, 0.95)
+            while z < 110:
+                car = vehicles.random_car(rng)
+                if rng.random() < density:
+                    x = edge + inward * (1.05 + rng.normal(0, 0.06)) + street.centre(z)
+                    yaw = (np.pi if rng.random() < 0.25 else 0.0) + rng.normal(0, 0.015)
+                    things.append(driving(car, x, z, yaw, sunlight=sunlight))
+                z += car.length + rng.uniform(0.6, 2.0)
+    if street.kind == 'city' and rng.random() < 0.25:
+        z, way = rng.uniform(18, 50), rng.choice([-1, 1])
+        x = rng.uniform(street.left, street.right)
+        yaw = way * np.pi / 2 + rng.normal(0, 0.1)
+        things.append(driving(_vehicle(rng), x, z, yaw, sunlight=sunlight,
+                              velocity=(way * 0.3, 0)))  # fmt: skip
+    return things
+
+
+def _people(rng, street: Street, sunlight) -> list[Thing]:
+    """Pedestrians on the pavements, some on the road, cyclists at the edge."""
+    things = []
+
+    def put(sprite, x, z, aspect, height, velocity=(0.0, 0.0)):
+        x += street.centre(z)
+        things.append(standing(sprite, x, z, aspect * height, height, sunlight=sunlight,
+                               velocity=velocity))  # fmt: skip
+
+    crowd = {'city': 9, 'suburb': 4, 'country': 2}[street.kind]
+    for _ in range(rng.integers(0, crowd + 1)):
+        side = rng.choice([-1, 1])
+        edge, width = (street.left, street.pavement_left) if side < 0 else (
+            street.right, street.pavement_right)  # fmt: skip
+        x = edge + side * rng.uniform(0.3, max(width - 0.2, 0.6))
+        z = float(np.exp(rng.uniform(np.log(6), np.log(60))))
+        for k in range(rng.integers(1, 3)):
+            sprite = people.pedestrian(rng, sunlight)
+            put(sprite, x + 0.6 * k, z, people.PERSON_ASPECT, rng.uniform(1.5, 1.9),
+                (0.0, rng.choice([-0.13, 0.13])))  # fmt: skip
+    if rng.random() < 0.2:
+        x = rng.uniform(street.left, street.right)
+        put(people.pedestrian(rng, sunlight), x, rng.uniform(10, 35), people.PERSON_ASPECT, 1.75,
+            (rng.choice([-0.12, 0.12]), 0.0))  # fmt: skip
+    for _ in range(rng.integers(0, 3)):
+        motor = rng.random() < 0.25
+        sprite = people.cyclist(rng, sunlight, motor)
+        sprite = sprite.flipped() if rng.random() < 0.5 else sprite
+        edge = rng.choice([street.left + 0.9, street.right - 0.9])
+        put(sprite, edge, rng.uniform(8, 45), people.RIDER_ASPECT * 0.9, 1.8, (0.0, STEP))
+    if street.kind == 'city' and rng.random() < 0.4:
+        side = street.left - 1.0 if rng.random() < 0.5 else street.right + 1.0
+        put(people.parked_bicycle(rng, sunlight), side, rng.uniform(6, 25), 1.7, 1.0)
+    return things
+
+
+def _photograph(world: _World, frame: int) -> Scene:
+    camera = replace(world.camera, z=frame * STEP)
+    canvas = Canvas(camera, np.float32(world.weather.horizon), world.weather.haze_range)
+    fixed = np.random.default_rng(world.seed)  # the same in every frame
+    moment = np.random.default_rng([int(world.seed.generate_state(1)[0]), frame])
+    paint_sky(canvas, world.weather)
+    paint_backdrop(canvas, fixed, world.street.kind)
+    paint_ground(canvas, world.street, world.weather)
+    order = sorted(world.things, key=lambda thing: -thing.place(frame)[2])
+    for thing in order:
+        x, z, depth = thing.place(frame)
+        if thing.cast is not None and depth > camera.z:
+            thing.cast(canvas, x, z)
+    for thing in order:
+        x, z, depth = thing.place(frame)
+        if depth > camera.z:
+            thing.draw(canvas, x, z)
+    _keep_one_piece(canvas)
+    image = develop(canvas.image, camera, world.lens, moment)
+    return Scene(image, canvas.classes, canvas.ood_ids, world.families)
+
+
+def _keep_one_piece(canvas: Canvas) -> None:
+    """Leave crumbs that fall off an object at its pixel size unlabelled (255, id 0), in place."""
+    for ood_id in np.unique(canvas.ood_ids)[1:]:
+        mask = (canvas.ood_ids == ood_id).astype(np.uint8)
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        if count > 2:
+            largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+            canvas.ood_ids[(pieces != largest) & (pieces != 0)] = 0
