@@ -1,4 +1,4 @@
-"""The project installs: what colcon finds, what a wheel carries, what make says on a bad machine."""
+"""The project installs: what colcon finds, what a wheel carries, what make says when tools lack."""
 
 from __future__ import annotations
 
