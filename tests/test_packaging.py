@@ -1,4 +1,4 @@
-"""The project installs: what colcon finds, what a wheel carries, what make says when tools lack."""
+"""What a wheel carries, what colcon finds, and what make says on a machine that lacks something."""
 
 from __future__ import annotations
 
