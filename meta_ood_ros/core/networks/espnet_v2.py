@@ -7,14 +7,19 @@ hierarchically, merge. Decoder: efficient pyramid pooling, upsampled and merged 
 levels four times; its last output, at half the input's resolution, is the logits.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
-import math
 
+from meta_ood_ros.core.networks.espnet_units import (
+    add_upsampled,
+    conv_bn_act,
+    Eesp,
+    GatedProjection,
+    halved,
+    PyramidPool,
+    StridedEesp,
+)
 from meta_ood_ros.core.networks.ood_network import OodNetwork
-import torch
 from torch import nn, Tensor
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 # Channels of levels 1 to 4 at each width multiplier (table 1 of the paper and the published code).
 CHANNELS = {
@@ -24,12 +29,6 @@ CHANNELS = {
     1.5: (32, 96, 192, 384),
     2.0: (32, 128, 256, 512),
 }
-BRANCHES = 4
-PYRAMID_SCALES = (2.0, 1.5, 1.0, 0.5, 0.1)
-SMALLEST_PYRAMID_SIDE = 5
-# The published decoder takes min(classes // 2, 16) channels, 10 for its 20 Cityscapes outputs. A
-# constant keeps the decoder the same when the unused 20th output is dropped.
-PYRAMID_CHANNELS = 10
 DECODER_CHANNELS = (64, 48, 32)
 PUBLISHED_CITYSCAPES_OUTPUTS = 20
 CITYSCAPES_CLASSES = 19
@@ -61,13 +60,13 @@ class EspNetV2(OodNetwork):
         channels = CHANNELS[scale]
         top, middle, bottom = DECODER_CHANNELS
         self.base_net = _Encoder(channels)
-        self.bu_dec_l1 = _PyramidPool(channels[3], top)
-        self.bu_dec_l2 = _PyramidPool(top, middle)
-        self.bu_dec_l3 = _PyramidPool(middle, bottom)
-        self.bu_dec_l4 = _PyramidPool(bottom, num_classes, is_last=True)
-        self.merge_enc_dec_l2 = _GatedProjection(channels[2], top)
-        self.merge_enc_dec_l3 = _GatedProjection(channels[1], middle)
-        self.merge_enc_dec_l4 = _GatedProjection(channels[0], bottom)
+        self.bu_dec_l1 = PyramidPool(channels[3], top)
+        self.bu_dec_l2 = PyramidPool(top, middle)
+        self.bu_dec_l3 = PyramidPool(middle, bottom)
+        self.bu_dec_l4 = PyramidPool(bottom, num_classes, is_last=True)
+        self.merge_enc_dec_l2 = GatedProjection(channels[2], top)
+        self.merge_enc_dec_l3 = GatedProjection(channels[1], middle)
+        self.merge_enc_dec_l4 = GatedProjection(channels[0], bottom)
         self.bu_br_l2 = nn.Sequential(nn.BatchNorm2d(top), nn.PReLU(top))
         self.bu_br_l3 = nn.Sequential(nn.BatchNorm2d(middle), nn.PReLU(middle))
         self.bu_br_l4 = nn.Sequential(nn.BatchNorm2d(bottom), nn.PReLU(bottom))
@@ -94,11 +93,11 @@ class EspNetV2(OodNetwork):
         """
         level1, level2, level3, level4 = self.base_net(x)
         decoded = self.bu_dec_l1(level4)
-        decoded = self.bu_br_l2(_add_upsampled(self.merge_enc_dec_l2(level3), decoded))
+        decoded = self.bu_br_l2(add_upsampled(self.merge_enc_dec_l2(level3), decoded))
         decoded = self.bu_dec_l2(decoded)
-        decoded = self.bu_br_l3(_add_upsampled(self.merge_enc_dec_l3(level2), decoded))
+        decoded = self.bu_br_l3(add_upsampled(self.merge_enc_dec_l3(level2), decoded))
         decoded = self.bu_dec_l3(decoded)
-        decoded = self.bu_br_l4(_add_upsampled(self.merge_enc_dec_l4(level1), decoded))
+        decoded = self.bu_br_l4(add_upsampled(self.merge_enc_dec_l4(level1), decoded))
         return self.bu_dec_l4(decoded)
 
 
@@ -139,196 +138,24 @@ class _Encoder(nn.Module):
 
     def __init__(self, channels: tuple[int, int, int, int]) -> None:
         super().__init__()
-        self.level1 = _conv_bn_act(3, channels[0], kernel=3, stride=2)
-        self.level2_0 = _StridedEesp(channels[0], channels[1], dilations=(1, 2, 3, 4))
-        self.level3_0 = _StridedEesp(channels[1], channels[2], dilations=(1, 2, 3, 4))
+        self.level1 = conv_bn_act(3, channels[0], kernel=3, stride=2)
+        self.level2_0 = StridedEesp(channels[0], channels[1], dilations=(1, 2, 3, 4))
+        self.level3_0 = StridedEesp(channels[1], channels[2], dilations=(1, 2, 3, 4))
         self.level3 = nn.Sequential(*(_eesp(channels[2], (1, 2, 3, 4)) for _ in range(3)))
-        self.level4_0 = _StridedEesp(channels[2], channels[3], dilations=(1, 2, 3, 4))
+        self.level4_0 = StridedEesp(channels[2], channels[3], dilations=(1, 2, 3, 4))
         # The receptive field of one branch is limited to 7 here: 3, 3, 5, 7 instead of 3, 5, 7, 9.
         self.level4 = nn.Sequential(*(_eesp(channels[3], (1, 1, 2, 3)) for _ in range(7)))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # The image itself, averaged down, reinforces each strided unit; one pyramid serves all.
-        quarter = _halved(_halved(x))
-        eighth = _halved(quarter)
+        quarter = halved(halved(x))
+        eighth = halved(quarter)
         level1 = self.level1(x)
         level2 = self.level2_0(level1, quarter)
         level3 = self.level3(self.level3_0(level2, eighth))
-        level4 = self.level4(self.level4_0(level3, _halved(eighth)))
+        level4 = self.level4(self.level4_0(level3, halved(eighth)))
         return level1, level2, level3, level4
 
 
-class _Eesp(nn.Module):
-    """
-    EESP unit: reduce, split over dilations, fuse hierarchically, merge (figure 1c of the paper).
-
-    (N, inputs, h, w) -> (N, outputs, h / stride, w / stride). With stride 1 the input is added
-    and the sum activated; with stride 2 the caller adds and activates.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, *, dilations: tuple[int, ...], stride: int = 1
-    ) -> None:
-        super().__init__()
-        narrow = outputs // BRANCHES
-        self.is_residual = stride == 1
-        self.proj_1x1 = _conv_bn_act(inputs, narrow, groups=BRANCHES)
-        self.spp_dw = nn.ModuleList(
-            _named(
-                conv=nn.Conv2d(
-                    narrow,
-                    narrow,
-                    kernel_size=3,
-                    stride=stride,
-                    padding=dilation,
-                    dilation=dilation,
-                    groups=narrow,
-                    bias=False,
-                )
-            )
-            for dilation in dilations
-        )
-        self.conv_1x1_exp = _conv_bn(outputs, outputs, groups=BRANCHES)
-        self.br_after_cat = _named(bn=nn.BatchNorm2d(outputs), act=nn.PReLU(outputs))
-        self.module_act = nn.PReLU(outputs)
-        if not self.is_residual:
-            # The published weights hold this activation in strided units too, where nothing uses
-            # it. Without a gradient it must not count as a parameter that lacks one (DDP).
-            self.module_act.requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        reduced = self.proj_1x1(x)
-        fused = self.spp_dw[0](reduced)
-        branches = [fused]
-        for branch in list(self.spp_dw)[1:]:
-            fused = fused + branch(reduced)
-            branches.append(fused)
-        merged = self.conv_1x1_exp(self.br_after_cat(torch.cat(branches, dim=1)))
-        return self.module_act(merged + x) if self.is_residual else merged
-
-
-def _eesp(channels: int, dilations: tuple[int, ...]) -> _Eesp:
-    return _Eesp(channels, channels, dilations=dilations)
-
-
-class _StridedEesp(nn.Module):
-    """
-    Strided EESP with the shortcut to the image (figure 2 of the paper).
-
-    (N, inputs, h, w) and the image (N, 3, h/2, w/2) -> (N, outputs, h/2, w/2).
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, dilations: tuple[int, ...]) -> None:
-        super().__init__()
-        self.eesp = _Eesp(inputs, outputs - inputs, dilations=dilations, stride=2)
-        self.inp_reinf = nn.Sequential(_conv_bn_act(3, 3, kernel=3), _conv_bn(3, outputs))
-        self.act = nn.PReLU(outputs)
-
-    def forward(self, x: Tensor, image: Tensor) -> Tensor:
-        joined = torch.cat([_halved(x), self.eesp(x)], dim=1)
-        return self.act(joined + self.inp_reinf(image))
-
-
-class _PyramidPool(nn.Module):
-    """
-    Efficient pyramid pooling: depthwise 3x3 at five scales, merged channel by channel.
-
-    (N, inputs, h, w) -> (N, outputs, h, w). The last one gives plain scores with a bias.
-    """
-
-    def __init__(self, inputs: int, outputs: int, *, is_last: bool = False) -> None:
-        super().__init__()
-        width, scales = PYRAMID_CHANNELS, len(PYRAMID_SCALES)
-        self.projection_layer = _cbr(inputs, width)
-        self.stages = nn.ModuleList(
-            nn.Conv2d(width, width, kernel_size=3, padding=1, groups=width, bias=False)
-            for _ in PYRAMID_SCALES
-        )
-        self.merge_layer = nn.Sequential(
-            _br(width * scales),
-            nn.ChannelShuffle(scales),  # so that each group of the next layer sees all scales
-            _cbr(width * scales, width, kernel=3, groups=width),
-            nn.Conv2d(width, outputs, kernel_size=1, bias=is_last),
-        )
-        self.br: nn.Module = nn.Identity() if is_last else _br(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.projection_layer(x)
-        pyramid = [
-            _at_scale(x, scale, stage)
-            for scale, stage in zip(PYRAMID_SCALES, self.stages, strict=True)
-        ]
-        return self.br(self.merge_layer(torch.cat(pyramid, dim=1)))
-
-
-def _at_scale(x: Tensor, scale: float, stage: nn.Module) -> Tensor:
-    if scale == 1.0:
-        return stage(x)
-    height, width = x.shape[-2:]
-    size = (height, width)
-    scaled = (_scaled(height, scale), _scaled(width, scale))
-    if scale > 1.0:
-        enlarged = interpolate(x, scaled, mode='bilinear', align_corners=True)
-        return adaptive_avg_pool2d(stage(enlarged), size)
-    reduced = stage(adaptive_avg_pool2d(x, scaled))
-    return interpolate(reduced, size, mode='bilinear', align_corners=True)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return max(math.ceil(side * scale), SMALLEST_PYRAMID_SIDE)
-
-
-class _GatedProjection(nn.Module):
-    """Encoder level -> decoder channels: grouped 3x3, each channel gated by the global mean."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.wt_layer = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Conv2d(inputs, outputs, kernel_size=1, bias=False),
-            nn.Sigmoid(),
-        )
-        self.expansion_layer = _cbr(inputs, outputs, kernel=3, groups=math.gcd(inputs, outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.expansion_layer(x) * self.wt_layer(x)
-
-
-def _add_upsampled(encoded: Tensor, decoded: Tensor) -> Tensor:
-    size = encoded.shape[-2:]
-    return encoded + interpolate(decoded, size, mode='bilinear', align_corners=True)
-
-
-def _halved(x: Tensor) -> Tensor:
-    return avg_pool2d(x, kernel_size=3, stride=2, padding=1)
-
-
-def _named(**layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(layers))
-
-
-def _conv(inputs: int, outputs: int, *, kernel: int, stride: int = 1, groups: int) -> nn.Conv2d:
-    padding = kernel // 2
-    return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
-
-
-def _conv_bn_act(
-    inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
-    conv = _conv(inputs, outputs, kernel=kernel, stride=stride, groups=groups)
-    return _named(conv=conv, bn=nn.BatchNorm2d(outputs), act=nn.PReLU(outputs))
-
-
-def _conv_bn(inputs: int, outputs: int, *, groups: int = 1) -> nn.Sequential:
-    conv = _conv(inputs, outputs, kernel=1, groups=groups)
-    return _named(conv=conv, bn=nn.BatchNorm2d(outputs))
-
-
-# The decoder was published with its own wrappers: `cbr.0`, `cbr.1` instead of `conv`, `bn`.
-def _cbr(inputs: int, outputs: int, *, kernel: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = _conv(inputs, outputs, kernel=kernel, groups=groups)
-    return _named(cbr=nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.PReLU(outputs)))
-
-
-def _br(channels: int) -> nn.Sequential:
-    return _named(br=nn.Sequential(nn.BatchNorm2d(channels), nn.PReLU(channels)))
+def _eesp(channels: int, dilations: tuple[int, ...]) -> Eesp:
+    return Eesp(channels, channels, dilations=dilations)
