@@ -122,7 +122,8 @@ def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
 
 def _read_field(where: Path, name: str, value: Any) -> Any:
     kind = FIELDS[name]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    fits: bool = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits:
         wanted = ' or '.join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise BundleError(f'{where}: {name} must be of type {wanted}, got {value!r}.')
     if name in ('input_mean', 'input_std') and len(value) != 3:

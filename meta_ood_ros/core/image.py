@@ -69,6 +69,32 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (size[1], size[0]), interpolation=method)
 
 
+def check_image(image: np.ndarray) -> None:
+    """
+    Refuse what is no RGB image.
+
+    Parameters
+    ----------
+    image : ndarray
+        Expected of shape (H, W, 3), uint8, with at least one pixel.
+
+    Raises
+    ------
+    ValueError
+        The image has another shape or type.
+
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f'image must have shape (H, W, 3) and type uint8, got {image.shape} {image.dtype}. '
+            'Convert it to RGB bytes first.'
+        )
+    if 0 in image.shape:
+        raise ValueError(
+            f'image must have at least one pixel, got shape {image.shape}. Check the camera.'
+        )
+
+
 def to_network_input(
     image: np.ndarray,
     size: tuple[int, int] | None = None,
@@ -102,13 +128,7 @@ def to_network_input(
         The image has another shape or type.
 
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f'image must have shape (H, W, 3) and type uint8, got {image.shape} {image.dtype}. '
-            'Convert it to RGB bytes first.'
-        )
-    if 0 in image.shape:
-        raise ValueError(f'image must have at least one pixel, got shape {image.shape}.')
+    check_image(image)
     resized = np.ascontiguousarray(resize_image(image, size or image.shape[:2]))
     if not resized.flags.writeable:  # torch shares the memory and warns; a camera buffer is const
         resized = resized.copy()

@@ -58,7 +58,7 @@ class MetaClassifier:
         if self.kind not in KINDS:
             raise ValueError(f'kind must be one of {", ".join(KINDS)}, got {self.kind!r}.')
         width = len(self.metric_names)
-        shapes = [(width,), (width,)]
+        shapes: list[tuple[int, ...]] = [(width,), (width,)]
         got = [self.mean.shape, self.scale.shape]
         for index, (weight, bias) in enumerate(self.layers):
             outputs = 1 if index == len(self.layers) - 1 else weight.shape[0]

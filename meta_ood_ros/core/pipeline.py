@@ -12,7 +12,7 @@ import cv2
 from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle, load_bundle
 from meta_ood_ros.core.dense import predict_dense
-from meta_ood_ros.core.image import to_network_input, to_work_size
+from meta_ood_ros.core.image import check_image, to_network_input, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
 from meta_ood_ros.core.segments import (
@@ -160,12 +160,15 @@ class OodPipeline:
             The image has another shape or type, or the network gave NaN.
 
         """
+        check_image(image)
         watch = _Stopwatch()
         settings = settings or self.settings
+        image_size = (image.shape[0], image.shape[1])
+        work_size = self.work_size(image_size, settings)
         with watch('preparation'):
             x = to_network_input(
                 image,
-                self.work_size(image.shape[:2], settings),
+                work_size,
                 mean=self.bundle.input_mean,
                 std=self.bundle.input_std,
                 device=self.backend.device,
@@ -174,9 +177,7 @@ class OodPipeline:
             logits = self.backend(x)[0]
             if logits.is_cuda:  # the kernels run on: without this the next stage pays
                 torch.cuda.synchronize(logits.device)
-        return self._from_logits(
-            logits, x.shape[2:], image.shape[:2], settings, ignore_mask, watch
-        )
+        return self._from_logits(logits, work_size, image_size, settings, ignore_mask, watch)
 
     def from_logits(
         self,
@@ -236,13 +237,12 @@ class OodPipeline:
         ignore_mask: np.ndarray | None,
         watch: _Stopwatch,
     ) -> OodResult:
-        height, width = (int(side) for side in work_size)
         entropy_threshold, meta_threshold = self.effective_thresholds(settings)
         with watch('dense'):
-            dense = predict_dense(logits, (height, width), align_corners=self._align_corners)
+            dense = predict_dense(logits, work_size, align_corners=self._align_corners)
         with watch('segments'):
             ood_mask = dense.entropy >= np.float32(entropy_threshold)
-            ignored = _to_work_grid(ignore_mask, image_size, (height, width))
+            ignored = _to_work_grid(ignore_mask, image_size, work_size)
             if ignored is not None:
                 ood_mask &= ~ignored
             segments = find_segments(
@@ -251,7 +251,11 @@ class OodPipeline:
             summary = summarize_segments(segments, dense.semantic, dense.entropy)
         with watch('metrics'):
             metrics = measure_segments_from_logits(
-                logits, (height, width), segments, align_corners=self._align_corners
+                logits,
+                work_size,
+                segments,
+                align_corners=self._align_corners,
+                dense=dense,  # the classes of the neighbours stand there already
             )
         with watch('meta_classifier'):
             classifier = find_nearest_classifier(self.bundle.meta_classifiers, entropy_threshold)
@@ -268,8 +272,8 @@ class OodPipeline:
             entropy_threshold=entropy_threshold,
             meta_threshold=meta_threshold,
             classifier_threshold=None if classifier is None else classifier.entropy_threshold,
-            image_size=(int(image_size[0]), int(image_size[1])),
-            work_size=(height, width),
+            image_size=image_size,
+            work_size=work_size,
             ignored=ignored,
             milliseconds=watch.milliseconds,
         )

@@ -173,6 +173,12 @@ def test_nan_logits_are_an_error_and_not_a_result(pipeline):
         pipeline.from_logits(logits, (32, 32))
 
 
+@pytest.mark.parametrize('shape', [(96, 128), (0, 128, 3), (96, 128, 4)])
+def test_what_is_no_image_is_refused(pipeline, shape):
+    with pytest.raises(ValueError, match='image must have'):
+        pipeline(np.zeros(shape, dtype=np.uint8))
+
+
 def test_stages_are_timed(pipeline, image):
     stages = ['preparation', 'network', 'dense', 'segments', 'metrics', 'meta_classifier']
     assert list(pipeline(image).milliseconds) == stages
