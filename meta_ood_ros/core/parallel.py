@@ -7,20 +7,34 @@ import threading
 import torch
 
 
-def run_over_rows(work: Callable[[int, int], None], rows: int, *, rows_per_chunk: int) -> None:
+def count_workers(chunks: int) -> int:
     """
-    Call work(first, last) until all rows are done, on torch.get_num_threads() threads.
+    Return how many threads are worth starting for a number of chunks of work.
+
+    Parameters
+    ----------
+    chunks : int
+        Parts that can be worked on independently.
+
+    Returns
+    -------
+    int
+        At least 1, at most torch.get_num_threads(), the one setting for torch and for us.
+
+    """
+    return max(1, min(torch.get_num_threads(), chunks))
+
+
+def run_workers(work: Callable[[int], None], workers: int) -> None:
+    """
+    Call work(0), ..., work(workers - 1), each in its own thread, and wait for all of them.
 
     Parameters
     ----------
     work : callable
-        Handles the rows first..last-1. It must release the GIL to gain anything, and write only
-        to its own rows.
-    rows : int
-        How many there are.
-    rows_per_chunk : int
-        How many a thread takes at a time. Chunks are handed out as threads become free, because
-        OoD pixels crowd in few rows and other processes take cores away.
+        Gets the number of the worker. It must release the GIL to gain anything.
+    workers : int
+        How many threads, the calling one among them.
 
     Notes
     -----
@@ -28,29 +42,48 @@ def run_over_rows(work: Callable[[int, int], None], rows: int, *, rows_per_chunk
     behind in a forked child (data loaders fork) or hang an interpreter that exits.
 
     """
-    chunks = -(-rows // rows_per_chunk)
-    threads = min(torch.get_num_threads(), chunks)
-    if threads <= 1:
-        if rows > 0:
-            work(0, rows)
-        return
-    next_chunk = itertools.count()
     errors: list[BaseException] = []
 
-    def run() -> None:
+    def run(worker: int) -> None:
         try:
-            # next() on a count is one C call, so two threads never get the same chunk
-            while (chunk := next(next_chunk)) < chunks and not errors:
-                first = chunk * rows_per_chunk
-                work(first, min(first + rows_per_chunk, rows))
+            work(worker)
         except BaseException as error:
             errors.append(error)
 
-    helpers = [threading.Thread(target=run, daemon=True) for _ in range(threads - 1)]
+    helpers = [
+        threading.Thread(target=run, args=(worker,), daemon=True) for worker in range(1, workers)
+    ]
     for helper in helpers:
         helper.start()
-    run()
+    run(0)
     for helper in helpers:
         helper.join()
     if errors:
         raise errors[0]
+
+
+def run_over_rows(work: Callable[[int, int], None], rows: int, *, rows_per_chunk: int) -> None:
+    """
+    Call work(first, last) until all rows are done, on torch.get_num_threads() threads.
+
+    Parameters
+    ----------
+    work : callable
+        Handles the rows first..last-1, and writes only to these.
+    rows : int
+        How many there are.
+    rows_per_chunk : int
+        How many a thread takes at a time. Chunks are handed out as threads become free, because
+        other processes take cores away.
+
+    """
+    chunks = -(-rows // rows_per_chunk)
+    next_chunk = itertools.count()
+
+    def drain(_: int) -> None:
+        # next() on a count is one C call, so two threads never get the same chunk
+        while (chunk := next(next_chunk)) < chunks:
+            first = chunk * rows_per_chunk
+            work(first, min(first + rows_per_chunk, rows))
+
+    run_workers(drain, count_workers(chunks))

@@ -8,7 +8,16 @@ and in float64: at 5 % OoD pixels this is less work than the float32 pass over a
 import math
 
 from meta_ood_ros.core.interpolation import find_taps
-from meta_ood_ros.core.jit import array, bits_to_float, float_to_bits, FUSED, kernel
+from meta_ood_ros.core.jit import (
+    array,
+    bits_to_float,
+    float_to_bits,
+    FUSED,
+    kernel,
+    REORDERED,
+)
+from meta_ood_ros.core.parallel import count_workers, run_workers
+from meta_ood_ros.core.raster import find_set
 from meta_ood_ros.core.segment_sums import FIRST_MOMENT, FIXED, POSITION, SECOND_MOMENT
 import numba
 from numba import types
@@ -16,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 64  # pixels worked on together; their probabilities (19 classes: 10 KB) stay in cache
+STRIP = 8  # rows that a thread takes at a time
 UNKNOWN = 255  # no class yet; class ids end at 254
 # Each thread has its own table of sums; together they stay below 64 MB.
 TABLE_NUMBERS = 1 << 23
@@ -44,56 +54,78 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _interpolate(plane, y, x, rows, columns, row_weight, column_weight):  # type: ignore[no-untyped-def]
-    """Return the upsampled logit of one class at pixel (y, x)."""
-    upper, lower = plane[rows[0, y]], plane[rows[1, y]]
-    left, right = columns[0, x], columns[1, x]
-    a = np.float64(upper[left])
-    a += column_weight[x] * (np.float64(upper[right]) - a)
-    b = np.float64(lower[left])
-    b += column_weight[x] * (np.float64(lower[right]) - b)
-    return a + row_weight[y] * (b - a)
+def _lerp(a, b, t):  # type: ignore[no-untyped-def]
+    """Return a + t (b - a) in float64."""
+    return np.float64(a) + t * (np.float64(b) - np.float64(a))
 
 
 @numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _most_probable(logits, y, x, rows, columns, row_weight, column_weight):  # type: ignore[no-untyped-def]
-    """Return the class of pixel (y, x), ties to the lowest."""
-    best = _interpolate(logits[0], y, x, rows, columns, row_weight, column_weight)
+def _most_probable(logits, corner, right, down, row_weight, column_weight):  # type: ignore[no-untyped-def]
+    """Return the class of one pixel, ties to the lowest."""
+    best = -np.inf
     best_class = 0
-    for c in range(1, logits.shape[0]):
-        value = _interpolate(logits[c], y, x, rows, columns, row_weight, column_weight)
+    for c in range(logits.shape[0]):
+        value = _lerp(
+            _lerp(logits[c, corner], logits[c, corner + right], column_weight),
+            _lerp(logits[c, corner + down], logits[c, corner + down + right], column_weight),
+            row_weight,
+        )
         if value > best:
-            best = value
-            best_class = c
+            best, best_class = value, c
     return best_class
 
 
 @numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _add_block(  # type: ignore[no-untyped-def]
-    logits, rows, columns, row_weight, column_weight, n, ys, xs, segment, boundary, p, sums
-):
-    """Add the n pixels (ys, xs) to the sums of their segments."""
-    num_classes = logits.shape[0]
-    best = np.full(BLOCK, -np.inf)
-    second = np.full(BLOCK, -np.inf)
-    total = np.zeros(BLOCK)
-    weighted = np.zeros(BLOCK)
-    for c in range(num_classes):
-        plane = logits[c]
+def _softmax(logits, corner, right, down, weights, n, p, best, second, total, weighted):  # type: ignore[no-untyped-def]
+    """
+    Fill p with exp(logit - best logit) of the block's first n pixels, and their statistics.
+
+    total is the sum of p, weighted that of p times the distance to the best logit.
+    """
+    best[:] = -np.inf
+    second[:] = -np.inf
+    total[:] = 0.0
+    weighted[:] = 0.0
+    for c in range(logits.shape[0]):
         for q in range(n):
-            value = _interpolate(plane, ys[q], xs[q], rows, columns, row_weight, column_weight)
+            i, r, d = corner[q], right[q], down[q]
+            value = _lerp(
+                _lerp(logits[c, i], logits[c, i + r], weights[1, q]),
+                _lerp(logits[c, i + d], logits[c, i + d + r], weights[1, q]),
+                weights[0, q],
+            )
             p[c, q] = value
             lesser = best[q] if value > best[q] else value
             second[q] = lesser if lesser > second[q] else second[q]
             best[q] = value if value > best[q] else best[q]
-    for c in range(num_classes):
+    for c in range(logits.shape[0]):
         for q in range(n):
             distance = p[c, q] - best[q]
             e = _exp(distance)
+            p[c, q] = e
             total[q] += e
             weighted[q] += e * max(distance, _SMALLEST)
-            p[c, q] = e
-    per_log_c = 1.0 / math.log(num_classes)
+
+
+@numba.njit(fastmath=set(REORDERED), error_model='numpy')
+def _add_probabilities(p, total, segment, n, sums):  # type: ignore[no-untyped-def]
+    """Add the block's probabilities to the sums, one run of pixels of one segment after another."""
+    start = 0
+    while start < n:
+        stop = start + 1
+        while stop < n and segment[stop] == segment[start]:
+            stop += 1
+        for c in range(p.shape[0]):
+            total_c = 0.0
+            for q in range(start, stop):
+                total_c += p[c, q] * total[q]
+            sums[segment[start], FIXED + c] += total_c
+        start = stop
+
+
+@numba.njit(fastmath=set(FUSED), error_model='numpy')
+def _add_moments(best, second, total, weighted, per_log_c, segment, region, n, sums):  # type: ignore[no-untyped-def]
+    """Add the block's entropy, margin and variation; total becomes the best probability."""
     for q in range(n):
         share = 1.0 / total[q]
         # H = log(sum e) - sum(e d) / sum(e), with d the distance to the best logit
@@ -101,67 +133,91 @@ def _add_block(  # type: ignore[no-untyped-def]
         variation = 1.0 - share
         margin = variation + _exp(second[q] - best[q]) * share
         total[q] = share
-        row = sums[segment[q]]
-        region = np.intp(boundary[q])
-        row[region] += 1.0
-        row[_POSITION] += ys[q]
-        row[_POSITION + 1] += xs[q]
-        row[_FIRST + 3 * region] += entropy
-        row[_FIRST + 3 * region + 1] += margin
-        row[_FIRST + 3 * region + 2] += variation
-        row[_SECOND + 3 * region] += entropy * entropy
-        row[_SECOND + 3 * region + 1] += margin * margin
-        row[_SECOND + 3 * region + 2] += variation * variation
-    for q in range(n):
-        row = sums[segment[q]]
-        for c in range(num_classes):
-            row[FIXED + c] += p[c, q] * total[q]
+        k, i = segment[q], 3 * region[q]
+        sums[k, _FIRST + i] += entropy
+        sums[k, _FIRST + i + 1] += margin
+        sums[k, _FIRST + i + 2] += variation
+        sums[k, _SECOND + i] += entropy * entropy
+        sums[k, _SECOND + i + 1] += margin * margin
+        sums[k, _SECOND + i + 2] += variation * variation
 
 
 @kernel(
-    array(types.float32, 3),
-    array(types.int32, 2), array(types.int32, 2),
-    array(types.float64, 1), array(types.float64, 1),
-    array(types.int32, 2),
-    array(types.uint8, 2, readonly=False), types.boolean,
+    array(types.float32, 2), types.intp,
+    array(types.int32, 1), array(types.int32, 1), array(types.float64, 1),
+    array(types.int32, 1), array(types.int32, 1), array(types.float64, 1),
+    array(types.int32, 2), array(types.int32, 1), array(types.uint64, 1),
+    array(types.uint8, 2), array(types.uint8, 2, readonly=False),
     types.intp, types.intp,
     array(types.float64, 2, readonly=False),
 )  # fmt: skip
-def _sum_rows(  # type: ignore[no-untyped-def]
-    logits, rows, columns, row_weight, column_weight, labels, semantic, complete, first, last, sums
-):
-    """Add the pixels of the rows first..last-1 to the sums of their segments."""
+def _sum_strips(  # type: ignore[no-untyped-def]
+    logits, in_width, row_low, row_high, row_weight, col_low, col_high, col_weight,
+    labels, flat, words, semantic, classes, worker, workers, sums,
+):  # fmt: skip
+    """
+    Add the pixels of every workers-th strip of rows to the sums of their segments.
+
+    The classes of neighbours are those of semantic; where it is empty they are computed when
+    needed and kept in classes, which begins as UNKNOWN.
+    """
     num_classes = logits.shape[0]
     height, width = labels.shape
-    ys, xs = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.int32)
-    segment, boundary = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.uint8)
+    per_log_c = 1.0 / math.log(num_classes)
+    corner, right, down = (
+        np.empty(BLOCK, np.intp),
+        np.empty(BLOCK, np.intp),
+        np.empty(BLOCK, np.intp),
+    )
+    weights = np.empty((2, BLOCK))
+    segment, region = np.empty(BLOCK, np.intp), np.empty(BLOCK, np.intp)
     p = np.empty((num_classes, BLOCK))
+    best, second = np.empty(BLOCK), np.empty(BLOCK)
+    total, weighted = np.empty(BLOCK), np.empty(BLOCK)
     n = 0
-    for y in range(first, last):
-        for x in range(width):
-            if labels[y, x] == 0:
-                continue
-            row = sums[labels[y, x] - 1]
-            on_boundary = False
+    for top in range(worker * STRIP, height, workers * STRIP):
+        end = min(top + STRIP, height) * width
+        position = find_set(flat, words, top * width, end)
+        while position < end:
+            y, x = position // width, position % width
+            k = labels[y, x] - 1
+            on_boundary = 0
             for i in range(max(y - 1, 0), min(y + 2, height)):
                 for j in range(max(x - 1, 0), min(x + 2, width)):
                     if labels[i, j] == 0:
-                        on_boundary = True
-                        if not complete and semantic[i, j] == UNKNOWN:
-                            # two threads may write the same class here, which is harmless
-                            semantic[i, j] = _most_probable(
-                                logits, i, j, rows, columns, row_weight, column_weight
-                            )
-                        row[FIXED + num_classes + semantic[i, j]] += 1.0
-            ys[n], xs[n] = y, x
-            segment[n], boundary[n] = labels[y, x] - 1, on_boundary
+                        on_boundary = 1
+                        if semantic.size > 0:
+                            c = np.intp(semantic[i, j])
+                        else:
+                            c = np.intp(classes[i, j])
+                            if c == UNKNOWN:
+                                c = _most_probable(
+                                    logits, row_low[i] * in_width + col_low[j],
+                                    col_high[j] - col_low[j],
+                                    (row_high[i] - row_low[i]) * in_width,
+                                    row_weight[i], col_weight[j],
+                                )  # fmt: skip
+                                # two threads may write here at once, but the same class
+                                classes[i, j] = c
+                        sums[k, FIXED + num_classes + c] += 1.0
+            sums[k, on_boundary] += 1.0
+            sums[k, _POSITION] += y
+            sums[k, _POSITION + 1] += x
+            corner[n] = row_low[y] * in_width + col_low[x]
+            right[n] = col_high[x] - col_low[x]
+            down[n] = (row_high[y] - row_low[y]) * in_width
+            weights[0, n], weights[1, n] = row_weight[y], col_weight[x]
+            segment[n], region[n] = k, on_boundary
             n += 1
+            position = find_set(flat, words, position + 1, end)
             if n == BLOCK:
-                _add_block(logits, rows, columns, row_weight, column_weight, n, ys, xs, segment,
-                           boundary, p, sums)  # fmt: skip
+                _softmax(logits, corner, right, down, weights, n, p, best, second, total, weighted)
+                _add_moments(best, second, total, weighted, per_log_c, segment, region, n, sums)
+                _add_probabilities(p, total, segment, n, sums)
                 n = 0
-    _add_block(logits, rows, columns, row_weight, column_weight, n, ys, xs, segment, boundary, p,
-               sums)  # fmt: skip
+    _softmax(logits, corner, right, down, weights, n, p, best, second, total, weighted)
+    _add_moments(best, second, total, weighted, per_log_c, segment, region, n, sums)
+    _add_probabilities(p, total, segment, n, sums)
 
 
 def sum_from_logits(
@@ -193,22 +249,32 @@ def sum_from_logits(
     ndarray of shape (K, FIXED + 2C), float64
 
     """
-    num_classes = logits.shape[0]
-    width = FIXED + 2 * num_classes
+    num_classes, in_height, in_width = logits.shape
+    numbers = FIXED + 2 * num_classes
     if count == 0:
-        return np.zeros((0, width))
-    rows = find_taps(logits.shape[1], labels.shape[0], align_corners=align_corners)
-    columns = find_taps(logits.shape[2], labels.shape[1], align_corners=align_corners)
-    complete = semantic is not None
-    classes = semantic if semantic is not None else np.full(labels.shape, UNKNOWN, np.uint8)
-    sums = np.zeros((count, width))
+        return np.zeros((0, numbers))
+    height, width = labels.shape
+    rows = find_taps(in_height, height, align_corners=align_corners)
+    columns = find_taps(in_width, width, align_corners=align_corners)
+    labels = np.ascontiguousarray(labels)
+    flat = labels.reshape(-1)
+    words = flat[: flat.size // 2 * 2].view(np.uint64)
+    if semantic is None:
+        known, classes = np.empty((0, 0), np.uint8), np.full(labels.shape, UNKNOWN, np.uint8)
+    else:
+        known, classes = np.ascontiguousarray(semantic), np.empty((0, 0), np.uint8)
+    workers = count_workers(-(-height // STRIP))
+    workers = max(1, min(workers, TABLE_NUMBERS // (count * numbers)))
+    # one table a worker, added in their order: the last bits are the same at every run
+    tables = np.zeros((workers, count, numbers))
 
-    def work(first: int, last: int) -> None:
-        _sum_rows(
-            logits, np.stack([rows.low, rows.high]), np.stack([columns.low, columns.high]),
-            rows.weight, columns.weight, np.ascontiguousarray(labels), classes, complete,
-            first, last, sums,
+    def work(worker: int) -> None:
+        _sum_strips(
+            logits.reshape(num_classes, -1), in_width, rows.low, rows.high, rows.weight,
+            columns.low, columns.high, columns.weight, labels, flat, words, known, classes,
+            worker, workers, tables[worker],
         )  # fmt: skip
 
-    work(0, labels.shape[0])
-    return sums
+    _sum_strips.compile()  # once, before several threads would wait for it
+    run_workers(work, workers)
+    return tables.sum(0)

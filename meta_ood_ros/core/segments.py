@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from meta_ood_ros.core.jit import array, kernel
+from meta_ood_ros.core.raster import find_set
 import numba
 from numba import types
 import numpy as np
@@ -60,18 +61,10 @@ def find_segments(ood_mask: NDArray[np.bool_], *, min_size_px: int = 0) -> Segme
             f'min_size_px must be at least 0, got {min_size_px}. 0 keeps every segment.'
         )
     labels = np.zeros(mask.shape, np.int32)
-    if mask.size == 0:
-        return Segments(labels, 0)
-    count = _label(np.ascontiguousarray(mask).view(np.uint8), min_size_px, labels)
+    flat = np.ascontiguousarray(mask).reshape(-1).view(np.uint8)
+    words = flat[: flat.size // 8 * 8].view(np.uint64)
+    count = _label(flat, words, mask.shape[1], min_size_px, labels.reshape(-1))
     return Segments(labels, int(count))
-
-
-@numba.njit
-def _grow(values, capacity):  # type: ignore[no-untyped-def]
-    """Return a longer array that begins with the given one."""
-    grown = np.empty(capacity, values.dtype)
-    grown[: values.size] = values
-    return grown
 
 
 @numba.njit
@@ -87,52 +80,44 @@ def _join(parent, a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    array(types.uint8, 2), types.intp, array(types.int32, 2, readonly=False), returns=types.intp
-)
-def _label(mask, min_size_px, labels):  # type: ignore[no-untyped-def]
+    array(types.uint8, 1), array(types.uint64, 1), types.intp, types.intp,
+    array(types.int32, 1, readonly=False), returns=types.intp,
+)  # fmt: skip
+def _label(mask, words, width, min_size_px, labels):  # type: ignore[no-untyped-def]
     """
-    Write the ids into labels and return how many there are.
+    Write the ids into labels and return how many there are; images are flat.
 
     Works on runs (OoD pixels side by side in a row): a run joins the runs of the row above that
     it touches, also diagonally. The parent of a run is never later in raster order, so a root is
     its component's first run and numbering the roots as they come gives the wanted order.
     """
-    height, width = mask.shape
-    capacity = 1024
-    row = np.empty(capacity, np.int32)
-    start = np.empty(capacity, np.int32)
-    stop = np.empty(capacity, np.int32)
-    parent = np.empty(capacity, np.int32)
+    capacity = 0
+    for i in range(mask.size):
+        capacity += mask[i] != 0 and (mask[max(i, 1) - 1] == 0 or i % width == 0)
+    capacity += mask.size > 0
+    start = np.empty(capacity, np.int64)
+    stop = np.empty(capacity, np.int64)
+    parent = np.empty(capacity, np.int64)
     runs = 0
-    above, above_end = 0, 0  # the runs of the row above are above..above_end-1
-    for y in range(height):
-        line = mask[y]
-        first = runs
-        x = 0
-        while x < width:
-            if line[x] == 0:
-                x += 1
-                continue
-            begin = x
-            while x < width and line[x] != 0:
-                x += 1
-            if runs == capacity:
-                capacity *= 2
-                row = _grow(row, capacity)
-                start = _grow(start, capacity)
-                stop = _grow(stop, capacity)
-                parent = _grow(parent, capacity)
-            row[runs], start[runs], stop[runs], parent[runs] = y, begin, x, runs
-            while above < above_end and stop[above] < begin:
-                above += 1
-            touching = above
-            while touching < above_end and start[touching] <= x:
-                _join(parent, touching, runs)
-                touching += 1
-            # the last one may also touch the next run
-            above = max(above, touching - 1)
-            runs += 1
-        above, above_end = first, runs
+    above = 0  # the first run that may touch the current one from the row above
+    position = find_set(mask, words, 0, mask.size)
+    while position < mask.size:
+        begin = position
+        row_end = (begin // width + 1) * width
+        while position < row_end and mask[position] != 0:
+            position += 1
+        start[runs], stop[runs], parent[runs] = begin, position, runs
+        # one pixel to the left and right, but not around the edge of the image
+        low = max(begin - width - 1, row_end - 2 * width)
+        high = min(position - width + 1, row_end - width)
+        while stop[above] <= low:
+            above += 1
+        touching = above
+        while touching < runs and start[touching] < high:
+            _join(parent, touching, runs)
+            touching += 1
+        runs += 1
+        position = find_set(mask, words, position, mask.size)
     size = np.zeros(runs, np.int64)
     for i in range(runs):
         parent[i] = parent[parent[i]]  # parents come earlier, so theirs already is a root
@@ -141,11 +126,13 @@ def _label(mask, min_size_px, labels):  # type: ignore[no-untyped-def]
     for i in range(runs):
         root = parent[i]
         if root == i:
-            count += size[i] >= min_size_px
+            kept = size[i] >= min_size_px
+            count += kept
             # from here on size holds the id, which later runs of the component look up
-            size[i] = count if size[i] >= min_size_px else 0
+            size[i] = count if kept else 0
         if size[root] > 0:
-            labels[row[i], start[i] : stop[i]] = size[root]
+            for q in range(start[i], stop[i]):
+                labels[q] = size[root]
     return count
 
 
