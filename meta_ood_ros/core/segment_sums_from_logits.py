@@ -109,7 +109,7 @@ def _softmax(logits, corner, right, down, weights, n, p, best, second, total, we
 
 @numba.njit(fastmath=set(REORDERED), error_model='numpy')
 def _add_probabilities(p, total, segment, n, sums):  # type: ignore[no-untyped-def]
-    """Add the block's probabilities to the sums, one run of pixels of one segment after another."""
+    """Add the probabilities to the sums, one run of pixels of one segment after another."""
     start = 0
     while start < n:
         stop = start + 1
