@@ -1,4 +1,4 @@
-"""What a wheel carries, what colcon finds, and what make says on a machine that lacks something."""
+"""What a wheel carries, what colcon finds, what make says on a machine that lacks something."""
 
 from __future__ import annotations
 

@@ -138,6 +138,13 @@ def save_meta_classifiers(path: str | Path, classifiers: Sequence[MetaClassifier
     """
     Write classifiers, one for each entropy threshold, into one safetensors file.
 
+    Parameters
+    ----------
+    path : str or Path
+        File to write; an existing one is replaced.
+    classifiers : sequence of MetaClassifier
+        In any order; each with an entropy threshold of its own.
+
     Raises
     ------
     ValueError
@@ -174,6 +181,11 @@ def save_meta_classifiers(path: str | Path, classifiers: Sequence[MetaClassifier
 def load_meta_classifiers(path: str | Path) -> tuple[MetaClassifier, ...]:
     """
     Read what `save_meta_classifiers` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The safetensors file.
 
     Raises
     ------
