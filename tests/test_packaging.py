@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 
+from catkin_pkg.package import parse_package
 import pytest
 import yaml
 
@@ -115,7 +118,6 @@ assert 0 <= result.entropy.min() <= result.entropy.max() <= 1
 print(*result.image_size)
 """
     environment = {**os.environ, 'PYTHONPATH': str(installed)}
-    # The system's Python of ROS wheels starts itself again unless this says that it has.
     done = run(sys.executable, '-c', program, installed, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ['96', '128']
@@ -211,3 +213,78 @@ def test_make_starts_again_where_an_installation_was_interrupted(repository, mac
     whole = machine(python3=f'exec {sys.executable} "$@"')
     assert whole.returncode == 0, whole.stderr
     assert (tmp_path / 'clone' / '.venv' / 'bin' / 'python').exists()
+
+
+# ---- declared dependencies ----
+
+IMPORT_NAMES = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'sklearn': 'scikit-learn'}
+#: Imported only where they are installed, and named by the error where they are not.
+OPTIONAL = {'onnx', 'onnxruntime', 'tensorrt', 'torch2trt', 'onnxscript', 'openvino'}
+PART_OF = {'llvmlite': 'numba', 'triton': 'torch'}
+
+
+def third_party(folder: Path) -> set[str]:
+    """Return the top modules that the files of a folder import, less Python's own."""
+    found: set[str] = set()
+    for path in folder.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.split('.')[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split('.')[0])
+    own = {'meta_ood_ros', 'meta_ood_training'}
+    found = {PART_OF.get(name, name) for name in found}
+    return found - own - OPTIONAL - set(sys.stdlib_module_names)
+
+
+def is_ros(module: str) -> bool:
+    return module.endswith('_msgs') or module in {
+        *('rclpy', 'rcl_interfaces', 'cv_bridge', 'ament_index_python', 'lifecycle_msgs'),
+    }
+
+
+def test_package_xml_is_valid_and_names_every_ros_package_that_is_imported(repository):
+    warnings: list[str] = []
+    package = parse_package(str(repository / 'package.xml'), warnings=warnings)
+    assert warnings == []
+    assert package.get_build_type() == 'ament_python'
+    declared = {dependency.name for dependency in package.exec_depends}
+    imported = {name for name in third_party(repository / 'meta_ood_ros') if is_ros(name)}
+    assert imported >= {'rclpy', 'sensor_msgs', 'meta_ood_msgs'}
+    assert imported <= declared
+
+
+def test_package_xml_of_the_messages_is_valid(repository):
+    warnings: list[str] = []
+    path = repository / 'ros2_ws' / 'src' / 'meta_ood_msgs' / 'package.xml'
+    package = parse_package(str(path), warnings=warnings)
+    assert warnings == []
+    assert 'rosidl_interface_packages' in {group.name for group in package.member_of_groups}
+
+
+def test_wheel_requires_every_module_that_is_imported(repository, wheel):
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('/METADATA'))
+    text = zipfile.ZipFile(wheel).read(name).decode()
+    required = set(re.findall(r'^Requires-Dist: ([\w-]+)(?!.*extra)', text, re.MULTILINE))
+    imported = {m for m in third_party(repository / 'meta_ood_ros') if not is_ros(m)}
+    # The demo reads and writes bags, which a robot does not.
+    assert {IMPORT_NAMES.get(m, m) for m in imported} - {'rosbags'} <= required
+    assert not [name for name in required if name.startswith(('rclpy', 'ros-'))]
+
+
+def test_training_requires_every_module_that_it_imports(repository):
+    text = (repository / 'training' / 'pyproject.toml').read_text()
+    required = set(re.findall(r"^  '([\w-]+)", text, re.MULTILINE))
+    brought_by_meta_ood = {'torch', 'numpy', 'opencv-python-headless', 'safetensors', 'PyYAML'}
+    brought_by_meta_ood |= {'numba'}
+    imported = third_party(repository / 'training')
+    assert {IMPORT_NAMES.get(m, m) for m in imported} <= required | brought_by_meta_ood
+    assert 'meta-ood' not in required  # pip would look for it elsewhere
+
+
+def test_every_required_module_is_pinned_for_a_bare_machine(repository, wheel):
+    pins = (repository / 'requirements.txt').read_text()
+    pinned = {line.split('==')[0].lower() for line in pins.splitlines() if '==' in line}
+    names = third_party(repository / 'meta_ood_ros') | third_party(repository / 'training')
+    names = {IMPORT_NAMES.get(m, m).lower() for m in names if not is_ros(m)}
+    assert names <= pinned
