@@ -1,0 +1,173 @@
+"""What the parameters name -> what the node works with: bundle, pipeline, ignore masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from meta_ood_ros.core.backends import resolve_device
+from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
+import numpy as np
+import torch
+
+_PACKAGE_SCHEME = 'package://'
+
+# Size of the frame that is run while configuring, so that the first real one finds every kernel
+# compiled; its content is noise.
+_TRIAL_SIZE = (480, 640)
+
+
+def resolve_path(text: str, *, parameter: str) -> Path | None:
+    """
+    Return the path that a parameter names.
+
+    Parameters
+    ----------
+    text : str
+        Absolute, ~/... or package://<package>/...; '' names nothing.
+    parameter : str
+        Named in messages.
+
+    Returns
+    -------
+    Path or None
+        None for ''.
+
+    Raises
+    ------
+    ValueError
+        A relative path (a node started by launch has no folder of its own), or a package that is
+        not there.
+
+    """
+    if not text:
+        return None
+    if text.startswith(_PACKAGE_SCHEME):
+        package, _, rest = text[len(_PACKAGE_SCHEME) :].partition('/')
+        return _share_directory(package, parameter) / rest
+    path = Path(text).expanduser()
+    if not path.is_absolute():
+        raise ValueError(
+            f'{parameter} must be absolute, ~/... or package://<package>/..., got {text!r}. '
+            f'Write the whole path, as in {str(Path.cwd() / text)!r}.'
+        )
+    return path
+
+
+def _share_directory(package: str, parameter: str) -> Path:
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory(package))
+    # Unset AMENT_PREFIX_PATH raises OSError, an unknown package LookupError, a malformed name
+    # ValueError, and without ROS there is no index at all.
+    except (ImportError, LookupError, OSError, ValueError) as error:
+        raise ValueError(
+            f'{parameter} must name a package that is installed, got {package!r}: {error}. '
+            'Source its workspace, or give an absolute path.'
+        ) from error
+
+
+def load_ignore_mask(text: str) -> np.ndarray | None:
+    """
+    Read the mask of one camera.
+
+    Parameters
+    ----------
+    text : str
+        Path of a PNG as in `resolve_path`; '' is no mask.
+
+    Returns
+    -------
+    ndarray of shape (h, w), bool, or None
+        True where the PNG is 0: those pixels are never OoD.
+
+    Raises
+    ------
+    ValueError
+        It cannot be read.
+
+    """
+    path = resolve_path(text, parameter='ignore_mask')
+    if path is None:
+        return None
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise ValueError(
+            f'ignore_mask must be a PNG file, got {str(path)!r}: {error.strerror}. '
+            "Correct the path, or set it to ''."
+        ) from error
+    picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    if picture is None:
+        raise ValueError(
+            f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture. '
+            'Draw it again: black where the camera sees its own hull or the sky.'
+        )
+    return picture == 0
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPipeline:
+    """
+    A pipeline that has processed a frame.
+
+    Parameters
+    ----------
+    pipeline : OodPipeline
+        Ready.
+    warnings : tuple of str
+        What the user should know although it works.
+
+    """
+
+    pipeline: OodPipeline
+    warnings: tuple[str, ...]
+
+
+def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
+    """
+    Return the pipeline that the settings ask for.
+
+    Parameters
+    ----------
+    settings : NodeSettings
+        All of them.
+
+    Raises
+    ------
+    ValueError
+        Bundle, device, backend or precision cannot be had; one sentence says which and why.
+
+    """
+    warnings = []
+    if settings.cpu_threads:
+        torch.set_num_threads(settings.cpu_threads)
+        cv2.setNumThreads(settings.cpu_threads)
+    place = resolve_device(settings.device)
+    if place.is_fallback:
+        warnings.append(
+            'device auto found no GPU: the network runs on the CPU, which is slow. '
+            'Set device to cpu if that is meant, else install a PyTorch with CUDA.'
+        )
+    bundle = load_bundle(resolve_path(settings.bundle, parameter='bundle'))
+    pipeline = OodPipeline(
+        bundle,
+        settings,
+        str(place.device),
+        backend=settings.backend,
+        precision=settings.precision,
+    )
+    noise = np.random.default_rng(0).integers(0, 256, (*_TRIAL_SIZE, 3), dtype=np.uint8)
+    pipeline(noise)
+    short_side = settings.work_short_side
+    if short_side not in (FROM_BUNDLE, bundle.work_short_side) and bundle.meta_classifiers:
+        warnings.append(
+            f'work_short_side is {short_side}, but the meta classifier was fitted at '
+            f'{bundle.work_short_side}: its ood_probability means little. Set it to -1, or fit '
+            'one at this size with meta-ood-train fit-meta.'
+        )
+    return LoadedPipeline(pipeline, tuple(warnings))

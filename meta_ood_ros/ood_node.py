@@ -1,0 +1,211 @@
+"""The lifecycle node `ood`: camera images in, OoD segments and maps out. No algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import sys
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from meta_ood_ros.diagnostics import DiagnosticsPublisher, to_status
+from meta_ood_ros.parameters import Parameters
+from meta_ood_ros.session import Session
+import rclpy
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+#: Subscriptions, failures and diagnostics are looked after this often, in seconds.
+POLL_PERIOD = 0.05
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class OodNode(LifecycleNode):
+    """
+    Tells a robot what its segmentation network does not know.
+
+    Parameters
+    ----------
+    name : str
+        Of the node.
+    **arguments
+        Of rclpy.lifecycle.LifecycleNode.
+
+    """
+
+    def __init__(self, name: str = 'ood', **arguments: object) -> None:
+        super().__init__(name, **arguments)
+        self._state = 'unconfigured'
+        self._error = ''
+        self._session: Session | None = None
+        self.parameters = Parameters(self, is_unconfigured=lambda: self._state == 'unconfigured')
+        self._diagnostics = DiagnosticsPublisher(self)
+        # The steady clock: with use_sim_time and no /clock this still has to say what is wrong.
+        self._timer = self.create_timer(
+            POLL_PERIOD, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(
+                min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False
+            ),
+            post_callback=self._on_jump,
+        )
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the network and create the publishers; on a user's mistake say it in one line."""
+        try:
+            settings = self.parameters.settings()
+            for sentence in self.parameters.misspelled():
+                self.get_logger().warning(sentence)
+            self._session = Session(
+                self,
+                settings,
+                live=lambda: self.parameters.live,
+                diagnostics=self._diagnostics,
+            )
+        except Exception as error:
+            self._complain(f'Cannot configure: {error}')
+            return FAILURE
+        pipeline = self._session.pipeline
+        self.get_logger().info(
+            f'Bundle {pipeline.bundle.model_id} on {pipeline.backend.device} '
+            f'({pipeline.backend.name}, {pipeline.backend.precision}).'
+        )
+        self._enter('inactive')
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the publishers speak, then subscribe and start to work."""
+        if self.parameters.value('build_only'):
+            self._complain('Cannot activate: build_only is set. Clean up, set it to false.')
+            return FAILURE
+        result = super().on_activate(state)
+        if result != SUCCESS:
+            return result
+        try:
+            self._session.activate()
+        except Exception as error:
+            self._complain(f'Cannot activate: {error}')
+            super().on_deactivate(state)
+            return FAILURE
+        self._enter('active')
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Finish the frame in work, then be silent."""
+        self._session.deactivate()
+        self._state = 'inactive'
+        self._diagnostics.hurry()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give back the network and the publishers."""
+        self._release()
+        self._enter('unconfigured')
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, from whatever state."""
+        self._release()
+        self._enter('finalized')
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give everything back, so that the node can be configured again."""
+        self._release()
+        self._state = 'unconfigured'
+        return super().on_error(state)
+
+    def destroy_node(self) -> None:
+        """Stop the worker before what it publishes with is gone."""
+        self._release()
+        self._jumps.unregister()
+        super().destroy_node()
+
+    def _release(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.deactivate()
+            session.close()
+
+    def _enter(self, state: str) -> None:
+        self._state, self._error = state, ''
+        self._diagnostics.hurry()
+
+    def _complain(self, sentence: str) -> None:
+        self._error = sentence
+        self.get_logger().error(sentence)
+        self._diagnostics.hurry()
+
+    def _poll(self) -> None:
+        if self._session is not None and self._state == 'active':
+            reason = self._session.poll()
+            if reason:
+                self._complain(reason)
+                self.trigger_deactivate()
+        self._diagnostics.poll(self.parameters.value('diagnostics_period'), self._statuses)
+
+    def _statuses(self) -> list[DiagnosticStatus]:
+        name = self.get_fully_qualified_name()
+        if self._session is None:
+            level = DiagnosticStatus.ERROR if self._error else DiagnosticStatus.OK
+            message = self._error or self._state
+            facts = {'state': self._state}
+            return [to_status(name, '', level=level, message=message, facts=facts)]
+        statuses = self._session.statuses(self._state)
+        if self._error:
+            for status in statuses:
+                status.level, status.message = DiagnosticStatus.ERROR, self._error
+        return statuses
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        if self._session is not None:
+            self.get_logger().info('The clock jumped back: waiting frames are dropped.')
+            self._session.clear()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the node until it is told to stop.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Command line; by default that of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 where the node starts itself and cannot.
+
+    """
+    rclpy.init(args=arguments)
+    node: OodNode | None = None
+    try:
+        node = OodNode()
+        if node.parameters.value('autostart'):
+            if not _start(node):
+                return 1
+            if node.parameters.value('build_only'):
+                node.get_logger().info('build_only: the engine is built, the node ends.')
+                return 0
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _start(node: OodNode) -> bool:
+    """Configure and, unless only the engine is to be built, activate; say whether it worked."""
+    if node.trigger_configure() != SUCCESS:
+        return False
+    return node.parameters.value('build_only') or node.trigger_activate() == SUCCESS
+
+
+if __name__ == '__main__':
+    sys.exit(main())

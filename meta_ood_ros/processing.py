@@ -1,0 +1,240 @@
+"""A waiting frame -> its answer: everything that happens to one image, in the worker's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+import math
+import time
+
+from meta_ood_ros.conversions import to_rgb
+from meta_ood_ros.core.pipeline import OodPipeline, OodResult
+from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.diagnostics import CameraRecord, Conditions
+from meta_ood_ros.publishers import CameraOutputs
+from meta_ood_ros.received_grid import to_received_labels
+from meta_ood_ros.scheduling import Frame, LatestFrames
+import numpy as np
+
+#: Stamps older than this, in seconds, mean that two clocks disagree.
+OLDEST_STAMP = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """
+    A processed frame on its way out.
+
+    Parameters
+    ----------
+    frame : Frame
+        What came in.
+    image : ndarray of shape (H, W, 3), uint8
+        RGB, perhaps a view of the message.
+    result : OodResult
+        What was found.
+    settings : NodeSettings
+        The snapshot that it was found with.
+    milliseconds : dict of str to float
+        Time of the stages so far.
+
+    """
+
+    frame: Frame
+    image: np.ndarray
+    result: OodResult
+    settings: NodeSettings
+    milliseconds: dict[str, float]
+
+
+class FrameProcessor:
+    """
+    Decodes, computes and sends frame after frame; whatever is wrong with one ends with it.
+
+    Parameters
+    ----------
+    pipeline : OodPipeline
+        One network for all cameras.
+    frames : LatestFrames
+        Where drops are counted.
+    outputs : mapping of str to CameraOutputs
+        By camera.
+    masks : mapping of str to ndarray of shape (h, w), bool, or None
+        Ignored pixels by camera, at any size.
+    records : mapping of str to CameraRecord
+        By camera.
+    conditions : Conditions
+        Where warnings go.
+    settings : callable
+        Returns the snapshot to use for the next frame.
+    is_alive : callable
+        Returns whether publishing still makes sense; not so after SIGINT.
+    ros_seconds : callable
+        Returns the time of the node's clock.
+
+    """
+
+    def __init__(
+        self,
+        pipeline: OodPipeline,
+        frames: LatestFrames,
+        *,
+        outputs: Mapping[str, CameraOutputs],
+        masks: Mapping[str, np.ndarray | None],
+        records: Mapping[str, CameraRecord],
+        conditions: Conditions,
+        settings: Callable[[], NodeSettings],
+        is_alive: Callable[[], bool],
+        ros_seconds: Callable[[], float],
+    ) -> None:
+        self._pipeline = pipeline
+        self._frames = frames
+        self._outputs = outputs
+        self._masks = masks
+        self._sized_masks: dict[str, np.ndarray] = {}
+        self._records = records
+        self._conditions = conditions
+        self._settings = settings
+        self._is_alive = is_alive
+        self._ros_seconds = ros_seconds
+        self.failures_in_a_row = 0
+        self.last_failure = ''
+
+    def compute(self, frame: Frame) -> Answer | None:
+        """
+        Return the answer to a frame, or None where it was dropped.
+
+        Parameters
+        ----------
+        frame : Frame
+            Taken from the slots.
+
+        """
+        settings = self._settings()
+        waited = self._frames.age(frame)
+        if 0 < settings.max_age < waited:
+            sentence = f'it waited {waited:.3g} s, max_age is {settings.max_age:.3g} s'
+            self._drop(frame, 'stale', sentence)
+            return None
+        self._look_at_stamp(frame)
+        start = time.perf_counter()
+        try:
+            image = to_rgb(frame.message)
+        except Exception as error:  # whatever a driver sends, the next frame may be good
+            self._drop(frame, 'invalid', str(error))
+            self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
+            return None
+        decoded = time.perf_counter()
+        try:
+            result = self._pipeline(
+                image,
+                settings=self._for_work_grid(settings, image.shape[:2]),
+                ignore_mask=self._mask(frame.camera, image.shape[:2]),
+            )
+        except Exception as error:
+            self._fail(frame, error)
+            return None
+        self._look_at(frame.camera, result)
+        milliseconds = {'wait': 1000 * waited, 'decode': 1000 * (decoded - start)}
+        return Answer(frame, image, result, settings, milliseconds | result.milliseconds)
+
+    def send(self, answer: Answer) -> None:
+        """
+        Publish an answer and count its frame.
+
+        Parameters
+        ----------
+        answer : Answer
+            What `compute` returned.
+
+        """
+        frame, start = answer.frame, time.perf_counter()
+        try:
+            self._outputs[frame.camera].publish(
+                answer.result, answer.settings, header=frame.message.header, image=answer.image
+            )
+        except Exception as error:
+            if self._is_alive():
+                self._fail(frame, error)
+            return
+        self.failures_in_a_row = 0
+        self._frames.count_processed(frame)
+        record, age = self._records[frame.camera], self._frames.age(frame)
+        publish = 1000 * (time.perf_counter() - start)
+        record.milliseconds.append(answer.milliseconds | {'publish': publish, 'total': 1000 * age})
+        record.facts['frame_age_ms'] = f'{1000 * age:.4g}'
+
+    def _drop(self, frame: Frame, cause: str, sentence: str) -> None:
+        self._records[frame.camera].note_drop(frame, cause, sentence)
+        self._frames.drop(frame, cause)
+
+    def _fail(self, frame: Frame, error: Exception) -> None:
+        self.last_failure = f'{type(error).__name__}: {error}'
+        self.failures_in_a_row += 1
+        self._conditions.log_once(
+            f'{_named(frame.camera)}: a frame could not be processed. {self.last_failure}'
+        )
+        self._drop(frame, 'failed', self.last_failure)
+
+    def _for_work_grid(self, settings: NodeSettings, size: tuple[int, int]) -> NodeSettings:
+        if settings.min_size_px == 0:
+            return settings
+        work = self._pipeline.work_size(size, settings)
+        return _with_min_size_on(settings, size, work)
+
+    def _mask(self, camera: str, size: tuple[int, int]) -> np.ndarray | None:
+        mask = self._masks.get(camera)
+        if mask is None:
+            return None
+        sized = self._sized_masks.get(camera)
+        if sized is None or sized.shape != size:
+            sized = self._sized_masks[camera] = to_received_labels(mask, size)
+        return sized
+
+    def _look_at_stamp(self, frame: Frame) -> None:
+        stamp = frame.message.header.stamp
+        age = self._ros_seconds() - (stamp.sec + 1e-9 * stamp.nanosec)
+        self._records[frame.camera].facts['stamp_age_s'] = f'{age:.4g}'
+        sentence = ''
+        if not 0.0 <= age <= OLDEST_STAMP:
+            sentence = (
+                f'{_named(frame.camera)}: stamps are from the future or more than '
+                f'{OLDEST_STAMP:.0f} s old. Set use_sim_time when a bag is played, or '
+                'synchronise the clocks.'
+            )
+        self._conditions.set(f'{frame.camera}/stamp', sentence)
+
+    def _look_at(self, camera: str, result: OodResult) -> None:
+        facts = self._records[camera].facts
+        size = f'{result.image_size[0]} x {result.image_size[1]}'
+        before = facts.get('image_size', size)
+        if before != size:
+            self._conditions.log_once(
+                f'{_named(camera)}: the size of images changed from {before} to {size}.'
+            )
+        facts['image_size'] = size
+        facts['work_size'] = f'{result.work_size[0]} x {result.work_size[1]}'
+        facts['segments'] = str(result.segments.count)
+        facts['accepted'] = str(int(result.accepted.sum()))
+        fitted, sentence = result.classifier_threshold, ''
+        if fitted is not None and not math.isclose(fitted, result.entropy_threshold):
+            sentence = (
+                f'No meta classifier was fitted at entropy_threshold {result.entropy_threshold:g}:'
+                f' the one of {fitted:g} is used. Fit one with meta-ood-train fit-meta.'
+            )
+        self._conditions.set('all/classifier', sentence)
+
+
+@lru_cache(maxsize=16)
+def _with_min_size_on(
+    settings: NodeSettings, size: tuple[int, int], work: tuple[int, int]
+) -> NodeSettings:
+    """Return the settings with min_size_px in pixels of the work grid."""
+    share = (work[0] * work[1]) / (size[0] * size[1])
+    pixels = math.ceil(settings.min_size_px * share - 1e-9)
+    return replace(settings, min_size_px=max(1, min(pixels, 10_000_000)))
+
+
+def _named(camera: str) -> str:
+    return f'Camera {camera}' if camera else 'Camera'
