@@ -127,6 +127,8 @@ class Canvas:
         x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
         if x0 >= x1 or y0 >= y1:
             return
+        if np.ptp(target[:, 1]) < 0.7 or np.ptp(target[:, 0]) < 0.3:
+            return  # too small to see
         sprite = _shrunk(sprite, target)
         h, w = sprite.alpha.shape
         source = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - 0.5

@@ -95,7 +95,8 @@ def _shop_floor(rng, rgb, cell_h, cell_w, base):
     """Shop windows, doors and a sign band in the lowest storey."""
     top = rgb.shape[0] - cell_h
     rgb[top:] = base * rng.uniform(0.55, 0.9)
-    rgb[top : top + max(cell_h // 5, 2)] = rng.uniform(40, 210, 3)
+    band = rng.uniform(40, 210) + rng.normal(0, 28, 3)
+    rgb[top : top + max(cell_h // 5, 2)] = np.clip(band, 15, 235)
     for left in range(0, rgb.shape[1] - cell_w + 1, cell_w):
         kind = rng.random()
         x0, x1 = left + cell_w // 8, left + cell_w - cell_w // 8
@@ -104,7 +105,8 @@ def _shop_floor(rng, rgb, cell_h, cell_w, base):
             rgb[y0 : -max(cell_h // 8, 1), x0:x1] = rng.uniform(25, 95)
         elif kind < 0.85:
             door = (x0 + x1) // 2
-            rgb[y0:, max(door - cell_w // 6, 0) : door + cell_w // 6] = rng.uniform(30, 120, 3)
+            wood = np.clip(rng.uniform(30, 110) + rng.normal(0, 16, 3), 10, 160)
+            rgb[y0:, max(door - cell_w // 6, 0) : door + cell_w // 6] = wood
 
 
 def gable(rng, width, height, roof) -> Sprite:

@@ -86,11 +86,11 @@ def random_street(rng: np.random.Generator, kind: str | None = None) -> Street:
     if kind != 'country' and rng.random() < 0.3:
         lines = ()
     paved = kind == 'city' or (kind == 'suburb' and rng.random() < 0.7)
-    grey = rng.uniform(78, 150)
+    grey = rng.uniform(76, 128)
     tone = np.float32([1.0, rng.uniform(0.98, 1.01), rng.uniform(0.96, 1.05)])
     if kind == 'country' and rng.random() < 0.2:  # dirt road
         tone, lines = np.float32([1.12, 1.0, 0.84]), ()
-    paving = np.float32([1.0, 0.97, 0.93]) * rng.uniform(105, 175)
+    paving = np.float32([1.0, 0.97, 0.93]) * rng.uniform(125, 195)
     if rng.random() < 0.25:
         paving = np.float32([168, 128, 112]) * rng.uniform(0.75, 1.05)
     verge = [(92, 116, 58), (128, 126, 74), (148, 134, 98), (108, 120, 66)][rng.integers(4)]

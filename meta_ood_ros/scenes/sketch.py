@@ -31,8 +31,19 @@ class Sketch:
         self.rgb = np.empty((height, width, 3), np.uint8)
         self.rgb[:] = np.clip(base, 0, 255)
         self.alpha = np.zeros((height, width), np.uint8)
-        self.classes = np.full((height, width), label, np.uint8)
-        self.label = label
+        self.classes = None  # made when a second label comes; most sprites have one
+        self._label = label
+
+    @property
+    def label(self):
+        """Cityscapes train id of what is drawn from now on."""
+        return self._label
+
+    @label.setter
+    def label(self, label):
+        if self.classes is None:
+            self.classes = np.full(self.size, self._label, np.uint8)
+        self._label = label
 
     def _points(self, points):
         return np.int32(np.round(np.asarray(points, np.float64) * self.size[0] * 2**_SHIFT))
@@ -40,7 +51,8 @@ class Sketch:
     def _stroke(self, draw, colour):
         draw(self.rgb, tuple(float(c) for c in np.clip(colour, 0, 255)), cv2.LINE_AA)
         draw(self.alpha, 255, cv2.LINE_AA)
-        draw(self.classes, int(self.label), cv2.LINE_8)
+        if self.classes is not None:
+            draw(self.classes, int(self._label), cv2.LINE_8)
 
     def polygon(self, points, colour):
         """Fill a polygon."""
@@ -121,16 +133,15 @@ class Sketch:
 
     def mirror(self):
         """Swap left and right."""
-        self.rgb, self.alpha, self.classes = (
-            np.ascontiguousarray(values[:, ::-1])
-            for values in (self.rgb, self.alpha, self.classes)
-        )
+        self.rgb = np.ascontiguousarray(self.rgb[:, ::-1])
+        self.alpha = np.ascontiguousarray(self.alpha[:, ::-1])
+        if self.classes is not None:
+            self.classes = np.ascontiguousarray(self.classes[:, ::-1])
 
     def sprite(self, rng=None, grain=0.06) -> Sprite:
         """Return the finished sprite, with a little grain if a generator is given."""
         rgb = self.rgb.astype(np.float32)
         if rng is not None:
             rgb *= np.clip(1 + grain * noise(rng, 'grain', self.size), 0.3, 2)[..., None]
-        several = self.classes.min() != self.classes.max()
-        label = self.classes if several else int(self.label)
+        label = int(self._label) if self.classes is None else self.classes
         return Sprite(np.clip(rgb, 0, 255), self.alpha.astype(np.float32) / 255, label)

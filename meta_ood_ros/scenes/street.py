@@ -22,26 +22,27 @@ def paint_backdrop(canvas: Canvas, rng: np.random.Generator, kind: str) -> None:
     """Close the view at the horizon with distant trees, hills or roofs; comes after the sky."""
     height, width = canvas.classes.shape
     horizon = canvas.camera.horizon
+    above = int(0.25 * height)
+    first = max(int(horizon) - above, 0)
+    shape = (max(min(int(horizon) + 2, height) - first, 1), width)
     for layer in range(2):
         built = kind != 'country' and layer == 1 and rng.random() < 0.7
         skyline = noise(rng, 'plaster' if built else 'cloud', (1, width), width / 160)[0]
         if built:
-            skyline = np.repeat(skyline[:: max(width // 40, 1)], max(width // 40, 1))[:width]
+            step = max(width // 40, 1)
+            skyline = np.repeat(skyline[::step], step)[:width]
         mean = height * rng.uniform(0.02, 0.07) / (1 + layer)
-        top = horizon - mean * np.clip(1 + 0.5 * skyline, 0.15, 3)
-        rows = np.arange(height, dtype=np.float32)[:, None]
-        ragged = 0 if built else 0.6 * noise(rng, 'grain', (height, width))
-        alpha = np.clip(rows - top[None, :] + ragged + 0.5, 0, 1)
-        alpha[min(int(horizon) + 2, height) :] = 0
+        top = horizon - first - mean * np.clip(1 + 0.5 * skyline, 0.15, 3)
+        rows = np.arange(shape[0], dtype=np.float32)[:, None]
+        ragged = 0 if built else 0.6 * noise(rng, 'grain', shape)
+        alpha = np.clip(rows - top[None, :] + ragged + 0.5, 0, 1).astype(np.float32)
         if built:
-            rgb = np.float32(rng.uniform(110, 190, 3).mean()) * np.ones(
-                (height, width, 3), np.float32
-            )
-            rgb *= (1 + 0.06 * noise(rng, 'grain', (height, width)))[..., None]
+            grain = 1 + 0.06 * noise(rng, 'grain', shape)
+            rgb = np.float32(rng.uniform(120, 180)) * np.repeat(grain[..., None], 3, axis=2)
         else:
-            rgb = facades.leaves(rng, (height, width), _leaf_colour(rng))
-        sprite = Sprite(rgb, alpha.astype(np.float32), BUILDING if built else VEGETATION)
-        canvas.paint(0, 0, sprite, depth=260.0 if layer == 0 else 180.0)
+            rgb = facades.leaves(rng, shape, _leaf_colour(rng))
+        sprite = Sprite(rgb, alpha, BUILDING if built else VEGETATION)
+        canvas.paint(first, 0, sprite, depth=260.0 if layer == 0 else 180.0)
 
 
 def street_sides(rng: np.random.Generator, street: Street, weather: Weather) -> list[Thing]:

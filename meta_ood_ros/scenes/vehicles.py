@@ -264,7 +264,9 @@ def random_bus(rng: np.random.Generator) -> Vehicle:
 
 def random_truck(rng: np.random.Generator) -> Vehicle:
     """Return a lorry with a box or tarpaulin body."""
-    cargo = rng.uniform(60, 235, 3).astype(np.float32)
+    sheets = [(222, 222, 218), (186, 186, 182), (150, 154, 158), (44, 74, 128), (62, 96, 70),
+              (196, 176, 132), (128, 40, 38), (84, 84, 88)]  # fmt: skip
+    cargo = np.float32(sheets[rng.integers(8)]) * np.float32(rng.uniform(0.8, 1.1))
     cab = np.float32([(210, 210, 208), (150, 30, 30), (40, 60, 110)][rng.integers(3)])
     width, length, height = rng.uniform(2.2, 2.5), rng.uniform(6.0, 9.0), rng.uniform(2.9, 3.6)
     split = length / 2 - 2.0

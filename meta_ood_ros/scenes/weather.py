@@ -47,7 +47,7 @@ def random_weather(rng: np.random.Generator) -> Weather:
     overcast = rng.random() < 0.5
     sun = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0))
     if overcast:
-        level = rng.uniform(185, 250)
+        level = rng.uniform(225, 300)
         horizon = np.float32([level, level, level * 1.01])
         zenith = horizon * np.float32([0.93, 0.95, 0.97]) * rng.uniform(0.85, 1.02)
         sunshine, clouds = rng.uniform(0.0, 0.25), rng.uniform(0.2, 0.9)
@@ -77,11 +77,8 @@ def paint_sky(canvas: Canvas, weather: Weather) -> None:
     rows = min(int(reach) + 1, height)
     field = noise(rng, 'cloud', (rows, width), width / 320)
     field = np.clip(field * 0.55 + 1.6 * (weather.clouds - 0.5), 0, 1)
-    cloud = (
-        np.float32([244, 244, 246])
-        * (0.8 + 0.2 * weather.sunshine)
-        * (0.94 + 0.06 * field)[..., None]
-    )
+    white = np.float32([250, 250, 252]) * np.float32(0.92 + 0.08 * weather.sunshine)
+    cloud = white * (0.94 + 0.06 * field)[..., None]
     canvas.image[:rows] += (cloud - canvas.image[:rows]) * (0.75 * field)[..., None]
     canvas.classes[:] = SKY
 
@@ -94,7 +91,7 @@ class Lens:
     Attributes
     ----------
     exposure : float
-        Factor on the brightness.
+        Factor on the brightness that the camera meters.
     white_balance : tuple of float
         Factors on red, green, blue.
     contrast : float
@@ -126,10 +123,10 @@ def random_lens(rng: np.random.Generator) -> Lens:
     """Return the camera of a scene."""
     warmth = rng.normal(0, 0.05)
     return Lens(
-        exposure=float(np.exp(rng.normal(-0.08, 0.22))),
+        exposure=float(np.exp(rng.normal(-0.02, 0.16))),
         white_balance=(float(np.exp(warmth)), float(np.exp(rng.normal(0, 0.015))),
                        float(np.exp(-warmth))),
-        contrast=float(rng.uniform(0.75, 1.25)),
+        contrast=float(rng.uniform(0.85, 1.3)),
         saturation=float(rng.uniform(0.55, 1.15)),
         blur=float(rng.uniform(0.25, 0.9)),
         noise=float(np.exp(rng.uniform(np.log(0.8), np.log(6)))),
@@ -160,8 +157,11 @@ def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.n
 
     """
     height, width = camera.size
-    gain = np.float32(lens.white_balance) * np.float32(lens.exposure)
     grey = image @ np.float32([0.299, 0.587, 0.114])
+    # Cameras meter: most of the way to mid grey, by what is on the ground.
+    metered = float(np.minimum(grey, 200)[height // 2 :: 4, ::4].mean())
+    exposure = lens.exposure * (108 / max(metered, 20)) ** 0.8
+    gain = np.float32(lens.white_balance) * np.float32(exposure)
     image -= grey[..., None]
     image *= np.float32(lens.saturation)
     image += grey[..., None]
@@ -170,7 +170,7 @@ def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.n
         x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         image *= (1 - lens.vignette * 0.5 * (x * x + y * y))[..., None]
     image *= gain * np.float32(lens.contrast)
-    image += np.float32(110 * (1 - lens.contrast))
+    image += np.float32(100 * (1 - lens.contrast))
     # Highlights roll off instead of clipping, as film and video curves do.
     np.clip(image, 0, 500, out=image)
     high = image > 200

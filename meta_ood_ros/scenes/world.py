@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
-from meta_ood_ros.scenes import people, vehicles
 from meta_ood_ros.scenes.camera import Camera
 from meta_ood_ros.scenes.canvas import Canvas
 from meta_ood_ros.scenes.ground import paint_ground, random_street, Street
 from meta_ood_ros.scenes.street import paint_backdrop, street_sides
-from meta_ood_ros.scenes.things import driving, standing, Thing
+from meta_ood_ros.scenes.things import standing, Thing
+from meta_ood_ros.scenes.traffic import FLOW, people_about, traffic
 from meta_ood_ros.scenes.unknown import random_unknown, SCENE_SPLITS
 from meta_ood_ros.scenes.weather import (
     develop,
@@ -21,7 +21,7 @@ from meta_ood_ros.scenes.weather import (
 )
 import numpy as np
 
-STEP = 0.35  # m the camera moves from frame to frame of a sequence: 12.6 km/h at 10 Hz
+STEP = FLOW  # m the camera moves from frame to frame of a sequence: 12.6 km/h at 10 Hz
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
     unknowns, families = _unknowns(rng, street, weather, camera, views, count, split)
     sunlight = weather.sun * weather.sunshine
     rng = np.random.default_rng(actors)
-    others = _traffic(rng, street, sunlight, frames) + _people(rng, street, sunlight)
+    others = traffic(rng, street, sunlight) + people_about(rng, street, sunlight)
     rng = np.random.default_rng(stage.spawn(1)[0])
     others += street_sides(rng, street, weather)
     things = [thing for thing in others if not _hides(thing, unknowns, views)] + unknowns
@@ -217,85 +217,6 @@ def _unknowns(rng, street, weather, camera, views, count, split):
                 families.append(family)
                 break
     return things, families
-
-
-def _vehicle(rng):
-    make = rng.choice(['car', 'bus', 'truck'], p=[0.88, 0.05, 0.07])
-    return {
-        'car': vehicles.random_car,
-        'bus': vehicles.random_bus,
-        'truck': vehicles.random_truck,
-    }[make](rng)
-
-
-def _traffic(rng, street: Street, sunlight, frames) -> list[Thing]:
-    """Return moving vehicles in their lanes, parked ones at the edges, some that cross."""
-    things = []
-    busy = rng.uniform(0.2, 1.0) * (0.6 if street.kind == 'country' else 1.0)
-    for x, direction in street.lanes:
-        own = abs(x) < 1.2
-        z = rng.uniform(14, 40) if own else rng.uniform(6, 30)
-        while z < 120:
-            if rng.random() < busy:
-                speed = STEP if direction > 0 else -STEP
-                yaw = (0 if direction > 0 else np.pi) + rng.normal(0, 0.02)
-                at = x + street.centre(z) + rng.normal(0, 0.15)
-                vehicle = _vehicle(rng)
-                things.append(driving(vehicle, at, z, yaw, sunlight=sunlight, velocity=(0, speed)))
-            z += rng.uniform(9, 45)
-    if street.parking:
-        for edge, inward in ((street.left, 1), (street.right, -1)):
-            z, density = rng.uniform(0, 9), rng.uniform(0.2, 0.95)
-            while z < 110:
-                car = vehicles.random_car(rng)
-                if rng.random() < density:
-                    x = edge + inward * (1.05 + rng.normal(0, 0.06)) + street.centre(z)
-                    yaw = (np.pi if rng.random() < 0.25 else 0.0) + rng.normal(0, 0.015)
-                    things.append(driving(car, x, z, yaw, sunlight=sunlight))
-                z += car.length + rng.uniform(0.6, 2.0)
-    if street.kind == 'city' and rng.random() < 0.25:
-        z, way = rng.uniform(18, 50), rng.choice([-1, 1])
-        x = rng.uniform(street.left, street.right)
-        yaw = way * np.pi / 2 + rng.normal(0, 0.1)
-        things.append(driving(_vehicle(rng), x, z, yaw, sunlight=sunlight,
-                              velocity=(way * 0.3, 0)))  # fmt: skip
-    return things
-
-
-def _people(rng, street: Street, sunlight) -> list[Thing]:
-    """Pedestrians on the pavements, some on the road, cyclists at the edge."""
-    things = []
-
-    def put(sprite, x, z, aspect, height, velocity=(0.0, 0.0)):
-        x += street.centre(z)
-        things.append(standing(sprite, x, z, aspect * height, height, sunlight=sunlight,
-                               velocity=velocity))  # fmt: skip
-
-    crowd = {'city': 9, 'suburb': 4, 'country': 2}[street.kind]
-    for _ in range(rng.integers(0, crowd + 1)):
-        side = rng.choice([-1, 1])
-        edge, width = (street.left, street.pavement_left) if side < 0 else (
-            street.right, street.pavement_right)  # fmt: skip
-        x = edge + side * rng.uniform(0.3, max(width - 0.2, 0.6))
-        z = float(np.exp(rng.uniform(np.log(6), np.log(60))))
-        for k in range(rng.integers(1, 3)):
-            sprite = people.pedestrian(rng, sunlight)
-            put(sprite, x + 0.6 * k, z, people.PERSON_ASPECT, rng.uniform(1.5, 1.9),
-                (0.0, rng.choice([-0.13, 0.13])))  # fmt: skip
-    if rng.random() < 0.2:
-        x = rng.uniform(street.left, street.right)
-        put(people.pedestrian(rng, sunlight), x, rng.uniform(10, 35), people.PERSON_ASPECT, 1.75,
-            (rng.choice([-0.12, 0.12]), 0.0))  # fmt: skip
-    for _ in range(rng.integers(0, 3)):
-        motor = rng.random() < 0.25
-        sprite = people.cyclist(rng, sunlight, motor)
-        sprite = sprite.flipped() if rng.random() < 0.5 else sprite
-        edge = rng.choice([street.left + 0.9, street.right - 0.9])
-        put(sprite, edge, rng.uniform(8, 45), people.RIDER_ASPECT * 0.9, 1.8, (0.0, STEP))
-    if street.kind == 'city' and rng.random() < 0.4:
-        side = street.left - 1.0 if rng.random() < 0.5 else street.right + 1.0
-        put(people.parked_bicycle(rng, sunlight), side, rng.uniform(6, 25), 1.7, 1.0)
-    return things
 
 
 def _photograph(world: _World, frame: int) -> Scene:
