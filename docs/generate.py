@@ -12,6 +12,7 @@ import textwrap
 from typing import Any
 
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.pictures import PICTURES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MESSAGES = REPOSITORY / 'ros2_ws' / 'src' / 'meta_ood_msgs' / 'msg'
@@ -24,10 +25,46 @@ YAML_HEAD = """\
   ros__parameters:
 """
 
+#: What the node publishes about a camera, as `~/<name>` or, of several, `~/<camera>/<name>`.
+MEANING = {
+    'segments': 'exactly one message per processed frame, empty too',
+    'semantic': 'class id of each pixel, never changed by OoD; 255 only under `ignore_mask`',
+    'semantic_ood': 'class id; C = accepted OoD, 255 = ignored. For the semantic layer of Nav2',
+    'confidence': 'largest softmax probability x 255',
+    'entropy': 'normalized entropy in [0, 1]; 0 under `ignore_mask`',
+    'segment_ids': '0 = none, otherwise `OodSegment.id` of the published segments',
+    'overlay': 'image with class colours and OoD segments, for people and RViz',
+    'semantic_color': 'class colours, for people and RViz',
+    'entropy_color': 'entropy from dark to bright, for people and RViz',
+    'detections': 'the published segments as boxes, where vision_msgs is installed',
+    'label_info': 'names of the values of `~/semantic_ood`; latched, sent at activation',
+    '/diagnostics': 'per camera: frames in, processed and dropped by cause, age, ms per stage, '
+    'backend, precision, effective thresholds, idle',
+}
+TYPES = {
+    'segments': 'meta_ood_msgs/OodSegmentArray',
+    'detections': 'vision_msgs/Detection2DArray',
+    'label_info': 'vision_msgs/LabelInfo',
+    '/diagnostics': 'diagnostic_msgs/DiagnosticArray',
+    **{name: f'sensor_msgs/Image {encoding}' for name, (encoding, _) in PICTURES.items()},
+}
+
 MARKDOWN_HEAD = """\
 # Interfaces
 
 Written by `make docs` from the code; edit `meta_ood_ros/core/settings.py` and the `.msg` files.
+
+## Topics
+
+In: `image` (sensor_msgs/Image), or `image/compressed` (sensor_msgs/CompressedImage) with
+`image_transport: compressed`. With `cameras: [front, rear]`: `<camera>/image` in and
+`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1, pixel-aligned
+with the received image, computed only when somebody subscribes (except `~/segments`). Nobody on
+any output: no inference, diagnostics say `idle`. `qos_overrides.*` changes all QoS.
+
+| topic | type | content |
+|---|---|---|
+{topics}
 
 ## Parameters
 
@@ -107,8 +144,12 @@ def to_parameter_file() -> str:
 
 
 def to_interfaces() -> str:
-    """Return the text of docs/interfaces.md: the parameters, then the messages word for word."""
-    text = MARKDOWN_HEAD
+    """Return the text of docs/interfaces.md: topics, parameters and messages."""
+    rows = (
+        f'| `{name if name.startswith("/") else "~/" + name}` | {TYPES[name]} | {about} |'
+        for name, about in MEANING.items()
+    )
+    text = MARKDOWN_HEAD.replace('{topics}', '\n'.join(rows))
     for setting in sorted(fields(NodeSettings), key=lambda field: field.metadata['live']):
         cells = (
             f'`{setting.name}`',

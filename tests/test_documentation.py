@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 from catkin_pkg.changelog import get_changelog_from_path
 import meta_ood_ros
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.pictures import PICTURES
 import pytest
 import yaml
 
@@ -141,6 +142,17 @@ def test_documents_name_only_arguments_and_parameters_that_exist(repository, doc
                 assert argument in known | ros_own, f'{name}: {argument}:='
             for argument in re.findall(r'ros2 param (?:set|get) \S+ (\w+)', block):
                 assert argument in SETTINGS, f'{name}: {argument}'
+
+
+def test_documents_name_every_topic_and_no_other(repository, documents, generate):
+    created = set(PICTURES) | set(
+        re.findall(r"_create\('(\w+)'", (repository / 'meta_ood_ros/publishers.py').read_text())
+    )
+    assert {'segments', 'entropy', 'label_info'} <= created
+    assert set(generate['TYPES']) == set(generate['MEANING']) == created | {'/diagnostics'}
+    for name, text in documents.items():
+        for topic in re.findall(r'`~/(\w+)`', text):
+            assert topic in created, f'{name}: ~/{topic}'
 
 
 # ---- commands and links ----
