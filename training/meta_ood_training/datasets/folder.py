@@ -1,5 +1,7 @@
 """A plain folder of images and targets: one's own data, and what `overlay` writes."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 import json
 from pathlib import Path
 
@@ -9,10 +11,12 @@ from meta_ood_training.datasets.paired import (
     Pair,
     pair_files,
     PairedImages,
+    read_label,
     require_folder,
     target_by_table,
 )
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
+import numpy as np
 
 
 class Folder(PairedImages):
@@ -27,6 +31,11 @@ class Folder(PairedImages):
     num_classes : int
         Labels hold class ids below this, IN_DISTRIBUTION = 253, OOD = 254, IGNORED = 255.
 
+    Attributes
+    ----------
+    tags : mapping of str to tuple of str
+        Words by which the manifest marks an image, by its name.
+
     """
 
     def __init__(self, root: str | Path, *, num_classes: int = len(CITYSCAPES_NAMES)) -> None:
@@ -34,30 +43,68 @@ class Folder(PairedImages):
         images = require_folder(folder / 'images', 'folder', 'images')
         labels = require_folder(folder / 'labels', 'folder', 'targets')
         files = pair_files(files_by_stem(images), files_by_stem(labels), 'folder', str(folder))
-        groups, equivalent = _read_manifest(folder / 'manifest.json')
+        manifest = _read_manifest(folder / 'manifest.json')
         super().__init__(
-            [Pair(name, groups.get(name, name), image, label) for name, image, label in files],
+            [
+                Pair(name, manifest.groups.get(name, name), image, label)
+                for name, image, label in files
+            ],
             target_by_table(
                 {value: value for value in (*range(num_classes), IN_DISTRIBUTION, OOD, IGNORED)},
                 'folder',
             ),
         )
-        self.equivalent_predictions = equivalent
+        self.equivalent_predictions = manifest.equivalent_predictions
+        self.tags = manifest.tags
+        self._controls = folder / 'controls'
+
+    def control(self, index: int) -> np.ndarray | None:
+        """
+        Return where an image shows a pasted in-distribution object.
+
+        Parameters
+        ----------
+        index : int
+            Place in the dataset.
+
+        Returns
+        -------
+        ndarray of shape (H, W), bool, or None
+            None in a folder without control pastes; without any True where this image has none.
+
+        """
+        if not self._controls.is_dir():
+            return None
+        pair = self.pairs[index]
+        path = self._controls / f'{pair.name}.png'
+        if path.is_file():
+            return read_label(path) > 0
+        return np.zeros(read_label(pair.label).shape, bool)
 
 
-def _read_manifest(path: Path) -> tuple[dict[str, str], dict[int, int]]:
-    """Read group by name, and the predictions that count as the same, from a manifest."""
+@dataclass(frozen=True)
+class _Manifest:
+    """What `manifest.json` says of the images."""
+
+    groups: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    equivalent_predictions: Mapping[int, int] = field(default_factory=dict)
+
+
+def _read_manifest(path: Path) -> _Manifest:
     if not path.is_file():
-        return {}, {}
+        return _Manifest()
     try:
-        manifest = json.loads(path.read_text())
-        groups = {frame['name']: frame['group'] for frame in manifest['frames']}
-        same = {
-            int(key): int(to) for key, to in manifest.get('equivalent_predictions', {}).items()
-        }
+        content = json.loads(path.read_text())
+        frames = content['frames']
+        equivalent = content.get('equivalent_predictions', {})
+        return _Manifest(
+            {frame['name']: str(frame['group']) for frame in frames},
+            {frame['name']: tuple(frame.get('tags', ())) for frame in frames},
+            {int(predicted): int(labelled) for predicted, labelled in equivalent.items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'{path} must be JSON with "frames": [{{"name": ..., "group": ...}}, ...], got '
             f'{error!r}. Delete it to make every image its own group.'
         ) from error
-    return groups, same

@@ -63,6 +63,8 @@ class ObjectSource:
         (H, W) of the source image.
     area : int
         Pixels of the object in the source image.
+    box : tuple of int
+        (height, width) of its bounding box there.
 
     """
 
@@ -73,6 +75,7 @@ class ObjectSource:
     segmentation: Any = field(repr=False)
     size: tuple[int, int]
     area: int
+    box: tuple[int, int]
 
     def load(self) -> CutOut:
         """
@@ -114,11 +117,8 @@ def find_ecssd_objects(
     for pair in Ecssd(root, split=split).pairs:
         mask = read_label(pair.label) > 0
         if is_whole(mask, min_area):
-            area = int(_largest_part(mask).sum())
             found.append(
-                ObjectSource(
-                    pair.group, pair.group, 'object', pair.image, pair.label, mask.shape, area
-                )
+                _to_source(pair.group, pair.group, 'object', pair.image, pair.label, mask)
             )
     return tuple(found)
 
@@ -164,17 +164,9 @@ def find_coco_objects(
                 continue
             mask = decode_segmentation(instance.segmentation, image.size)
             if is_whole(mask, min_area):
-                area = int(_largest_part(mask).sum())
+                name = f'{group}/{number}'
                 found.append(
-                    ObjectSource(
-                        f'{group}/{number}',
-                        group,
-                        category,
-                        image.path,
-                        instance.segmentation,
-                        image.size,
-                        area,
-                    )
+                    _to_source(name, group, category, image.path, instance.segmentation, mask)
                 )
     return tuple(found)
 
@@ -222,20 +214,9 @@ def find_street_objects(
                 mask = labels == number
                 if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
                     segmentation = {'size': list(mask.shape), 'counts': encode_runs(mask)}
-                    found.append(
-                        (
-                            ObjectSource(
-                                f'{pair.name}/{category}/{number}',
-                                pair.group,
-                                category,
-                                pair.image,
-                                segmentation,
-                                mask.shape,
-                                int(mask.sum()),
-                            ),
-                            train_id,
-                        )
-                    )
+                    name = f'{pair.name}/{category}/{number}'
+                    source = _to_source(name, pair.group, category, pair.image, segmentation, mask)
+                    found.append((source, train_id))
     return tuple(found)
 
 
@@ -273,6 +254,18 @@ def is_whole(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
     if mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any():
         return False
     return bool(_largest_part(mask).sum() >= MIN_SOLIDITY * mask.sum())
+
+
+def _to_source(
+    name: str, group: str, category: str, image: Path, segmentation: Any, mask: np.ndarray
+) -> ObjectSource:
+    """Describe the largest part of a mask."""
+    part = _largest_part(mask)
+    _, _, columns, rows = cv2.boundingRect(part.astype(np.uint8))
+    size = (mask.shape[0], mask.shape[1])
+    return ObjectSource(
+        name, group, category, image, segmentation, size, int(part.sum()), (rows, columns)
+    )
 
 
 def _whole_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,203 @@
+"""Predictions on a data set -> pixel scores, intervals, mIoU, control pastes: one pass."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_ros.core.dense import DensePrediction
+from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.scores import (
+    ConfusionCounts,
+    GroupCounts,
+    Interval,
+    measure_scores,
+    PixelScores,
+    ScoreCounts,
+    ScoreHistogram,
+)
+import numpy as np
+
+SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {
+    'entropy': lambda dense: dense.entropy,
+    'max_softmax': lambda dense: 1 - dense.max_probability,
+}
+"""OoD scores of a pixel, larger = more OoD."""
+
+
+@dataclass(frozen=True)
+class ControlScores:
+    """
+    In-distribution objects that were pasted, against the same classes unpasted.
+
+    Attributes
+    ----------
+    pasted_fpr, unpasted_fpr : float
+        Share of their pixels at or above the threshold of 95 % TPR. A score that sees pasting
+        instead of OoD has a large ratio.
+    pasted_pixels, unpasted_pixels : int
+        How many.
+
+    """
+
+    pasted_fpr: float
+    unpasted_fpr: float
+    pasted_pixels: int
+    unpasted_pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class PixelEvaluation:
+    """
+    One network on one data set, or on a part of it.
+
+    Attributes
+    ----------
+    images, groups : int
+        How many were seen.
+    scores : dict of str to PixelScores
+        By name of the score; empty where the data has no OoD or no in-distribution pixel.
+    intervals : dict of str to dict of str to Interval
+        95 % bootstrap intervals over groups, by name of the score.
+    counts : dict of str to ScoreCounts
+        What the curves are drawn from.
+    confusion : ConfusionCounts
+        Classes.
+    control : ControlScores or None
+        For entropy, where the data holds control pastes.
+
+    """
+
+    images: int
+    groups: int
+    scores: Mapping[str, PixelScores]
+    intervals: Mapping[str, Mapping[str, Interval]]
+    counts: Mapping[str, ScoreCounts]
+    confusion: ConfusionCounts
+    control: ControlScores | None
+
+
+def evaluate_pixels(
+    predict: Callable[[np.ndarray], DensePrediction],
+    dataset: SampleDataset,
+    *,
+    scores: Sequence[str] = ('entropy',),
+    parts: Sequence[str] = (),
+    num_classes: int = len(CITYSCAPES_NAMES),
+    indices: Iterable[int] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, PixelEvaluation]:
+    """
+    Return the scores of a network on a data set.
+
+    Parameters
+    ----------
+    predict : callable
+        (H, W, 3) uint8 RGB image -> DensePrediction at (H, W), such as a `Predictor`.
+    dataset : SampleDataset
+        Images with targets at their original size.
+    scores : sequence of str
+        Keys of SCORES.
+    parts : sequence of str
+        Beginnings of names (`Seq05VD`), or tags of a manifest, that are reported separately, too.
+    num_classes : int
+        C of the network.
+    indices : iterable of int, optional
+        Which samples, in which order; wrap it for a progress bar. Default all.
+    draws, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict of str to PixelEvaluation
+        Under '' the whole set, under each part its own; parts without an image are left out.
+
+    """
+    same = getattr(dataset, 'equivalent_predictions', {})
+    control = getattr(dataset, 'control', None)
+    tags = getattr(dataset, 'tags', {})
+    tallies = {part: _Tally(tuple(scores), num_classes, same) for part in ('', *parts)}
+    for index in range(len(dataset)) if indices is None else indices:
+        sample = dataset[index]
+        dense = predict(sample.image)
+        pasted = control(index) if control is not None else None
+        for part, tally in tallies.items():
+            if sample.name.startswith(part) or part in tags.get(sample.name, ()):
+                tally.update(sample, dense, pasted)
+    return {
+        part: tally.evaluate(draws, seed)
+        for part, tally in tallies.items()
+        if tally.images or not part
+    }
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Counts of one part of a data set."""
+
+    score_names: tuple[str, ...]
+    num_classes: int
+    same: Mapping[int, int]
+    images: int = 0
+    histograms: dict[str, ScoreHistogram] = field(init=False)
+    groups: dict[str, GroupCounts] = field(init=False)
+    confusion: ConfusionCounts = field(init=False)
+    # is_ood = pasted, so that both sides of the comparison share one histogram
+    control: ScoreHistogram = field(default_factory=ScoreHistogram)
+    seen_groups: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.histograms = {name: ScoreHistogram() for name in self.score_names}
+        self.groups = {name: GroupCounts() for name in self.score_names}
+        self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
+
+    def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
+        self.images += 1
+        self.seen_groups.add(sample.group)
+        self.confusion.update(dense.semantic, dense.entropy, sample.target)
+        valid = sample.target != IGNORED
+        is_ood = sample.target[valid] == OOD
+        for name in self.score_names:
+            values = SCORES[name](dense)[valid]
+            self.histograms[name].update(values, is_ood)
+            self.groups[name].update(sample.group, values, is_ood)
+        if pasted is not None and 'entropy' in self.score_names:
+            control_classes = np.isin(sample.target, _control_classes())
+            self.control.update(dense.entropy[control_classes], pasted[control_classes])
+
+    def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
+        counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
+        both = next(iter(self.histograms.values()))
+        scorable = both.positives > 0 and both.negatives > 0
+        measured = {name: measure_scores(one) for name, one in counts.items()} if scorable else {}
+        intervals = {
+            name: one.intervals(draws=draws, seed=seed) if scorable and draws else {}
+            for name, one in self.groups.items()
+        }
+        control = None
+        if self.control.positives and self.control.negatives and 'entropy' in measured:
+            control = _compare_control(self.control.counts(), measured['entropy'].threshold95)
+        return PixelEvaluation(
+            self.images,
+            len(self.seen_groups),
+            measured,
+            intervals,
+            counts,
+            self.confusion,
+            control,
+        )
+
+
+def _control_classes() -> list[int]:
+    return [CITYSCAPES_NAMES.index(name) for name in ('person', 'car', 'bicycle')]
+
+
+def _compare_control(counts: ScoreCounts, threshold: float) -> ControlScores:
+    above = counts.thresholds >= threshold
+    pasted, unpasted = counts.positives, counts.negatives
+    return ControlScores(
+        float(pasted[above].sum() / pasted.sum()),
+        float(unpasted[above].sum() / unpasted.sum()),
+        int(pasted.sum()),
+        int(unpasted.sum()),
+    )
