@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 import math
 
 import numpy as np
@@ -130,7 +131,7 @@ def count_parameters(layers: Layers) -> int:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Use one thread: at 10 folds a step takes 3 ms on one, 9 to 50 ms on two of a busy machine."""
+    """Use one thread: 10 folds take 3 ms a step on one, 9 to 50 ms on two of a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -150,7 +151,7 @@ def _initial_parameters(
     drawn: list[list[Tensor]] = []
     for chosen, generator in zip(columns, generators, strict=True):
         tensors = []
-        for layer, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
             bound = 1.0 / math.sqrt(len(chosen) if layer == 0 else inputs)
             for shape in ((outputs, inputs), (outputs,)):
                 uniform = torch.rand(shape, generator=generator, dtype=torch.float64)

@@ -63,7 +63,9 @@ def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> Non
     Parameters
     ----------
     metrics : ndarray of shape (K, D), float64
+        One row a segment, not standardised.
     is_true_ood : ndarray of shape (K,), bool
+        True segments are the positive class.
 
     Raises
     ------
@@ -78,7 +80,8 @@ def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> Non
         )
     if len(metrics) == 0:
         raise ValueError(
-            'a meta classifier needs segments, got none. Lower the entropy threshold or add images.'
+            'a meta classifier needs segments, got none. Lower the entropy threshold or add '
+            'images.'
         )
     bad = ~np.isfinite(metrics)
     if bad.any():
@@ -92,6 +95,6 @@ def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> Non
     if positives in (0, len(metrics)):
         raise ValueError(
             f'a meta classifier needs true and false segments, got {positives} true and '
-            f'{len(metrics) - positives} false. Add images {"with" if not positives else "without"}'
-            ' OoD objects, or change the entropy threshold.'
+            f'{len(metrics) - positives} false. Add images '
+            f'{"without" if positives else "with"} OoD objects, or change the entropy threshold.'
         )

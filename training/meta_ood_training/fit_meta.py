@@ -1,0 +1,364 @@
+"""
+`meta-ood-train fit-meta`: segments -> meta classifier, judged and explained, in a new bundle.
+
+Everything in the report is out of fold: no segment is judged by a classifier, a calibration or a
+meta threshold that has seen it or anything of its group.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from pathlib import Path
+import sys
+from typing import Any
+
+from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
+from meta_ood_training.calibration import RULES
+from meta_ood_training.meta_comparison import (
+    choose_entropy_threshold,
+    compare_stages,
+    find_error_minimising_threshold,
+    Stage,
+)
+from meta_ood_training.meta_evaluation import evaluate_threshold, ThresholdEvaluation
+from meta_ood_training.meta_explanation import draw_everything, explain_evaluation
+from meta_ood_training.meta_fit import MetaFitSettings
+from meta_ood_training.model_identity import hash_network
+from meta_ood_training.neural_meta import NeuralSettings
+from meta_ood_training.reports import write_report
+from meta_ood_training.revision import source_revision
+from meta_ood_training.segment_set import check_folders, load_segment_set, SegmentSet
+import numpy as np
+from tqdm import tqdm
+
+KINDS = ('logistic_regression', 'neural_network')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument('segments', nargs='+', type=Path, help='folders made by `segments`')
+    data = parser.add_argument_group('data')
+    data.add_argument('--split', help='fit only on images of this split; default all')
+    data.add_argument(
+        '--threshold', type=float, nargs='+', help='default: all that were extracted'
+    )
+    data.add_argument('--test', nargs='+', type=Path, default=[], help='held-out segments')
+    data.add_argument(
+        '--baseline', nargs='+', type=Path, default=[], help='same, network before OoD training'
+    )
+    data.add_argument('--baseline-test', nargs='+', type=Path, default=[])
+    data.add_argument('--max-segments', type=int, default=200_000, help='whole images are drawn')
+    data.add_argument('--min-object-px', type=int, default=0, help='smaller objects may be missed')
+    data.add_argument(
+        '--drop-incomplete', action='store_true', help='leave out segments with NaN metrics'
+    )
+    method = parser.add_argument_group('method')
+    method.add_argument('--classifier', choices=KINDS, default=KINDS[0], help='goes in the bundle')
+    method.add_argument(
+        '--only', action='store_true', help='no comparison with the other one, no Algorithm 1'
+    )
+    method.add_argument('--strength', type=float, default=1.0, help='C of logistic regression')
+    method.add_argument('--epochs', type=int, default=50, help='of the neural network')
+    method.add_argument('--leaky-scaler', action='store_true', help='published order of z-scores')
+    method.add_argument('--folds', type=int, default=10)
+    method.add_argument(
+        '--group-by',
+        choices=('group', 'image'),
+        default='group',
+        help='group: sequence block and pasted object together, leaks least',
+    )
+    method.add_argument('--rule', choices=RULES, default='max_f1', help='of the meta threshold')
+    method.add_argument('--bound', type=float, default=0.05, help='of max_missed and max_false')
+    method.add_argument('--no-calibration', action='store_true')
+    method.add_argument(
+        '--leave-one-out-network', action='store_true', help='one training a segment: minutes'
+    )
+    method.add_argument('--seed', type=int, default=0)
+    output = parser.add_argument_group('output')
+    output.add_argument('--bundle', default='', help='the network; default: the installed bundle')
+    output.add_argument('--output', type=Path, help='bundle to write; default: none')
+    output.add_argument('--report', type=Path, default=Path('runs/fit_meta'), help='folder')
+    output.add_argument(
+        '--entropy-threshold', type=float, help='what the bundle uses; default: see --choose'
+    )
+    output.add_argument(
+        '--choose',
+        choices=('errors', 'f1', 'siou'),
+        default='errors',
+        help='how the entropy threshold of the bundle is chosen',
+    )
+    output.add_argument(
+        '--metric-counts',
+        type=int,
+        nargs='*',
+        default=[1, 2, 3, 5, 8, 12, 16, 21, 30, 45, 60, 75],
+        help='N of Algorithm 1; nothing leaves it out',
+    )
+    output.add_argument('--explain', nargs='*', default=[], metavar='IMAGE', help='why, for each')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Fit, judge, explain, and write bundle and report.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        See `add_arguments`.
+
+    Returns
+    -------
+    int
+        0; 4 where no classifier could be fitted at any threshold (the report says why).
+
+    """
+    sidecar = check_folders(arguments.segments)
+    bundle = load_bundle(arguments.bundle or None)
+    _check_same_network(bundle, sidecar)
+    settings = _settings(arguments)
+    kinds = (arguments.classifier,) if arguments.only else KINDS
+    evaluations = _evaluate(arguments, arguments.segments, kinds, settings, 'fit')
+    baseline = []
+    if arguments.baseline:
+        baseline = _evaluate(arguments, arguments.baseline, (KINDS[0],), settings, 'baseline')
+    report: dict[str, Any] = {
+        'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+        'revision': source_revision(),
+        'date': datetime.now(timezone.utc).date().isoformat(),
+        'data': sidecar,
+        'leaky_scaler': settings.leaky_scaler,
+        'group_by': settings.group_by,
+        'min_object_px': arguments.min_object_px,
+        'thresholds': [one.scores for one in evaluations],
+        'baseline': [one.scores for one in baseline],
+        'notes': _notes(evaluations),
+        'figures': {},
+    }
+    fitted = any(arguments.classifier in one.fits for one in evaluations)
+    chosen = None
+    if fitted:
+        chosen = _choose(arguments, evaluations)
+        fit = chosen.fits[arguments.classifier]
+        report['chosen'] = (
+            f'{arguments.classifier} with entropy threshold {chosen.segments.entropy_threshold:g} '
+            f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
+        )
+        if arguments.test:
+            report['comparison'] = _compare(arguments, evaluations, baseline, chosen)
+        report['explanation'] = explain_evaluation(
+            chosen,
+            arguments.classifier,
+            settings,
+            metric_counts=[] if arguments.only else arguments.metric_counts,
+            images=arguments.explain,
+            folder=arguments.report,
+            figures=report['figures'],
+        )
+    draw_everything(arguments.report, evaluations, baseline, chosen, report['figures'])
+    path = write_report(arguments.report, report)
+    print(f'report: {path}')
+    if chosen is None:
+        print(f'meta-ood-train fit-meta: {evaluations[0].problem}', file=sys.stderr)
+        return 4
+    print(report['chosen'])
+    if arguments.output is not None:
+        saved = save_bundle(
+            _fitted_bundle(arguments, bundle, sidecar, evaluations, chosen), (arguments.output)
+        )
+        print(f'bundle: {arguments.output} ({saved.model_id})')
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
+    return MetaFitSettings(
+        strength=arguments.strength,
+        neural=NeuralSettings(epochs=arguments.epochs, seed=arguments.seed),
+        leaky_scaler=arguments.leaky_scaler,
+        folds=arguments.folds,
+        group_by=arguments.group_by,
+        calibrate=not arguments.no_calibration,
+        rule=arguments.rule,
+        bound=arguments.bound,
+        seed=arguments.seed,
+    )
+
+
+def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
+    """Refuse segments of another network: their metrics mean something else."""
+    network = sidecar['network_sha256']
+    same = hash_network(bundle) == network if network else sidecar['model_id'] == bundle.model_id
+    if not same:
+        raise ValueError(
+            f'segments and bundle must come from one network, got segments of '
+            f'{sidecar["model_id"]} and the bundle {bundle.model_id}. Pass the bundle that the '
+            'segments were extracted with, or extract them again.'
+        )
+
+
+def _load(
+    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, *, split: str | None
+) -> SegmentSet:
+    segments = load_segment_set(
+        folders,
+        threshold,
+        split=split,
+        max_segments=arguments.max_segments,
+        min_object_px=arguments.min_object_px,
+        seed=arguments.seed,
+    )
+    if arguments.drop_incomplete:
+        incomplete = ~np.isfinite(segments.metrics).all(axis=1)
+        if incomplete.any():
+            print(f'left out {int(incomplete.sum())} segments with metrics that are not finite')
+            segments = segments.without(incomplete)
+    return segments
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    folders: Sequence[Path],
+    kinds: tuple[str, ...],
+    settings: MetaFitSettings,
+    title: str,
+) -> list[ThresholdEvaluation]:
+    thresholds = arguments.threshold or check_folders(folders)['entropy_thresholds']
+    evaluations = []
+    for threshold in thresholds:
+        with tqdm(desc=f'{title}, threshold {threshold:g}', unit='step', mininterval=1) as bar:
+
+            def show(kind: str, done: int, total: int, bar: tqdm = bar) -> None:
+                if bar.total != total:
+                    bar.reset(total)
+                bar.set_postfix_str(kind, refresh=False)
+                bar.update(done - bar.n)
+
+            evaluations.append(
+                evaluate_threshold(
+                    _load(arguments, folders, threshold, split=arguments.split),
+                    kinds,
+                    settings,
+                    neural_left_out=arguments.leave_one_out_network,
+                    on_step=show,
+                )
+            )
+    return evaluations
+
+
+def _notes(evaluations: Sequence[ThresholdEvaluation]) -> list[str]:
+    notes = []
+    for one in evaluations:
+        threshold = one.segments.entropy_threshold
+        if one.problem:
+            notes.append(f'Threshold {threshold:g}: no classifier, because {one.problem}')
+        if one.segments.frames_available > len(one.segments.frame_name):
+            notes.append(
+                f'Threshold {threshold:g}: {len(one.segments.frame_name)} of '
+                f'{one.segments.frames_available} images drawn at random, so that there are at '
+                f'most --max-segments segments.'
+            )
+        if one.segments.left_out:
+            notes.append(
+                f'Threshold {threshold:g}: {one.segments.left_out} segments left out '
+                '(more than half void, or incomplete).'
+            )
+    return notes
+
+
+def _choose(
+    arguments: argparse.Namespace, evaluations: Sequence[ThresholdEvaluation]
+) -> ThresholdEvaluation:
+    wanted = arguments.entropy_threshold
+    if wanted is None:
+        return choose_entropy_threshold(evaluations, arguments.classifier, arguments.choose)
+    for one in evaluations:
+        if np.isclose(one.segments.entropy_threshold, wanted) and arguments.classifier in one.fits:
+            return one
+    raise ValueError(
+        f'entropy threshold of the bundle must be one that a classifier was fitted at, got '
+        f'{wanted}. Extract segments at it and leave it in --threshold.'
+    )
+
+
+def _compare(
+    arguments: argparse.Namespace,
+    evaluations: Sequence[ThresholdEvaluation],
+    baseline: Sequence[ThresholdEvaluation],
+    chosen: ThresholdEvaluation,
+) -> dict[str, Any]:
+    """Judge on the test what was chosen on the segments to fit on."""
+    stages = []
+    if baseline and arguments.baseline_test:
+        threshold = find_error_minimising_threshold(baseline)
+        stages.append(_plain_stage(arguments, arguments.baseline_test, threshold, 'before'))
+    alone = find_error_minimising_threshold(evaluations)
+    stages.append(_plain_stage(arguments, arguments.test, alone, 'OoD training'))
+    for kind in sorted(chosen.fits, key=lambda kind: kind == arguments.classifier):
+        best = (
+            chosen
+            if kind == arguments.classifier
+            else choose_entropy_threshold(evaluations, kind, arguments.choose)
+        )
+        fit = best.fits[kind]
+        threshold = best.segments.entropy_threshold
+        segments = _load(arguments, arguments.test, threshold, split=None)
+        probability = fit.classifier.predict(segments.metrics)
+        stages.append(
+            Stage(
+                title=f'OoD training + {kind}',
+                entropy_threshold=threshold,
+                meta_threshold=fit.meta_threshold,
+                segments=segments,
+                accepted=probability >= np.float32(fit.meta_threshold),
+            )
+        )
+    return compare_stages(stages, seed=arguments.seed)
+
+
+def _plain_stage(
+    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, title: str
+) -> Stage:
+    segments = _load(arguments, folders, threshold, split=None)
+    return Stage(title, threshold, None, segments, np.ones(len(segments), dtype=bool))
+
+
+def _fitted_bundle(
+    arguments: argparse.Namespace,
+    bundle: Bundle,
+    sidecar: dict[str, Any],
+    evaluations: Sequence[ThresholdEvaluation],
+    chosen: ThresholdEvaluation,
+) -> Bundle:
+    kind = arguments.classifier
+    scores = chosen.scores[kind]['at_operating_point']
+    return replace(
+        bundle,
+        entropy_threshold=chosen.segments.entropy_threshold,
+        meta_threshold=chosen.fits[kind].meta_threshold,
+        label_rule=sidecar['label_rule'],
+        meta_classifiers=tuple(
+            one.fits[kind].classifier for one in evaluations if kind in one.fits
+        ),
+        provenance={
+            **bundle.provenance,
+            'meta_classifier': {
+                'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+                'revision': source_revision(),
+                'date': datetime.now(timezone.utc).date().isoformat(),
+                'segments_command': sidecar['command'],
+                'kind': kind,
+                'segments': len(chosen.segments),
+                'images': len(chosen.segments.frame_name),
+                'settings': asdict(_settings(arguments)),
+                'out_of_fold': {
+                    'auroc': round(chosen.scores[kind]['ranking']['auroc'], 4),
+                    'false_segments': scores['false_positives'],
+                    'missed_objects': scores['missed_objects'],
+                    'objects': scores['objects'],
+                    'f1': round(scores['f1'], 4),
+                },
+            },
+        },
+    )

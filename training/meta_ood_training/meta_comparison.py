@@ -1,0 +1,132 @@
+"""Before against after OoD training and meta classification, thresholds chosen off the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from meta_ood_training.group_intervals import bootstrap_reductions, count_group_errors
+from meta_ood_training.meta_evaluation import describe_errors, ThresholdEvaluation
+from meta_ood_training.segment_set import SegmentSet
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """
+    One way of detecting, with every choice made on the segments to fit on.
+
+    Parameters
+    ----------
+    title : str
+    entropy_threshold : float
+    meta_threshold : float or None
+        None: no meta classifier.
+    segments : SegmentSet
+        The test.
+    accepted : ndarray of shape (K,), bool
+
+    """
+
+    title: str
+    entropy_threshold: float
+    meta_threshold: float | None
+    segments: SegmentSet
+    accepted: np.ndarray
+
+
+def find_error_minimising_threshold(evaluations: Sequence[ThresholdEvaluation]) -> float:
+    """Return the entropy threshold of the fewest errors FP + FN without meta classifier."""
+    best = min(evaluations, key=lambda one: one.scores['without_meta']['errors'])
+    return best.segments.entropy_threshold
+
+
+def choose_entropy_threshold(
+    evaluations: Sequence[ThresholdEvaluation], kind: str, criterion: str
+) -> ThresholdEvaluation:
+    """
+    Return the evaluation whose entropy threshold serves best with its meta classifier.
+
+    Parameters
+    ----------
+    evaluations : sequence of ThresholdEvaluation
+        At least one with a fit of this kind.
+    kind : str
+        The classifier that will be served.
+    criterion : str
+        'errors': fewest FP + FN. 'f1': largest F1. 'siou': most objects with sIoU >= .25 at the
+        operating point (sensible with the rule 'max_false'). All out of fold; ties go to the
+        higher threshold, which costs less.
+
+    Returns
+    -------
+    ThresholdEvaluation
+
+    Raises
+    ------
+    ValueError
+        No classifier could be fitted at any threshold, or an unknown criterion.
+
+    """
+    merit = {
+        'errors': lambda scores: -scores['errors'],
+        'f1': lambda scores: scores['f1'],
+        'siou': lambda scores: scores['objects_with_siou_25'],
+    }
+    if criterion not in merit:
+        raise ValueError(
+            f'criterion must be one of {", ".join(merit)}, got {criterion!r}. See fit-meta --help.'
+        )
+    fitted = [one for one in evaluations if kind in one.fits]
+    if not fitted:
+        raise ValueError(evaluations[0].problem or f'no {kind} was fitted. Name it as classifier.')
+    return max(
+        fitted,
+        key=lambda one: (
+            merit[criterion](one.scores[kind]['at_operating_point']),
+            one.segments.entropy_threshold,
+        ),
+    )
+
+
+def compare_stages(stages: Sequence[Stage], *, seed: int = 0) -> dict[str, Any]:
+    """
+    Return errors of each stage, and how far the last stays below each of the others.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        On the same test images; the first is the starting point.
+    seed : int
+        Of the bootstrap over groups.
+
+    Returns
+    -------
+    dict
+        Plain numbers: 'stages' and 'reductions' with 95 % intervals over groups.
+
+    """
+    counted = [count_group_errors(one.segments, one.accepted) for one in stages]
+    return {
+        'stages': [
+            {
+                'title': one.title,
+                'entropy_threshold': one.entropy_threshold,
+                'meta_threshold': one.meta_threshold,
+                **describe_errors(one.segments, one.accepted),
+            }
+            for one in stages
+        ],
+        'reductions': [
+            {
+                'from': before.title,
+                'to': stages[-1].title,
+                **{
+                    name: asdict(value)
+                    for name, value in bootstrap_reductions(old, counted[-1], seed=seed).items()
+                },
+            }
+            for before, old in zip(stages[:-1], counted[:-1], strict=True)
+        ],
+    }

@@ -1,0 +1,246 @@
+"""A judged meta classifier -> the explanation section of the report, and all its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from meta_ood_training.explain import (
+    bootstrap_coefficients,
+    explain_segments,
+    find_lars_path,
+    score_metric_subsets,
+)
+from meta_ood_training.meta_evaluation import ThresholdEvaluation
+from meta_ood_training.meta_figures import (
+    draw_coefficients,
+    draw_curves,
+    draw_errors,
+    draw_lars,
+    draw_metric_subsets,
+    draw_reliability,
+    draw_sizes,
+)
+from meta_ood_training.meta_fit import MetaFit, MetaFitSettings
+from meta_ood_training.segment_set import SegmentSet
+import numpy as np
+
+_SHOWN_CONTRIBUTIONS = 6
+# the path and Algorithm 1 are about the order of metrics, which 5,000 segments settle
+_EXPLAINED_SEGMENTS = 20_000
+
+
+def explain_evaluation(
+    evaluation: ThresholdEvaluation,
+    kind: str,
+    settings: MetaFitSettings,
+    *,
+    metric_counts: Sequence[int],
+    images: Sequence[str],
+    folder: Path,
+    figures: dict[str, str],
+) -> dict[str, Any]:
+    """
+    Return what decides: LARS path, coefficients, Algorithm 1, and single segments.
+
+    Parameters
+    ----------
+    evaluation : ThresholdEvaluation
+        With a fit of this kind.
+    kind : str
+        The classifier whose single decisions are explained.
+    settings : MetaFitSettings
+        How to fit and judge.
+    metric_counts : sequence of int
+        N of Algorithm 1; empty leaves it out.
+    images : sequence of str
+        Names of images; the part behind the data set's name is enough. All their segments are
+        explained. Without, the largest true segment that was rejected and the most certain false
+        one that was accepted are.
+    folder : Path
+        Where the figures go; made if absent.
+    figures : dict
+        Name -> file, added to.
+
+    Returns
+    -------
+    dict
+        Plain numbers for the report.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    segments, fit = evaluation.segments, evaluation.fits[kind]
+    names = segments.metric_names
+    lars = find_lars_path(segments.metrics, segments.is_true_ood)
+    intervals = bootstrap_coefficients(
+        segments.metrics,
+        segments.is_true_ood,
+        fit.group,
+        strength=settings.strength,
+        seed=settings.seed,
+        # 200 draws of 5,000 segments take some seconds
+        draws=200 if len(segments) <= _EXPLAINED_SEGMENTS else 20,
+    )
+    draw_lars(folder / 'lars_path.png', lars, names)
+    draw_coefficients(folder / 'coefficients.png', intervals, names)
+    figures.update(lars='lars_path.png', coefficients='coefficients.png')
+    largest = np.argsort(-np.abs(intervals.coefficient))
+    explained: dict[str, Any] = {
+        'entropy_threshold': segments.entropy_threshold,
+        'lars_order': [names[one] for one in lars.order],
+        'coefficients': [
+            {
+                'metric': names[one],
+                'coefficient': float(intervals.coefficient[one]),
+                'lower': float(intervals.lower[one]),
+                'upper': float(intervals.upper[one]),
+            }
+            for one in largest
+        ],
+        'bootstrap_draws': intervals.draws,
+        'segments': _explain_chosen(evaluation, kind, images),
+    }
+    counts = sorted({min(one, len(lars.order)) for one in metric_counts if one >= 1})
+    if counts:
+        subsets = score_metric_subsets(
+            segments.metrics,
+            segments.is_true_ood,
+            fit.grouped.fold,
+            lars.order,
+            counts,
+            strength=settings.strength,
+            neural=replace(settings.neural),
+            leaky_scaler=settings.leaky_scaler,
+        )
+        draw_metric_subsets(folder / 'metric_subsets.png', subsets)
+        figures['metric_subsets'] = 'metric_subsets.png'
+        explained['metric_subsets'] = [
+            {
+                'count': count,
+                'logistic_regression': [linear.auroc, linear.auprc_false],
+                'neural_network': [network.auroc, network.auprc_false],
+            }
+            for count, linear, network in zip(
+                subsets.counts, subsets.logistic_regression, subsets.neural_network, strict=True
+            )
+        ]
+    return explained
+
+
+def _explain_chosen(
+    evaluation: ThresholdEvaluation, kind: str, images: Sequence[str]
+) -> list[dict[str, Any]]:
+    segments, fit, accepted = (
+        evaluation.segments,
+        evaluation.fits[kind],
+        evaluation.accepted[kind],
+    )
+    if images:
+        rows = _rows_of_images(segments, images)
+    else:
+        rejected_true = np.flatnonzero(segments.is_true_ood & ~accepted)
+        accepted_false = np.flatnonzero(~segments.is_true_ood & accepted)
+        rows = np.concatenate(
+            [
+                rejected_true[np.argsort(-segments.size_px[rejected_true])[:1]],
+                accepted_false[np.argsort(-fit.probability[accepted_false])[:1]],
+            ]
+        )
+    return describe_decisions(segments, fit, rows)
+
+
+def describe_decisions(
+    segments: SegmentSet, fit: MetaFit, rows: np.ndarray
+) -> list[dict[str, Any]]:
+    """Return why the served classifier accepts or rejects each of some segments, (n,) rows."""
+    contributions = explain_segments(fit.classifier, segments.metrics[rows])
+    probability = fit.classifier.predict(segments.metrics[rows])
+    first_of_frame = np.searchsorted(segments.segment_frame, np.arange(len(segments.frame_name)))
+    described = []
+    for place, row in enumerate(rows):
+        values = contributions.values[place]
+        order = np.argsort(-np.abs(values))
+        frame = segments.segment_frame[row]
+        threshold = fit.meta_threshold
+        described.append(
+            {
+                'image': str(segments.frame_name[frame]),
+                'segment': int(row - first_of_frame[frame]) + 1,
+                'size_px': int(segments.size_px[row]),
+                'is_true_ood': bool(segments.is_true_ood[row]),
+                'accepted': bool(probability[place] >= np.float32(threshold)),
+                'ood_probability': float(probability[place]),
+                'meta_threshold': threshold,
+                'base': contributions.base,
+                'contributions': [
+                    (segments.metric_names[one], float(values[one]))
+                    for one in order[:_SHOWN_CONTRIBUTIONS]
+                ],
+                'others': float(values[order[_SHOWN_CONTRIBUTIONS:]].sum()),
+                'logit': float(contributions.logit[place]),
+            }
+        )
+    return described
+
+
+def _rows_of_images(segments: SegmentSet, images: Sequence[str]) -> np.ndarray:
+    rows: list[np.ndarray] = []
+    for image in images:
+        frames = [
+            index
+            for index, name in enumerate(segments.frame_name)
+            if name == image or str(name).split('/', 1)[-1] == image
+        ]
+        if not frames:
+            raise ValueError(
+                f'--explain needs the name of an image with segments, got {image!r}; the first is '
+                f'{segments.frame_name[0]!r}. Names stand in the column image of the table.'
+            )
+        rows.append(np.flatnonzero(np.isin(segments.segment_frame, frames)))
+    return np.concatenate(rows)
+
+
+def draw_everything(
+    folder: Path,
+    evaluations: Sequence[ThresholdEvaluation],
+    baseline: Sequence[ThresholdEvaluation],
+    chosen: ThresholdEvaluation | None,
+    figures: dict[str, str],
+) -> None:
+    """Draw the figures about errors and, where a classifier was fitted, about its ranking."""
+    folder.mkdir(parents=True, exist_ok=True)
+    curves = {}
+    sides = [('before', baseline), ('after', evaluations)] if baseline else [('', evaluations)]
+    for side, several in sides:
+        for title, key in (
+            ('no meta classifier', None),
+            ('logistic regression', 'logistic_regression'),
+            ('neural network', 'neural_network'),
+        ):
+            points = [_error_point(one, key) for one in several if key in (None, *one.fits)]
+            if points:
+                curves[f'{side} {title}'.strip()] = points
+    draw_errors(folder / 'errors.png', curves)
+    figures['errors'] = 'errors.png'
+    if chosen is None:
+        return
+    truth = chosen.segments.is_true_ood
+    logits = {kind: fit.grouped.logit for kind, fit in chosen.fits.items()}
+    shown = {f'{kind}, grouped'.replace('_', ' '): logit for kind, logit in logits.items()}
+    shown['max softmax'] = -chosen.segments.max_softmax
+    draw_curves(folder / 'roc_pr.png', shown, truth)
+    draw_reliability(
+        folder / 'reliability.png',
+        {kind.replace('_', ' '): fit.probability for kind, fit in chosen.fits.items()},
+        truth,
+    )
+    draw_sizes(folder / 'sizes.png', chosen.segments, logits)
+    figures.update(curves='roc_pr.png', reliability='reliability.png', sizes='sizes.png')
+
+
+def _error_point(evaluation: ThresholdEvaluation, kind: str | None) -> dict[str, Any]:
+    scores = evaluation.scores
+    errors = scores['without_meta'] if kind is None else scores[kind]['at_operating_point']
+    return {'entropy_threshold': scores['entropy_threshold'], **errors}

@@ -1,0 +1,193 @@
+"""Segments of one entropy threshold -> a fitted meta classifier and its honest predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_training.calibration import (
+    choose_operating_point,
+    cross_calibrate,
+    fit_calibration,
+    OperatingPoint,
+)
+from meta_ood_training.cross_validation import (
+    assign_folds,
+    cross_validate,
+    join_groups,
+    OutOfFold,
+)
+from meta_ood_training.logistic_regression import fit_logistic_regression
+from meta_ood_training.neural_meta import Layers, NeuralSettings, train_neural_networks
+from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.standardization import check_training_segments, fit_standardization
+import numpy as np
+from scipy.special import expit
+
+
+@dataclass(frozen=True)
+class MetaFitSettings:
+    """
+    How meta classifiers are fitted and judged.
+
+    Parameters
+    ----------
+    strength : float
+        C of the logistic regression.
+    neural : NeuralSettings
+        Of the neural network.
+    leaky_scaler : bool
+        z-scores over held-out segments too, as published.
+    folds : int
+        Of the grouped cross-validation.
+    group_by : str
+        'group': sequence block and pasted object together; 'image'.
+    calibrate : bool
+        Store slope and intercept fitted on the grouped out-of-fold logits.
+    rule : str
+        Of the operating point, see `choose_operating_point`.
+    bound : float
+        For the rule 'max_missed'.
+    seed : int
+        Of the folds.
+
+    """
+
+    strength: float = 1.0
+    neural: NeuralSettings = field(default_factory=NeuralSettings)
+    leaky_scaler: bool = False
+    folds: int = 10
+    group_by: str = 'group'
+    calibrate: bool = True
+    rule: str = 'max_f1'
+    bound: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class MetaFit:
+    """
+    A classifier with what it predicts for segments it was not fitted on.
+
+    Parameters
+    ----------
+    classifier : MetaClassifier
+        Fitted on all segments; calibration included.
+    grouped : OutOfFold
+        Whole groups held out.
+    group : ndarray of shape (K,), int64
+        The groups.
+    probability : ndarray of shape (K,), float64
+        Grouped out-of-fold P(true OoD); calibrated by the other folds where asked for.
+    operating_point : OperatingPoint
+        Chosen on the grouped out-of-fold logits.
+    constant_metrics : tuple of str
+        Metrics without variation; the classifier cannot use them.
+
+    """
+
+    classifier: MetaClassifier
+    grouped: OutOfFold
+    group: np.ndarray
+    probability: np.ndarray
+    operating_point: OperatingPoint
+    constant_metrics: tuple[str, ...]
+
+    @property
+    def meta_threshold(self) -> float:
+        """Return the operating point as ood_probability, calibration included, in [0, 1]."""
+        slope, intercept = self.classifier.calibration
+        return float(expit(slope * self.operating_point.logit + intercept))
+
+
+def fit_meta_classifier(
+    segments: SegmentSet,
+    kind: str,
+    settings: MetaFitSettings | None = None,
+    *,
+    on_step: Callable[[int, int], None] | None = None,
+) -> MetaFit:
+    """
+    Fit one meta classifier and judge it by grouped cross-validation.
+
+    Parameters
+    ----------
+    segments : SegmentSet
+        At least one true and one false segment, of at least two groups; finite metrics.
+    kind : str
+        'logistic_regression' or 'neural_network'.
+    settings : MetaFitSettings, optional
+        How to fit and judge.
+    on_step : callable (done, total), optional
+        Progress of the cross-validation of the neural network.
+
+    Returns
+    -------
+    MetaFit
+
+    """
+    settings = settings or MetaFitSettings()
+    metrics, labels = segments.metrics, segments.is_true_ood
+    check_training_segments(metrics, labels)
+    group = segment_groups(segments, settings.group_by)
+    fold = assign_folds(group, labels, settings.folds, seed=settings.seed)
+    grouped = cross_validate(
+        metrics,
+        labels,
+        fold,
+        kind=kind,
+        strength=settings.strength,
+        neural=settings.neural,
+        leaky_scaler=settings.leaky_scaler,
+        on_step=on_step,
+    )
+    probability = expit(grouped.logit)
+    calibration = (1.0, 0.0)
+    if settings.calibrate:
+        probability = cross_calibrate(grouped.logit, labels, fold)
+        calibration = fit_calibration(grouped.logit, labels)
+    scaler = fit_standardization(metrics)
+    z = scaler.apply(metrics)
+    if kind == 'logistic_regression':
+        weights = fit_logistic_regression(z, labels, strength=settings.strength)
+        # rounding of a constant column's mean must not reach the served logit
+        weights[:-1][scaler.constant] = 0.0
+        layers: Layers = ((weights[None, :-1], weights[-1:]),)
+    else:
+        layers = train_neural_networks([z], [labels], settings.neural)[0]
+        layers[0][0][:, scaler.constant] = 0.0
+    return MetaFit(
+        classifier=MetaClassifier(
+            kind=kind,
+            layers=layers,
+            mean=scaler.mean,
+            scale=scaler.scale,
+            metric_names=segments.metric_names,
+            entropy_threshold=segments.entropy_threshold,
+            calibration=calibration,
+        ),
+        grouped=grouped,
+        group=group,
+        probability=probability,
+        operating_point=choose_operating_point(
+            segments, grouped.logit, rule=settings.rule, bound=settings.bound
+        ),
+        constant_metrics=tuple(
+            name
+            for name, constant in zip(segments.metric_names, scaler.constant, strict=True)
+            if constant
+        ),
+    )
+
+
+def segment_groups(segments: SegmentSet, group_by: str) -> np.ndarray:
+    """Return the group number of each segment, (K,) int64, by 'image' or by honest 'group'."""
+    if group_by == 'image':
+        return segments.segment_frame
+    if group_by != 'group':
+        raise ValueError(
+            f"group_by must be 'group' or 'image', got {group_by!r}. 'group' joins sequence "
+            'block and pasted object and leaks least.'
+        )
+    return join_groups(list(segments.frame_group))[segments.segment_frame]

@@ -1,0 +1,271 @@
+"""
+`meta-ood-train segments`: images with ground truth, or rosbags -> Parquet, one row a segment.
+
+Under torchrun every process takes its share of the frames and writes its own part; reading needs
+all parts. Exit status 3: a bag ended early; what was readable is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import ExitStack
+import os
+from pathlib import Path
+import sys
+from typing import Any
+
+from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
+from meta_ood_ros.core.segment_metrics import metric_names
+from meta_ood_training.bags import BagFrames, BagOptions, RecordedSegments
+from meta_ood_training.datasets.registry import open_dataset, parse_dataset
+from meta_ood_training.labelled_frames import (
+    DatasetFrames,
+    FrameSource,
+    parse_seeds,
+    SceneFrames,
+)
+from meta_ood_training.model_identity import hash_network
+from meta_ood_training.recorded_rows import to_frame_rows
+from meta_ood_training.revision import source_revision
+from meta_ood_training.segment_extraction import SegmentExtractor
+from meta_ood_training.segment_table import (
+    SegmentTableWriter,
+    SIDECAR,
+    write_sidecar,
+)
+from tqdm import tqdm
+
+#: Exit status when a bag ended early.
+TRUNCATED = 3
+
+#: Fallback where the data set does not say which pixels count.
+_REGION = {
+    'deployed': 'whole image; truth from non-void pixels; segments more than half void left out',
+    'published': 'non-void pixels: predictions on void are erased before segments are formed',
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument('output', type=Path, help='folder for the tables and their sidecar')
+    source = parser.add_argument_group('frames with ground truth')
+    source.add_argument(
+        '--data',
+        action='append',
+        default=[],
+        metavar='[SPLIT:]NAME=PATH',
+        help='a data set, e.g. camvid_fit=data/camvid or select:folder=runs/overlay; repeatable',
+    )
+    source.add_argument(
+        '--scenes', action='append', default=[], metavar='FIRST:END', help='seeds of scenes'
+    )
+    source.add_argument(
+        '--scene-shapes', choices=('train', 'test'), default='train', help='families of objects'
+    )
+    source.add_argument(
+        '--bag', action='append', default=[], type=Path, help='a ROS 2 bag (.mcap, .db3)'
+    )
+    source.add_argument('--limit', type=int, default=0, help='only so many frames a source, 0 all')
+    bags = parser.add_argument_group('bags')
+    bags.add_argument('--image-topic', default='', help='default: the only one with images')
+    bags.add_argument('--label-topic', default='', help='mono8 ground truth of the same stamps')
+    bags.add_argument(
+        '--label-folder', type=Path, help='ground truth PNG, named <seconds>_<nanoseconds>.png'
+    )
+    bags.add_argument(
+        '--recorded',
+        default='',
+        metavar='TOPIC',
+        help='take recorded ~/segments with metrics instead of running the network',
+    )
+    bags.add_argument(
+        '--recorded-ids', default='', metavar='TOPIC', help='their ~/segment_ids (mono16)'
+    )
+    bags.add_argument(
+        '--block-seconds', type=float, default=10.0, help='length of a group of frames of a bag'
+    )
+    method = parser.add_argument_group('method')
+    method.add_argument('--bundle', default='', help='model bundle; default: the installed one')
+    method.add_argument(
+        '--threshold',
+        type=float,
+        nargs='+',
+        help='entropy thresholds; default: the one of the bundle',
+    )
+    method.add_argument(
+        '--label-rule', choices=LABEL_RULES, default='deployed', help='how void pixels count'
+    )
+    method.add_argument('--split', default='fit', help='value of the column split')
+    method.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
+    method.add_argument('--backend', default='auto', help='how the network runs')
+    method.add_argument('--overwrite', action='store_true', help='replace what is in the folder')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Write the tables.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        See `add_arguments`.
+
+    Returns
+    -------
+    int
+        0, or TRUNCATED.
+
+    """
+    part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    _check_output(arguments.output, overwrite=arguments.overwrite)
+    bundle = load_bundle(arguments.bundle or None)
+    thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
+    with ExitStack() as stack:
+        sources = _open_sources(arguments, bundle, stack)
+        extractor = None
+        if any(not isinstance(source, RecordedSegments) for source in sources):
+            extractor = SegmentExtractor(
+                bundle,
+                thresholds,
+                label_rule=arguments.label_rule,
+                device=arguments.device,
+                backend=arguments.backend,
+            )
+        else:
+            recorded = [one for one in sources if isinstance(one, RecordedSegments)]
+            thresholds = sorted({value for one in recorded for value in one.thresholds})
+        writer = SegmentTableWriter(
+            arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
+        )
+        finished = False
+        try:
+            _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
+            finished = True
+        finally:
+            writer.close(keep=finished)
+        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+    if part == 0:
+        write_sidecar(
+            arguments.output,
+            _describe(arguments, bundle, thresholds, sources, parts, writer.counts, losses),
+        )
+    counts = ', '.join(f'{number} {table}' for table, number in writer.counts.items())
+    print(f'part {part + 1} of {parts}: {counts} -> {arguments.output}')
+    for loss in losses:
+        print(f'meta-ood-train segments: {loss}', file=sys.stderr)
+    return TRUNCATED if losses else 0
+
+
+def _check_output(folder: Path, *, overwrite: bool) -> None:
+    if overwrite or not (folder / SIDECAR).exists():
+        return
+    raise ValueError(
+        f'output must be a folder without segments, got {folder}, which holds {SIDECAR}. '
+        'Choose another, or pass --overwrite.'
+    )
+
+
+def _open_sources(
+    arguments: argparse.Namespace, bundle: Bundle, stack: ExitStack
+) -> list[FrameSource]:
+    sources: list[FrameSource] = []
+    for text in arguments.data:
+        title, name, path = parse_dataset(text)
+        split = title if title != name else arguments.split
+        sources.append(DatasetFrames(name, open_dataset(name, path), split))
+    sources += [
+        SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
+        for text in arguments.scenes
+    ]
+    options = BagOptions(
+        image_topic=arguments.image_topic,
+        label_topic=arguments.label_topic,
+        label_folder=arguments.label_folder,
+        segments_topic=arguments.recorded,
+        ids_topic=arguments.recorded_ids,
+        block_seconds=arguments.block_seconds,
+        split=arguments.split,
+    )
+    kind = RecordedSegments if arguments.recorded else BagFrames
+    sources += [stack.enter_context(kind(path, options, bundle)) for path in arguments.bag]
+    if not sources:
+        raise ValueError(
+            'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
+        )
+    if arguments.recorded and len(sources) != len(arguments.bag):
+        raise ValueError(
+            'recorded segments cannot be mixed with images, got --recorded beside --data or '
+            '--scenes. Write them into two folders and give fit-meta both.'
+        )
+    return sources
+
+
+def _write_frames(
+    sources: Sequence[FrameSource],
+    bundle: Bundle,
+    extractor: SegmentExtractor | None,
+    writer: SegmentTableWriter,
+    share: tuple[int, int],
+    limit: int,
+) -> None:
+    offset = 0
+    part, parts = share
+    for source in sources:
+        size = min(len(source), limit) if limit else len(source)
+        total = max(0, (size - part + parts - 1) // parts)
+        bar = tqdm(total=total, desc=source.title, unit='frame', mininterval=1, disable=part != 0)
+        with bar:
+            for number, frame in source.share(part, parts):
+                if number >= size:
+                    continue
+                if isinstance(source, RecordedSegments):
+                    writer.write(to_frame_rows(source, frame, offset + number, bundle))
+                elif extractor is not None:
+                    writer.write(extractor(frame, offset + number))
+                bar.update()
+                bar.set_postfix(segments=writer.counts['segments'], refresh=False)
+        offset += len(source)
+
+
+def _describe(
+    arguments: argparse.Namespace,
+    bundle: Bundle,
+    thresholds: Sequence[float],
+    sources: Sequence[FrameSource],
+    parts: int,
+    counts: dict[str, int],
+    losses: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        'model_id': _model_id(bundle, sources),
+        'bundle_sha256': bundle.digest,
+        # recorded segments name a model; whose network it was only its owner knows
+        'network_sha256': None if arguments.recorded else hash_network(bundle),
+        'score': 'entropy',
+        'entropy_thresholds': [float(one) for one in thresholds],
+        'metric_names': list(metric_names(bundle.num_classes)),
+        'connectivity': 8,
+        'label_rule': arguments.label_rule,
+        'region_of_interest': _REGION[arguments.label_rule],
+        'min_size_px': bundle.min_size_px,
+        'work_short_side': bundle.work_short_side,
+        'missed_object_unit': sorted({source.object_unit for source in sources}),
+        'sources': [{'title': one.title, 'frames': len(one)} for one in sources],
+        'parts': parts,
+        'rows_of_part_0': counts,
+        'lost': list(losses),
+        'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+        'revision': source_revision(),
+    }
+
+
+def _model_id(bundle: Bundle, sources: Sequence[FrameSource]) -> str:
+    """Return the model that the segments come from; recorded ones carry it."""
+    recorded = {one.model_id for one in sources if isinstance(one, RecordedSegments)}
+    if len(recorded) > 1:
+        raise ValueError(
+            f'recorded segments must come from one model, got {", ".join(sorted(recorded))}. '
+            'Write each into a folder of its own.'
+        )
+    return recorded.pop() if recorded else bundle.model_id
