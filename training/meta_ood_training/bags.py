@@ -1,4 +1,4 @@
-"""Bags with ground truth -> labelled frames, or the segments that a node recorded."""
+"""Bags with ground truth -> labelled frames."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
+from meta_ood_ros.bags import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.bag_messages import BagMessage, BagReader
-from meta_ood_training.bag_types import (
-    Deserializer,
-    IMAGE_TYPES,
-    SEGMENTS_TYPE,
-    to_labels,
-    to_rgb,
-)
 from meta_ood_training.datasets.paired import read_label
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.labelled_frames import LabelledFrame
 import numpy as np
 
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)
+_LABEL_TYPES = {'mono8': np.uint8, '8UC1': np.uint8, 'mono16': np.uint16, '16UC1': np.uint16}
 
 
 @dataclass(frozen=True)
@@ -59,8 +51,25 @@ class BagOptions:
     split: str = 'fit'
 
 
-class _Bag:
-    """What both kinds of source share: stamps, labels, groups, and what was lost."""
+class LabelledBag:
+    """
+    What all sources of a bag share: stamps, labels, groups, and what was lost.
+
+    Parameters
+    ----------
+    path : Path
+        Of the bag.
+    options : BagOptions
+        Where images and labels are.
+    bundle : Bundle
+        Its classes are those that labels may hold.
+
+    Attributes
+    ----------
+    losses : list of str
+        What could not be read; complete once all frames were taken.
+
+    """
 
     object_unit = '8-connected component'
 
@@ -74,36 +83,28 @@ class _Bag:
         self.title = path.stem
         self.options = options
         self.bundle = bundle
-        self.losses: list[str] = []
-        self.deserialize = Deserializer()
-        self._reader = BagReader(path)
+        self.bag = Bag(path)
+        self.topic = self._choose_topic()
         self._files = _label_files(options.label_folder) if options.label_folder else {}
-        stamps, types = self._scan()
-        self._topic = self._choose_topic(types)
-        labelled = set(self._files) or set(stamps.get(options.label_topic, []))
-        everything = list(dict.fromkeys(stamps.get(self._topic, [])))
-        used = [one for one in everything if one in labelled]
-        self.number = {stamp: index for index, stamp in enumerate(used)}
-        self._first = min(used, default=0)
-        if self._reader.loss:
-            self.losses.append(
-                f'{self._reader.loss}; {len(used)} labelled frames of {path} were readable'
-            )
+        stamps: dict[str, dict[int, None]] = {self.topic: {}, options.label_topic: {}}
+        for message in self.bag.read(*filter(None, stamps)):
+            stamps[message.raw.topic][message.stamp_ns] = None
+        frames = stamps[self.topic]
+        labelled = self._files.keys() or stamps[options.label_topic].keys()
+        used = [stamp for stamp in frames if stamp in labelled]
         if not used:
-            known = ', '.join(f'{name} ({kind})' for name, kind in sorted(types.items()))
+            known = ', '.join(f'{name} ({kind})' for name, kind in sorted(self.bag.topics.items()))
             raise ValueError(
-                f'{path} must hold frames with ground truth of equal stamp, got '
-                f'{len(everything)} frames on {self._topic!r} and {len(labelled)} labels. '
-                f'Topics: {known or "none"}.'
+                f'{path} must hold frames with ground truth of equal stamp, got {len(frames)} '
+                f'frames on {self.topic} and {len(labelled)} labels. Topics: {known}.'
             )
-        if len(used) < len(everything):
-            print(f'{path}: {len(everything) - len(used)} of {len(everything)} without a label')
-
-    def __enter__(self) -> _Bag:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
+        if len(used) < len(frames):
+            print(f'{path}: {len(frames) - len(used)} of {len(frames)} frames have no label')
+        self.number = {stamp: index for index, stamp in enumerate(used)}
+        self._first = min(used)
+        self.losses: list[str] = []
+        if self.bag.loss:
+            self.losses.append(f'{self.bag.loss}; {len(used)} labelled frames were readable')
 
     def __len__(self) -> int:
         """Return the number of frames with ground truth."""
@@ -113,35 +114,24 @@ class _Bag:
         """Yield number and content of every parts-th frame, from number `part` on."""
         raise NotImplementedError
 
-    def _scan(self) -> tuple[dict[str, list[int]], dict[str, str]]:
-        """Read the bag once: stamps and type of each topic that begins with a header."""
-        stamps: dict[str, list[int]] = {}
-        types: dict[str, str] = {}
-        for message in self._reader:
-            types[message.topic] = message.type_name
-            if message.type_name in (*IMAGE_TYPES, SEGMENTS_TYPE):
-                stamps.setdefault(message.topic, []).append(message.stamp_ns)
-        return stamps, types
-
-    def _choose_topic(self, types: dict[str, str]) -> str:
+    def _choose_topic(self) -> str:
         raise NotImplementedError
 
-    def _label(self, stamp: int, message: BagMessage | None) -> np.ndarray:
-        """Return the target of one stamp, (H, W) uint8."""
-        if message is None:
-            label = read_label(self._files[stamp])
-        else:
-            label = to_labels(self.deserialize(message))
-        known = np.isin(np.unique(label), [*range(self.bundle.num_classes), *_RESERVED])
+    def read_target(self, stamp: int, message: RecordedMessage | None) -> np.ndarray:
+        """Return the target of one stamp, (H, W) uint8, from its message or its file."""
+        label = read_label(self._files[stamp]) if message is None else to_labels(message.message)
+        values = np.unique(label)
+        known = np.isin(values, [*range(self.bundle.num_classes), *_RESERVED])
         if label.dtype != np.uint8 or not known.all():
             raise ValueError(
                 f'labels must hold class ids below {self.bundle.num_classes}, '
                 f'{IN_DISTRIBUTION} in-distribution, {OOD} OoD or {IGNORED} ignored, got '
-                f'{np.unique(label)[~known][:5].tolist()} at stamp {stamp}.'
+                f'{values[~known][:5].tolist()} ({label.dtype}) at stamp {stamp}.'
             )
         return label
 
-    def _frame(self, image: np.ndarray, target: np.ndarray, stamp: int) -> LabelledFrame:
+    def describe_frame(self, image: np.ndarray, target: np.ndarray, stamp: int) -> LabelledFrame:
+        """Return the frame of one stamp, in the group of its block of seconds."""
         block = int((stamp - self._first) / 1e9 // self.options.block_seconds)
         return LabelledFrame(
             image=image,
@@ -152,47 +142,34 @@ class _Bag:
             stamp_ns=stamp,
         )
 
-    def _matched(
+    def match(
         self, topics: tuple[str, ...], part: int, parts: int
-    ) -> Iterator[tuple[int, dict[str, BagMessage]]]:
+    ) -> Iterator[tuple[int, dict[str, RecordedMessage]]]:
         """Yield stamp and messages of all these topics for each frame of the share."""
         wanted = [topic for topic in topics if topic]
-        waiting: dict[int, dict[str, BagMessage]] = {}
-        for message in self._reader:
-            if message.topic not in wanted:
-                continue
+        waiting: dict[int, dict[str, RecordedMessage]] = {}
+        for message in self.bag.read(*wanted):
             stamp = message.stamp_ns
             number = self.number.get(stamp)
             if number is None or number % parts != part:
                 continue
             found = waiting.setdefault(stamp, {})
-            found[message.topic] = message
+            found[message.raw.topic] = message
             if len(found) == len(wanted):
                 yield stamp, waiting.pop(stamp)
 
 
-class BagFrames(_Bag):
-    """
-    Images of a bag with their ground truth; every frame, at the pace of the reader.
-
-    Parameters
-    ----------
-    path : Path
-        Of the bag.
-    options : BagOptions
-    bundle : Bundle
-        Its classes are those that labels may hold.
-
-    """
+class BagFrames(LabelledBag):
+    """Images of a bag with their ground truth; every frame, at the pace of the reader."""
 
     def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th labelled image, from number `part` on."""
         damaged: Counter[str] = Counter()
         label_topic = self.options.label_topic
-        for stamp, found in self._matched((self._topic, label_topic), part, parts):
-            target = self._label(stamp, found.get(label_topic))
+        for stamp, found in self.match((self.topic, label_topic), part, parts):
+            target = self.read_target(stamp, found.get(label_topic))
             try:
-                image = to_rgb(self.deserialize(found[self._topic]))
+                image = found[self.topic].to_rgb()
             except ValueError as error:
                 damaged[str(error)] += 1
                 continue
@@ -201,165 +178,56 @@ class BagFrames(_Bag):
                     f'label must have the size of its image {image.shape[:2]}, got '
                     f'{target.shape} at stamp {stamp}. Check the label topic.'
                 )
-            yield self.number[stamp], self._frame(image, target, stamp)
+            yield self.number[stamp], self.describe_frame(image, target, stamp)
         self.losses += [f'{count} images not readable: {why}' for why, count in damaged.items()]
 
-    def _choose_topic(self, types: dict[str, str]) -> str:
+    def _choose_topic(self) -> str:
         topic = self.options.image_topic
         images = [
             name
-            for name, kind in types.items()
+            for name, kind in self.bag.topics.items()
             if kind in IMAGE_TYPES and name != self.options.label_topic
         ]
-        if topic and topic not in images:
-            raise ValueError(
-                f'image topic must be one of {", ".join(images) or "none"}, got {topic!r}.'
-            )
-        if not topic and len(images) != 1:
-            raise ValueError(
-                f'bag must hold one topic with images, got {", ".join(images) or "none"}. '
-                'Choose with --image-topic.'
-            )
-        return topic or images[0]
+        if not topic and len(images) == 1:
+            return images[0]
+        return self.bag.choose_topic(IMAGE_TYPES, topic, option='--image-topic')
 
 
-class RecordedSegments(_Bag):
+def to_labels(message: Any) -> np.ndarray:
     """
-    Segments with metrics that a node published, with ground truth by stamp.
+    Return the pixels of an image of labels or ids.
 
     Parameters
     ----------
-    path : Path
-        Of the bag.
-    options : BagOptions
-        `segments_topic` is the recorded ~/segments; their pixels come from `ids_topic`
-        (~/segment_ids) or, without, from the contours, which leave out holes.
-    bundle : Bundle
-        Whose metrics they must be.
+    message : sensor_msgs/Image
+        mono8 or mono16.
 
-    Attributes
-    ----------
-    thresholds : tuple of float
-        Entropy thresholds that occur.
-    model_id : str
-        Of the node.
+    Returns
+    -------
+    ndarray of shape (H, W), uint8 or uint16
 
     Raises
     ------
     ValueError
-        A record is incomplete: some segments or all metrics were not published.
+        Another encoding, or too few bytes.
 
     """
-
-    def __init__(self, path: Path, options: BagOptions, bundle: Bundle) -> None:
-        self._names = metric_names(bundle.num_classes)
-        self._seen_thresholds: set[float] = set()
-        self._models: set[str] = set()
-        super().__init__(path, options, bundle)
-        if len(self._models) > 1:
-            raise ValueError(
-                f'recorded segments must come from one model, got {", ".join(self._models)}. '
-                'Cut the bag.'
-            )
-        self.thresholds = tuple(sorted(self._seen_thresholds))
-        self.model_id = next(iter(self._models), '')
-
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
-        """Yield number and (stamp, messages) of every parts-th labelled frame."""
-        topics = (self._topic, self.options.ids_topic, self.options.label_topic)
-        for stamp, found in self._matched(topics, part, parts):
-            yield self.number[stamp], (stamp, found)
-
-    def read(
-        self, item: tuple[int, dict[str, BagMessage]]
-    ) -> tuple[LabelledFrame, Any, np.ndarray, np.ndarray]:
-        """
-        Return one recorded frame.
-
-        Parameters
-        ----------
-        item : (int, dict)
-            As `share` yields it.
-
-        Returns
-        -------
-        (LabelledFrame, OodSegmentArray, ndarray of shape (H, W) int32, ndarray (K, D) float64)
-            The frame without pixels, the message, its segments drawn as 1..K, its metrics.
-
-        """
-        stamp, found = item
-        message = self.deserialize(found[self._topic])
-        target = self._label(stamp, found.get(self.options.label_topic))
-        if target.shape != (message.height, message.width):
-            raise ValueError(
-                f'label must have the size of the image {(message.height, message.width)}, got '
-                f'{target.shape} at stamp {stamp}. Check the label topic.'
-            )
-        ids = np.array([one.id for one in message.segments], dtype=np.int64)
-        if self.options.ids_topic:
-            drawn = to_labels(self.deserialize(found[self.options.ids_topic]))
-        else:
-            drawn = _draw_contours(message)
-        number = np.zeros(65_536, dtype=np.int32)
-        number[ids] = np.arange(1, len(ids) + 1)
-        metrics = np.array([one.metrics for one in message.segments], dtype=np.float64)
-        nothing = np.zeros((0, 0, 3), dtype=np.uint8)
-        frame = self._frame(nothing, target, stamp)
-        return frame, message, number[drawn], metrics.reshape(len(ids), len(self._names))
-
-    def _choose_topic(self, types: dict[str, str]) -> str:
-        topic = self.options.segments_topic
-        if types.get(topic) != SEGMENTS_TYPE:
-            known = [name for name, kind in types.items() if kind == SEGMENTS_TYPE]
-            raise ValueError(
-                f'recorded segments must be a topic of type {SEGMENTS_TYPE}, got {topic!r} '
-                f'({types.get(topic, "not in the bag")}). There: {", ".join(known) or "none"}.'
-            )
-        if self.options.ids_topic and self.options.ids_topic not in types:
-            raise ValueError(
-                f'segment ids must be a topic of the bag, got {self.options.ids_topic!r}. '
-                'Leave --recorded-ids out to draw the contours instead.'
-            )
-        for message in self._reader:
-            if message.topic == topic:
-                self._check(self.deserialize(message), message.stamp_ns)
-        return topic
-
-    def _check(self, message: Any, stamp: int) -> None:
-        """Refuse a record that does not hold every segment with every metric."""
-        whole = message.segments_found == len(message.segments)
-        named = tuple(message.metric_names) == self._names
-        outlined = self.options.ids_topic or all(len(one.contour_x) for one in message.segments)
-        if not (whole and (named or not len(message.segments)) and outlined):
-            lacking = (
-                f'{len(message.segments)} of {message.segments_found} segments'
-                if not whole
-                else f'{len(message.metric_names)} of {len(self._names)} metrics'
-                if not named
-                else 'no contours and no ~/segment_ids'
-            )
-            raise ValueError(
-                f'recorded segments must be complete, got {lacking} at stamp {stamp}. Record with '
-                'publish_rejected, publish_metrics and publish_contours true, and max_segments '
-                'large enough.'
-            )
-        if message.score != 'entropy':
-            raise ValueError(
-                f"recorded segments must be thresholded on 'entropy', got {message.score!r}. "
-                'A meta classifier belongs to its score.'
-            )
-        # 0.3 travels as float32: 0.30000001 in the message
-        self._seen_thresholds.add(round(float(message.score_threshold), 6))
-        self._models.add(message.model_id)
-
-
-def _draw_contours(message: Any) -> np.ndarray:
-    """Return segments filled by their outer border, (H, W) int32, holes included."""
-    drawn = np.zeros((message.height, message.width), dtype=np.int32)
-    for one in message.segments:
-        points = np.column_stack([one.contour_x, one.contour_y]).astype(np.int32)
-        cv2.drawContours(drawn, [points[:, None]], -1, int(one.id), thickness=cv2.FILLED)
-    return drawn
+    encoding = getattr(message, 'encoding', 'CompressedImage')
+    if encoding not in _LABEL_TYPES:
+        raise ValueError(
+            f'labels must be an Image with encoding mono8 or mono16, got {encoding!r}. Record '
+            'class ids, not colours; never compress them as JPEG.'
+        )
+    kind = np.dtype(_LABEL_TYPES[encoding])
+    data = np.frombuffer(bytes(message.data), dtype=np.uint8)
+    used = message.width * kind.itemsize
+    if len(data) != message.height * message.step or message.step < used:
+        raise ValueError(
+            f'labels of {message.height} rows of {message.step} bytes must have '
+            f'{message.height * message.step} bytes, got {len(data)}. The message is damaged.'
+        )
+    rows = np.ascontiguousarray(data.reshape(message.height, message.step)[:, :used])
+    return rows.view(kind.newbyteorder('>' if message.is_bigendian else '<')).astype(kind)
 
 
 def _label_files(folder: Path) -> dict[int, Path]:

@@ -16,6 +16,8 @@ from sklearn.linear_model import lars_path
 
 # piecewise linear in the path: 200 midpoints leave 1e-3 of the logit, which a test checks
 _PATH_STEPS = 200
+# of the path, for a target of 0 and 1 and z-scores; beyond is noise
+_LARGEST_COEFFICIENT = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,9 @@ def find_lars_path(metrics: np.ndarray, is_true_ood: np.ndarray) -> LarsPath:
     columns = np.flatnonzero(~scaler.constant)
     z = scaler.apply(metrics)[:, columns]
     _, active, path = lars_path(z, target, method='lar')
+    # size = size_interior + size_boundary: the last steps divide by rounding
+    noisy = np.abs(path).max(axis=0) > _LARGEST_COEFFICIENT
+    path = path[:, : int(np.argmax(noisy)) if noisy.any() else path.shape[1]]
     first = [int(one) for one in active]
     rest = [one for one in range(len(columns)) if one not in set(first)]
     coefficients = np.zeros((metrics.shape[1], path.shape[1]))

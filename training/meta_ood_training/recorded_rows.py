@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from meta_ood_ros.bags import RecordedMessage
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.bag_messages import BagMessage
-from meta_ood_training.bags import RecordedSegments
 from meta_ood_training.datasets.sample import OOD
+from meta_ood_training.recorded_segments import RecordedSegments, to_threshold
 from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
 from meta_ood_training.segment_extraction import (
     describe_frame,
@@ -20,7 +20,10 @@ import numpy as np
 
 
 def to_frame_rows(
-    source: RecordedSegments, item: tuple[int, dict[str, BagMessage]], number: int, bundle: Bundle
+    source: RecordedSegments,
+    item: tuple[int, dict[str, RecordedMessage]],
+    number: int,
+    bundle: Bundle,
 ) -> FrameRows:
     """
     Return the rows of one recorded frame.
@@ -54,7 +57,7 @@ def to_frame_rows(
         road=road,
     )
     iou = measure_adjusted_iou(labels, frame.target == OOD)
-    threshold = round(float(message.score_threshold), 6)
+    threshold = to_threshold(message)
     names = metric_names(bundle.num_classes)
     # the node publishes only segments that are visible in the received image; where contours are
     # drawn instead, a later one may cover the last of them

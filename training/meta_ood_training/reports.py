@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import json
 import math
 from pathlib import Path
 from typing import Any
+
+from meta_ood_training.report_sections import render_comparison, render_explanation
+from meta_ood_training.report_tables import render_table, show_interval, show_percent
 
 _KINDS = {'logistic_regression': 'LR', 'neural_network': 'NN'}
 
@@ -51,36 +54,10 @@ def render_markdown(report: Mapping[str, Any]) -> str:
         _render_components(report),
         _render_operating(report),
         _render_sizes(report),
-        _render_comparison(report),
-        _render_explanation(report),
+        render_comparison(report),
+        render_explanation(report),
     ]
     return '\n\n'.join(section for section in sections if section) + '\n'
-
-
-def render_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table; numbers are shortened, NaN and None become a dash."""
-    lines = ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
-    lines += ['| ' + ' | '.join(_show(cell) for cell in row) + ' |' for row in rows]
-    return '\n'.join(lines)
-
-
-def _show(cell: Any) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return '-'
-    if isinstance(cell, float):
-        return f'{cell:.4f}' if abs(cell) < 10 else f'{cell:.1f}'
-    return str(cell)
-
-
-def _percent(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return '-'
-    return '< 0.01 %' if 0 < value < 1e-4 else f'{value:.2%}'.replace('%', ' %')
-
-
-def _interval(scores: Mapping[str, Any], name: str) -> str:
-    one = scores['intervals'][name]
-    return f'{one["value"]:.0f} [{one["low"]:.0f}, {one["high"]:.0f}]'
 
 
 def _render_provenance(report: Mapping[str, Any]) -> str:
@@ -112,10 +89,10 @@ def _render_errors(report: Mapping[str, Any]) -> str:
                         f'{name}{title}',
                         errors['false_positives'],
                         errors['missed_objects'],
-                        _interval(errors, 'errors'),
+                        show_interval(errors, 'errors'),
                         errors['f1'],
-                        _percent(errors['road_miss_rate']),
-                        _percent(errors['in_distribution_miss_rate']),
+                        show_percent(errors['road_miss_rate']),
+                        show_percent(errors['in_distribution_miss_rate']),
                         errors['true_removed'],
                     ]
                 )
@@ -274,89 +251,6 @@ def _render_sizes(report: Mapping[str, Any]) -> str:
             f'![AUROC by size]({figure})' if figure else '',
         ]
     )
-
-
-def _render_comparison(report: Mapping[str, Any]) -> str:
-    comparison = report.get('comparison')
-    if not comparison:
-        return ''
-    head = ['stage', 'threshold', 'meta', 'FP', 'FN', 'errors', 'F1', 'road missed']
-    rows = [
-        [
-            one['title'],
-            f'{one["entropy_threshold"]:g}',
-            one['meta_threshold'],
-            _interval(one, 'false_positives'),
-            _interval(one, 'missed_objects'),
-            _interval(one, 'errors'),
-            one['f1'],
-            _percent(one['road_miss_rate']),
-        ]
-        for one in comparison['stages']
-    ]
-    reductions = [
-        [
-            one['from'],
-            *(
-                f'{one[name]["value"]:.0%} [{one[name]["low"]:.0%}, {one[name]["high"]:.0%}]'
-                for name in ('errors', 'missed_objects')
-            ),
-        ]
-        for one in comparison['reductions']
-    ]
-    return '\n\n'.join(
-        [
-            '## On the test: before and after',
-            'Every threshold and classifier below was chosen on the segments to fit on.',
-            render_table(head, rows),
-            f'Fewer errors with "{comparison["stages"][-1]["title"]}" than with:',
-            render_table(['stage', 'errors FP + FN', 'missed objects'], reductions),
-        ]
-    )
-
-
-def _render_explanation(report: Mapping[str, Any]) -> str:
-    explained = report.get('explanation')
-    if not explained:
-        return ''
-    coefficients = [
-        [one['metric'], one['coefficient'], f'{one["lower"]:.3f} to {one["upper"]:.3f}']
-        for one in explained['coefficients'][:15]
-    ]
-    pieces = [
-        '## What decides',
-        f'At entropy threshold {explained["entropy_threshold"]:g}. Signs: positive speaks for a '
-        'true OoD segment (the papers regress the false ones).',
-        'First metrics of the LARS path: ' + ', '.join(explained['lars_order'][:12]) + '.',
-        *_images(report, ('lars', 'coefficients', 'metric_subsets')),
-        render_table(['metric', 'coefficient', '95 % over groups'], coefficients),
-    ]
-    if explained.get('metric_subsets'):
-        pieces.append(
-            render_table(
-                ['first N metrics', 'LR AUROC', 'LR AUPRC', 'NN AUROC', 'NN AUPRC'],
-                [
-                    [one['count'], *one['logistic_regression'], *one['neural_network']]
-                    for one in explained['metric_subsets']
-                ],
-            )
-        )
-    for one in explained['segments']:
-        pieces.append(
-            f'**{one["image"]}, segment {one["segment"]}** ({one["size_px"]} pixels, '
-            f'{"true" if one["is_true_ood"] else "false"}, '
-            f'{"accepted" if one["accepted"] else "rejected"}, ood_probability '
-            f'{one["ood_probability"]:.3f} against {one["meta_threshold"]:.3f}): the average '
-            f'segment has logit {one["base"]:.2f}; '
-            + ', '.join(f'{name} {value:+.2f}' for name, value in one['contributions'])
-            + f'; all others {one["others"]:+.2f}; logit {one["logit"]:.2f}.'
-        )
-    return '\n\n'.join(pieces)
-
-
-def _images(report: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    figures = report['figures']
-    return [f'![{key.replace("_", " ")}]({figures[key]})' for key in keys if key in figures]
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
 import os
 from pathlib import Path
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.bags import BagFrames, BagOptions, RecordedSegments
+from meta_ood_training.bags import BagFrames, BagOptions
 from meta_ood_training.datasets.registry import open_dataset, parse_dataset
 from meta_ood_training.labelled_frames import (
     DatasetFrames,
@@ -27,6 +26,7 @@ from meta_ood_training.labelled_frames import (
 )
 from meta_ood_training.model_identity import hash_network
 from meta_ood_training.recorded_rows import to_frame_rows
+from meta_ood_training.recorded_segments import RecordedSegments
 from meta_ood_training.revision import source_revision
 from meta_ood_training.segment_extraction import SegmentExtractor
 from meta_ood_training.segment_table import (
@@ -121,30 +121,29 @@ def run(arguments: argparse.Namespace) -> int:
     _check_output(arguments.output, overwrite=arguments.overwrite)
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
-    with ExitStack() as stack:
-        sources = _open_sources(arguments, bundle, stack)
-        extractor = None
-        if any(not isinstance(source, RecordedSegments) for source in sources):
-            extractor = SegmentExtractor(
-                bundle,
-                thresholds,
-                label_rule=arguments.label_rule,
-                device=arguments.device,
-                backend=arguments.backend,
-            )
-        else:
-            recorded = [one for one in sources if isinstance(one, RecordedSegments)]
-            thresholds = sorted({value for one in recorded for value in one.thresholds})
-        writer = SegmentTableWriter(
-            arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
+    sources = _open_sources(arguments, bundle)
+    extractor = None
+    if any(not isinstance(source, RecordedSegments) for source in sources):
+        extractor = SegmentExtractor(
+            bundle,
+            thresholds,
+            label_rule=arguments.label_rule,
+            device=arguments.device,
+            backend=arguments.backend,
         )
-        finished = False
-        try:
-            _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
-            finished = True
-        finally:
-            writer.close(keep=finished)
-        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+    else:
+        recorded = [one for one in sources if isinstance(one, RecordedSegments)]
+        thresholds = sorted({value for one in recorded for value in one.thresholds})
+    writer = SegmentTableWriter(
+        arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
+    )
+    finished = False
+    try:
+        _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
+        finished = True
+    finally:
+        writer.close(keep=finished)
+    losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
     if part == 0:
         write_sidecar(
             arguments.output,
@@ -166,9 +165,7 @@ def _check_output(folder: Path, *, overwrite: bool) -> None:
     )
 
 
-def _open_sources(
-    arguments: argparse.Namespace, bundle: Bundle, stack: ExitStack
-) -> list[FrameSource]:
+def _open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:
     sources: list[FrameSource] = []
     for text in arguments.data:
         title, name, path = parse_dataset(text)
@@ -188,7 +185,7 @@ def _open_sources(
         split=arguments.split,
     )
     kind = RecordedSegments if arguments.recorded else BagFrames
-    sources += [stack.enter_context(kind(path, options, bundle)) for path in arguments.bag]
+    sources += [kind(path, options, bundle) for path in arguments.bag]
     if not sources:
         raise ValueError(
             'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
