@@ -1,8 +1,5 @@
 """Errors of a data set against counts made by hand and against masks."""
 
-import numpy as np
-import pytest
-
 from meta_ood_training.group_intervals import (
     bootstrap_errors,
     bootstrap_reductions,
@@ -17,6 +14,8 @@ from meta_ood_training.segment_errors import (
 )
 from meta_ood_training.segment_labels import label_segments
 from meta_ood_training.segment_set import SegmentSet
+import numpy as np
+import pytest
 
 ROAD, OOD, VOID = 0, 254, 255
 
@@ -40,8 +39,7 @@ def make_set(frames, *, groups=None):
                 shared = (inside & (instances == one)).sum()
                 if shared:
                     pairs.append((segments_before + segment - 1, len(objects) + one - 1, shared))
-        for one in range(1, int(instances.max()) + 1):
-            object_frame.append(index)
+        object_frame += [index] * int(instances.max())
         objects += [(instances == one).sum() for one in range(1, int(instances.max()) + 1)]
         segments_before += count
         road.append((target == ROAD).sum())

@@ -1,0 +1,150 @@
+"""A small bundle and synthetic segment tables, for the tests of the meta classifiers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
+from meta_ood_ros.core.networks import build_network
+from meta_ood_ros.core.segment_metrics import metric_names
+import numpy as np
+import pytest
+import torch
+
+CLASSES = ('road', 'building', 'sky')
+
+
+@pytest.fixture(scope='session')
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a network of three classes with random weights whose entropy varies over the image."""
+    torch.manual_seed(0)
+    network = build_network('espnet_v2', num_classes=len(CLASSES), scale=0.5)
+    weights = {
+        # random logits are all alike: stretch the last layer
+        key: value * (40.0 if key.startswith('bu_dec_l4') and value.ndim == 4 else 1.0)
+        for key, value in network.state_dict().items()
+    }
+    bundle = Bundle(
+        name='small',
+        architecture='espnet_v2',
+        arguments={'scale': 0.5},
+        class_names=CLASSES,
+        class_colors=((128, 64, 128), (70, 70, 70), (70, 130, 180)),
+        entropy_threshold=0.7,
+        weights=weights,
+    )
+    path = tmp_path_factory.mktemp('bundles') / 'small'
+    save_bundle(bundle, path)
+    return path
+
+
+@pytest.fixture(scope='session')
+def make_segments(
+    small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Return a function that writes a folder of segments of known distribution."""
+    from meta_ood_training.model_identity import hash_network
+    from meta_ood_training.segment_table import FrameRows, SegmentTableWriter, write_sidecar
+
+    network = hash_network(load_bundle(small_bundle))
+    names = metric_names(len(CLASSES))
+
+    def make(
+        images: int = 40,
+        *,
+        thresholds: tuple[float, ...] = (0.5, 0.7),
+        separation: float = 2.0,
+        true_share: float = 0.4,
+        false_rate: float = 4.0,
+        seed: int = 0,
+        edit: Callable[[np.ndarray, np.ndarray], None] | None = None,
+        group: Callable[[int], str] = lambda image: f'block{image // 4}',
+        **sidecar: object,
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        folder = tmp_path_factory.mktemp('segments')
+        writer = SegmentTableWriter(folder, names)
+        for image in range(images):
+            has_object = rng.random() < true_share
+            pieces, overlaps = [], []
+            for threshold in thresholds:
+                false = rng.poisson(false_rate * (1.2 - threshold))
+                is_true = np.array([True] * has_object + [False] * false, dtype=bool)
+                count = len(is_true)
+                metrics = rng.standard_normal((count, len(names)))
+                metrics *= np.exp(rng.standard_normal((count, 1)) / 4)
+                metrics[:, 5] += separation * is_true
+                metrics[:, 7] -= separation / 2 * is_true
+                if edit is not None:
+                    edit(metrics, is_true)
+                size = rng.integers(5, 3000, count)
+                pieces.append(
+                    {
+                        'entropy_threshold': np.full(count, threshold),
+                        'segment': np.arange(1, count + 1),
+                        'is_true_ood': is_true,
+                        'adjusted_iou': np.where(is_true, 0.5, 0.0),
+                        'size_px': size,
+                        'void_px': np.zeros(count, int),
+                        'ood_px': np.where(is_true, size // 2, 0),
+                        'road_px': np.where(is_true, 0, size // 3),
+                        'in_distribution_px': np.where(is_true, size - size // 2, size),
+                        'left_out': np.zeros(count, bool),
+                        **{name: metrics[:, column] for column, name in enumerate(names)},
+                    }
+                )
+                true = np.flatnonzero(is_true)
+                overlaps.append(
+                    {
+                        'entropy_threshold': np.full(len(true), threshold),
+                        'segment': true + 1,
+                        'object': np.ones(len(true), int),
+                        'overlap_px': size[true] // 2,
+                    }
+                )
+            writer.write(
+                FrameRows(
+                    frame={
+                        'frame': image,
+                        'image': f'made/{image}',
+                        'group': group(image),
+                        'split': 'fit' if image % 2 else 'select',
+                        'stamp_ns': None,
+                        'height': 100,
+                        'width': 200,
+                        'road_px': 8000,
+                        'in_distribution_px': 19000,
+                        'ood_px': 1000 * has_object,
+                        'void_px': 0,
+                    },
+                    segments=_join(pieces),
+                    objects={'object': [1] * has_object, 'size_px': [1500] * has_object},
+                    overlaps=_join(overlaps),
+                )
+            )
+        writer.close()
+        write_sidecar(
+            folder,
+            {
+                'model_id': 'small@0',
+                'network_sha256': network,
+                'score': 'entropy',
+                'entropy_thresholds': list(thresholds),
+                'metric_names': list(names),
+                'connectivity': 8,
+                'label_rule': 'deployed',
+                'region_of_interest': 'whole image',
+                'min_size_px': 0,
+                'work_short_side': 0,
+                'missed_object_unit': ['instance'],
+                'parts': 1,
+                'command': 'made by a test',
+                **sidecar,
+            },
+        )
+        return folder
+
+    return make
+
+
+def _join(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}

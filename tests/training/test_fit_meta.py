@@ -1,0 +1,338 @@
+"""`meta-ood-train fit-meta` on segments of known distribution: bundle, report and every edge."""
+
+import json
+
+from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_training.cli import main
+from meta_ood_training.fit_meta import KINDS
+from meta_ood_training.meta_evaluation import accept_across_folds, evaluate_threshold
+from meta_ood_training.meta_fit import fit_meta_classifier, MetaFitSettings
+from meta_ood_training.neural_meta import NeuralSettings
+from meta_ood_training.segment_set import load_segment_set
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+QUICK = ['--epochs', '3', '--metric-counts', '1', '4']
+
+
+def run(tmp_path, small_bundle, *words, report='report'):
+    """Run the verb; return its exit status and its report as numbers."""
+    status = main(
+        [
+            'fit-meta',
+            *map(str, words),
+            '--bundle',
+            str(small_bundle),
+            '--report',
+            str(tmp_path / report),
+        ]
+    )
+    path = tmp_path / report / 'report.json'
+    return status, json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.fixture(scope='module')
+def fitted(make_segments, small_bundle, tmp_path_factory):
+    """Fit once: report folder, its numbers, the new bundle."""
+    tmp_path = tmp_path_factory.mktemp('fit')
+    folder = make_segments(60, separation=3.0)
+    status, report = run(tmp_path, small_bundle, folder, '--output', tmp_path / 'bundle', *QUICK)
+    assert status == 0
+    return tmp_path, report, folder
+
+
+def test_bundle_serves_what_scikit_learn_fits(fitted):
+    tmp_path, report, folder = fitted
+    bundle = load_bundle(tmp_path / 'bundle')
+    assert [one.entropy_threshold for one in bundle.meta_classifiers] == [0.5, 0.7]
+    for classifier in bundle.meta_classifiers:
+        segments = load_segment_set([folder], classifier.entropy_threshold)
+        scaler = StandardScaler().fit(segments.metrics)
+        model = LogisticRegression(solver='liblinear', tol=1e-12, max_iter=2000)
+        model.fit(scaler.transform(segments.metrics), segments.is_true_ood)
+        slope, intercept = classifier.calibration
+        logit = model.decision_function(scaler.transform(segments.metrics))
+        np.testing.assert_allclose(
+            classifier.predict(segments.metrics), expit(slope * logit + intercept), atol=2e-6
+        )
+    chosen = bundle.provenance['meta_classifier']
+    assert chosen['kind'] == 'logistic_regression'
+    assert 'logistic_regression with entropy threshold' in report['chosen']
+
+
+def test_report_holds_every_table_and_its_figures(fitted):
+    tmp_path, report, _ = fitted
+    text = (tmp_path / 'report' / 'report.md').read_text()
+    for heading in (
+        '## Detection errors',
+        '## Meta classification (table 3',
+        '## Components (SegmentMeIfYouCan)',
+        '## Operating point and calibration',
+        '## By segment size',
+        '## What decides',
+    ):
+        assert heading in text
+    assert 'FP counts the false segments that remain' in text
+    for name in report['figures'].values():
+        assert (tmp_path / 'report' / name).stat().st_size > 5000
+        assert f']({name})' in text
+    for scores in report['thresholds']:
+        for kind in KINDS:
+            ranking = scores[kind]['ranking']
+            assert ranking['base_rate_true'] == pytest.approx(1 - ranking['base_rate_false'])
+        assert scores['logistic_regression']['ranking']['auroc'] > 0.8
+        assert scores['logistic_regression']['left_out']['logit_error'] < 1e-7
+    assert report['explanation']['lars_order'][0] in ('entropy_mean', 'entropy_mean_boundary')
+    assert report['explanation']['metric_subsets'][0]['count'] == 1
+
+
+def test_errors_of_the_report_are_those_of_its_segments(fitted):
+    _, report, folder = fitted
+    segments = load_segment_set([folder], 0.5)
+    without = report['thresholds'][0]['without_meta']
+    assert without['false_positives'] == int((~segments.is_true_ood).sum())
+    assert without['missed_objects'] == 0
+    assert without['intervals']['errors']['low'] <= without['errors']
+    assert without['errors'] <= without['intervals']['errors']['high']
+    road = segments.road_px.sum() / segments.frame_road_px.sum()
+    assert without['road_miss_rate'] == pytest.approx(road)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_path, kind):
+    from meta_ood_ros.core.meta_classifier import load_meta_classifiers, save_meta_classifiers
+    from meta_ood_training.neural_meta import predict_neural_network, train_neural_networks
+    from meta_ood_training.standardization import fit_standardization
+
+    segments = load_segment_set([make_segments(40, seed=5)], 0.5)
+    settings = MetaFitSettings(neural=NeuralSettings(epochs=3), calibrate=False)
+    fit = fit_meta_classifier(segments, kind, settings)
+    save_meta_classifiers(tmp_path / 'meta.safetensors', [fit.classifier])
+    (served,) = load_meta_classifiers(tmp_path / 'meta.safetensors')
+    z = fit_standardization(segments.metrics).apply(segments.metrics)
+    if kind == 'neural_network':
+        layers = train_neural_networks([z], [segments.is_true_ood], settings.neural)[0]
+        expected = expit(predict_neural_network(z, layers))
+    else:
+        weight, bias = fit.classifier.layers[0]
+        expected = expit(z @ weight[0] + bias[0])
+    np.testing.assert_allclose(served.predict(segments.metrics), expected, atol=1e-6)
+    assert served.kind == kind
+
+
+def test_meta_threshold_in_the_bundle_is_the_operating_point(make_segments):
+    segments = load_segment_set([make_segments(40, seed=6, separation=1.0)], 0.5)
+    fit = fit_meta_classifier(segments, 'logistic_regression', MetaFitSettings())
+    slope, intercept = fit.classifier.calibration
+    raw = (fit.classifier.predict(segments.metrics).astype(float)).clip(1e-7, 1 - 1e-7)
+    logit = (np.log(raw / (1 - raw)) - intercept) / slope
+    by_probability = fit.classifier.predict(segments.metrics) >= np.float32(fit.meta_threshold)
+    far = np.abs(logit - fit.operating_point.logit) > 1e-3
+    np.testing.assert_array_equal(by_probability[far], (logit >= fit.operating_point.logit)[far])
+
+
+def test_no_fold_is_cut_by_a_threshold_that_has_seen_it(make_segments):
+    segments = load_segment_set([make_segments(40, seed=7, separation=1.0)], 0.5)
+    settings = MetaFitSettings(folds=4)
+    fit = fit_meta_classifier(segments, 'logistic_regression', settings)
+    accepted, points = accept_across_folds(segments, fit, settings)
+    assert len(points) == 4
+    for fold, point in enumerate(points):
+        rows = fit.grouped.fold == fold
+        np.testing.assert_array_equal(accepted[rows], fit.grouped.logit[rows] >= point.logit)
+
+
+def test_one_class_writes_errors_and_says_why_there_is_no_classifier(
+    make_segments, small_bundle, tmp_path, capsys
+):
+    folder = make_segments(12, true_share=0.0)
+    status, report = run(tmp_path, small_bundle, folder, '--output', tmp_path / 'out', *QUICK)
+    assert status == 4
+    assert not (tmp_path / 'out').exists()
+    assert 'needs true and false segments, got 0 true' in capsys.readouterr().err
+    assert any('no classifier, because' in note for note in report['notes'])
+    assert report['thresholds'][0]['without_meta']['false_positives'] > 0
+    assert (tmp_path / 'report' / 'errors.png').exists()
+
+
+def test_no_segment_at_all(make_segments, small_bundle, tmp_path, capsys):
+    folder = make_segments(12, true_share=0.0, false_rate=0.0)
+    status, report = run(tmp_path, small_bundle, folder, *QUICK)
+    assert status == 4
+    assert 'needs segments, got none' in capsys.readouterr().err
+    assert report['thresholds'][0]['segments'] == 0
+    assert report['thresholds'][0]['without_meta']['f1'] is None
+
+
+def test_constant_metrics_are_named_and_cannot_act(make_segments, small_bundle, tmp_path):
+    def edit(metrics, _):
+        metrics[:, 9] = 0.1
+
+    folder = make_segments(40, edit=edit)
+    status, report = run(
+        tmp_path, small_bundle, folder, '--only', '--output', tmp_path / 'out', *QUICK
+    )
+    assert status == 0
+    constant = report['thresholds'][0]['logistic_regression']['constant_metrics']
+    assert constant == ['entropy_mean_relative_interior']
+    classifier = load_bundle(tmp_path / 'out').meta_classifiers[0]
+    segments = load_segment_set([folder], 0.5)
+    changed = segments.metrics.copy()
+    changed[:, 9] = 1e6
+    np.testing.assert_array_equal(
+        classifier.predict(changed), classifier.predict(segments.metrics)
+    )
+
+
+def test_nan_metrics_are_refused_or_left_out(make_segments, small_bundle, tmp_path, capsys):
+    def edit(metrics, is_true):
+        metrics[np.flatnonzero(~is_true)[:1], 3] = np.nan
+
+    folder = make_segments(40, edit=edit)
+    status, report = run(tmp_path, small_bundle, folder, '--only', *QUICK)
+    assert status == 4
+    assert 'metrics must be finite' in capsys.readouterr().err
+    status, report = run(tmp_path, small_bundle, folder, '--only', '--drop-incomplete', *QUICK)
+    assert status == 0
+    assert report['thresholds'][0]['segments_left_out_as_void'] > 20
+    assert 'metrics that are not finite' in capsys.readouterr().out
+
+
+def test_segments_of_another_network_are_refused(make_segments, small_bundle, tmp_path, capsys):
+    folder = make_segments(4, network_sha256='another')
+    status, _ = run(tmp_path, small_bundle, folder, *QUICK)
+    assert status == 2
+    assert 'must come from one network, got segments of small@0' in capsys.readouterr().err
+
+
+def test_recorded_segments_must_name_the_model(make_segments, small_bundle, tmp_path, capsys):
+    status, _ = run(tmp_path, small_bundle, make_segments(4, network_sha256=None), *QUICK)
+    assert status == 2
+    model = load_bundle(small_bundle).model_id
+    folder = make_segments(40, network_sha256=None, model_id=model)
+    status, _ = run(tmp_path, small_bundle, folder, '--only', *QUICK)
+    assert status == 0
+
+
+def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
+    before = [make_segments(40, separation=0.5, false_rate=9.0, seed=s) for s in (1, 2)]
+    after = [make_segments(40, separation=4.0, seed=s) for s in (1, 2)]
+    status, report = run(
+        tmp_path,
+        small_bundle,
+        after[0],
+        '--test',
+        after[1],
+        '--baseline',
+        before[0],
+        '--baseline-test',
+        before[1],
+        *QUICK,
+    )
+    assert status == 0
+    stages = report['comparison']['stages']
+    assert [one['title'] for one in stages] == [
+        'before',
+        'OoD training',
+        'OoD training + neural_network',
+        'OoD training + logistic_regression',
+    ]
+    alone = load_segment_set([after[1]], stages[1]['entropy_threshold'])
+    assert stages[1]['false_positives'] == int((~alone.is_true_ood).sum())
+    reduction = report['comparison']['reductions'][0]['errors']
+    assert reduction['value'] == pytest.approx(1 - stages[-1]['errors'] / stages[0]['errors'])
+    assert reduction['low'] <= reduction['value'] <= reduction['high']
+    assert 'On the test: before and after' in (tmp_path / 'report' / 'report.md').read_text()
+    assert [one['entropy_threshold'] for one in report['baseline']] == [0.5, 0.7]
+
+
+def test_entropy_threshold_of_the_bundle_can_be_given(make_segments, small_bundle, tmp_path):
+    folder = make_segments(40)
+    words = [folder, '--only', '--output', tmp_path / 'out', *QUICK]
+    assert run(tmp_path, small_bundle, *words, '--entropy-threshold', '0.7')[0] == 0
+    assert load_bundle(tmp_path / 'out').entropy_threshold == 0.7
+
+
+def test_entropy_threshold_without_classifier_is_refused(
+    make_segments, small_bundle, tmp_path, capsys
+):
+    status, _ = run(
+        tmp_path, small_bundle, make_segments(40), '--only', '--entropy-threshold', '0.6', *QUICK
+    )
+    assert status == 2
+    assert 'one that a classifier was fitted at, got 0.6' in capsys.readouterr().err
+
+
+def test_every_segment_of_a_named_image_is_explained(make_segments, small_bundle, tmp_path):
+    folder = make_segments(40)
+    segments = load_segment_set([folder], 0.5)
+    image = int(segments.segment_frame[3])
+    status, report = run(
+        tmp_path,
+        small_bundle,
+        folder,
+        '--only',
+        '--threshold',
+        '0.5',
+        '--explain',
+        str(image),
+        *QUICK,
+    )
+    assert status == 0
+    explained = report['explanation']['segments']
+    assert len(explained) == np.count_nonzero(segments.segment_frame == image)
+    for one in explained:
+        assert one['image'] == f'made/{image}'
+        total = one['base'] + sum(value for _, value in one['contributions']) + one['others']
+        assert total == pytest.approx(one['logit'], abs=1e-9)
+        assert one['ood_probability'] == pytest.approx(expit(one['logit']), abs=1e-6)
+        assert one['accepted'] == (one['ood_probability'] >= one['meta_threshold'])
+
+
+def test_unknown_image_to_explain_is_refused(make_segments, small_bundle, tmp_path, capsys):
+    status, _ = run(
+        tmp_path, small_bundle, make_segments(40), '--only', '--explain', 'nowhere', *QUICK
+    )
+    assert status == 2
+    assert "needs the name of an image with segments, got 'nowhere'" in capsys.readouterr().err
+
+
+def test_subsampling_is_announced(make_segments, small_bundle, tmp_path):
+    status, report = run(
+        tmp_path, small_bundle, make_segments(80), '--only', '--max-segments', '150', *QUICK
+    )
+    assert status == 0
+    assert any('images drawn at random' in note for note in report['notes'])
+
+
+def test_grouped_folds_leak_less_than_segments_left_out(make_segments):
+    # each block has its own signature and its own label: knowing the block is knowing the label
+    signature = np.random.default_rng(0).standard_normal((10, 43)) * 3
+    image = iter(range(10_000))
+
+    def edit(metrics, is_true):
+        block = next(image) // 4
+        metrics += signature[block]
+
+    folder = make_segments(
+        40, thresholds=(0.5,), separation=0.0, true_share=0.5, false_rate=3.0, edit=edit
+    )
+    segments = load_segment_set([folder], 0.5)
+    blocks = segments.segment_frame // 4
+    relabelled = type(segments)(**{**vars(segments), 'is_true_ood': blocks % 2 == 0})
+    scores = evaluate_threshold(relabelled, KINDS[:1], MetaFitSettings(folds=5)).scores
+    left_out = scores['logistic_regression']['left_out']['ranking']['auroc']
+    grouped = scores['logistic_regression']['ranking']['auroc']
+    assert left_out > 0.9 > grouped + 0.2
+
+
+def test_network_is_trained_once_for_each_segment_on_request(make_segments):
+    segments = load_segment_set([make_segments(16, thresholds=(0.5,))], 0.5)
+    settings = MetaFitSettings(neural=NeuralSettings(epochs=1), folds=3)
+    scores = evaluate_threshold(
+        segments, ('neural_network',), settings, neural_left_out=True
+    ).scores['neural_network']
+    assert scores['left_out']['segments_predicted'] == len(segments)
