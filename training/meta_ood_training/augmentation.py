@@ -121,25 +121,79 @@ def crop_sample(
         (crop, crop); the target is resampled by nearest neighbour.
 
     """
+    return fit_window(cut_window(sample, settings, rng), settings.crop)
+
+
+def cut_window(
+    sample: Sample,
+    settings: AugmentationSettings,
+    rng: np.random.Generator,
+    *,
+    short_side: int = 0,
+) -> Sample:
+    """
+    Return the part of a sample that becomes a crop, in the sample's own pixels.
+
+    Parameters
+    ----------
+    sample : Sample
+        Any size.
+    settings : AugmentationSettings
+        Crop, scale and flip.
+    rng : numpy.random.Generator
+        Source of all chance.
+    short_side : int
+        The scale factor counts from the image scaled to this short side [px]; 0 is its own.
+
+    Returns
+    -------
+    Sample
+        Square, mirrored or not. An object pasted here shares the resolution of what surrounds
+        it, which `fit_window` then changes for both.
+
+    """
     height, width = sample.target.shape
-    side = settings.crop
+    base = short_side / min(height, width) if short_side else 1.0
     for _ in range(settings.crop_attempts):
         scale = np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max)))
         # The crop is cut before it is resized: the same pixels without resizing the whole image.
-        box = min(round(side / scale), height, width)
+        box = min(round(settings.crop / (scale * base)), height, width)
         box = max(box, 1)
         top = int(rng.integers(height - box + 1))
         left = int(rng.integers(width - box + 1))
         window = slice(top, top + box), slice(left, left + box)
         if np.any(sample.target[window] != IGNORED):
             break
-    image, target = resize(sample.image[window], (side, side)), sample.target[window]
-    target = cv2.resize(target, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    image, target = sample.image[window], sample.target[window]
     if rng.random() < settings.flip_probability:
         image, target = image[:, ::-1], target[:, ::-1]
     return Sample(
         np.ascontiguousarray(image), np.ascontiguousarray(target), sample.name, sample.group
     )
+
+
+def fit_window(sample: Sample, side: int) -> Sample:
+    """
+    Return a square sample at the size of a crop.
+
+    Parameters
+    ----------
+    sample : Sample
+        As `cut_window` gives it.
+    side : int
+        Of the result [px].
+
+    Returns
+    -------
+    Sample
+        (side, side); the target is resampled by nearest neighbour.
+
+    """
+    if sample.target.shape == (side, side):
+        return sample
+    image = resize(sample.image, (side, side))
+    target = cv2.resize(sample.target, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    return Sample(image, target, sample.name, sample.group)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

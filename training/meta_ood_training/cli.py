@@ -14,7 +14,7 @@ VERBS = {
     'fit-meta': ('fit_meta', 'fit, judge and explain meta classifiers'),
     'evaluate': ('evaluate', 'score a bundle on data sets'),
     'overlay': ('overlay', 'paste OoD objects on street frames: a test set with exact labels'),
-    'bundle': ('bundle', 'turn a checkpoint into a bundle'),
+    'bundle': ('bundle_export', 'turn a checkpoint into a bundle'),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
 

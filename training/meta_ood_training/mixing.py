@@ -7,6 +7,8 @@ from functools import lru_cache
 from meta_ood_training.augmentation import (
     AugmentationSettings,
     crop_sample,
+    cut_window,
+    fit_window,
     jitter_light,
     sample_rng,
 )
@@ -80,6 +82,9 @@ class MixedSamples:
         In-distribution objects to paste with their class id. May be empty.
     mixing, augmentation, pasting
         Settings.
+    street_short_sides : sequence of int
+        Short side to which each street dataset counts as scaled before the augmentation's scale
+        factor [px]; 0 is its own. Default 0 for all.
     street_repeats : sequence of float
         How often each street dataset appears in one epoch: 1 = every image once, 0.25 = a
         quarter, newly drawn, 2 = every image twice. Default 1 for all.
@@ -100,6 +105,7 @@ class MixedSamples:
     mixing: MixingSettings = field(default_factory=MixingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     pasting: PasteSettings = field(default_factory=PasteSettings)
+    street_short_sides: Sequence[int] | None = None
     street_repeats: Sequence[float] | None = None
     seed: int = 0
 
@@ -110,6 +116,12 @@ class MixedSamples:
             raise ValueError(
                 f'street_repeats must hold one number per street dataset ({len(self.street)}), '
                 f'got {len(self.street_repeats)}.'
+            )
+        sides = self.street_short_sides
+        if sides is not None and len(sides) != len(self.street):
+            raise ValueError(
+                f'street_short_sides must hold one number per street dataset '
+                f'({len(self.street)}), got {len(sides)}.'
             )
         if self.mixing.paste_probability > 0 and not self.objects:
             raise ValueError(
@@ -159,15 +171,41 @@ class MixedSamples:
         return _draw_epoch(self, epoch)
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
-        epoch, position = place
+        return self.with_clean(*place)[0]
+
+    def with_clean(self, epoch: int, position: int) -> tuple[Sample, Sample]:
+        """
+        Return a training sample, and the crop it was made of before anything was changed.
+
+        Parameters
+        ----------
+        epoch, position : int
+            Which.
+
+        Returns
+        -------
+        sample : Sample
+            What `samples[epoch, position]` gives.
+        clean : Sample
+            The same crop without pasted objects, under its own light: what a teacher sees.
+
+        """
         draw = self.draws(epoch)[position]
         rng = sample_rng(self.seed, epoch, position, _AUGMENT)
-        source = (self.proxies if draw.is_proxy else self.street)[draw.dataset]
-        sample = crop_sample(source[draw.index], self.augmentation, rng)
-        if not draw.is_proxy:
-            sample = self._paste(sample, rng)
+        if draw.is_proxy:
+            source = self.proxies[draw.dataset]
+            clean = sample = crop_sample(source[draw.index], self.augmentation, rng)
+        else:
+            source = self.street[draw.dataset]
+            side = self.street_short_sides[draw.dataset] if self.street_short_sides else 0
+            window = cut_window(source[draw.index], self.augmentation, rng, short_side=side)
+            # Objects are pasted before the window is scaled: otherwise they would be the only
+            # sharp thing on an enlarged frame, and sharpness alone would tell them.
+            pasted = self._paste(window, rng)
+            clean = fit_window(window, self.augmentation.crop)
+            sample = fit_window(pasted, self.augmentation.crop)
         image = jitter_light(sample.image, self.augmentation, rng)
-        return Sample(image, sample.target, sample.name, sample.group)
+        return Sample(image, sample.target, sample.name, sample.group), clean
 
     def __len__(self) -> int:
         return self.epoch_length

@@ -1,0 +1,328 @@
+"""
+`meta-ood-train finetune`: config + data -> a network that is uncertain on OoD objects.
+
+Read in order: `training_config` (what a run is made of), `trainer.street` (data),
+`trainer.module` (a step), `trainer.checkpoints` (what is kept).
+"""
+
+import argparse
+from dataclasses import asdict, replace
+import json
+import os
+from pathlib import Path
+import time
+from typing import Any
+
+import lightning
+from meta_ood_ros.core.networks import OodNetwork
+from meta_ood_training.config_reader import ConfigError, read_config
+from meta_ood_training.revision import machine, source_revision
+from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
+from meta_ood_training.trainer.checkpoints import (
+    BEST_FILE,
+    KeepCheckpoints,
+    LAST_FILE,
+    RESUME_FILE,
+    WholeFiles,
+)
+from meta_ood_training.trainer.dry_run import try_one_step
+from meta_ood_training.trainer.module import FinetuneModule
+from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
+from meta_ood_training.trainer.starting_network import open_network
+from meta_ood_training.trainer.street import open_samples
+from meta_ood_training.trainer.validation import ValidationFrames
+from meta_ood_training.training_config import FinetuneConfig
+import torch
+from torch.utils.data import DataLoader
+
+CONFIG_FILE = 'config.json'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the verb's arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of the verb.
+
+    """
+    parser.add_argument('config', type=Path, help='a YAML file such as config/finetune_*.yaml')
+    parser.add_argument(
+        'overrides', nargs='*', metavar='key=value', help='optimizer.learning_rate=1e-4 ...'
+    )
+    parser.add_argument(
+        '--data', action='append', default=[], metavar='NAME=PATH', help='where named data lie'
+    )
+    parser.add_argument('--output', type=Path, default=Path('runs/finetune'), help='run folder')
+    parser.add_argument(
+        '--resume', action='store_true', help='go on with a killed run in --output'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='check data, memory and one step, train nothing'
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Train.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        See `add_arguments`.
+
+    Returns
+    -------
+    int
+        0.
+
+    """
+    config = open_config(arguments.config, arguments.data, arguments.overrides)
+    output: Path = arguments.output
+    if arguments.dry_run:
+        print(try_one_step(config))
+        return 0
+    resume = output / RESUME_FILE
+    if arguments.resume and not resume.is_file():
+        raise ConfigError(f'--resume needs {resume}, got no such file. Start without --resume.')
+    if not arguments.resume and resume.is_file():
+        raise ConfigError(
+            f'output must be a new folder, got {output}, which holds a run. '
+            'Add --resume, or choose another.'
+        )
+    start = time.monotonic()
+    keeper = finetune(
+        config,
+        output,
+        resume=resume if arguments.resume else None,
+        command=_command(arguments, config),
+    )
+    minutes = (time.monotonic() - start) / 60
+    print(f'Trained for {minutes:.1f} min; weights in {output / LAST_FILE}.')
+    if keeper.best is not None:
+        print(f'Best: {output / BEST_FILE} of step {keeper.best_step}: {keeper.best}.')
+    print(f'Curves in {output / FIGURE_FILE}. Next: meta-ood-train bundle')
+    return 0
+
+
+def open_config(path: Path, data: list[str], overrides: list[str]) -> FinetuneConfig:
+    """
+    Return the configuration of a run.
+
+    Parameters
+    ----------
+    path : Path
+        YAML file.
+    data : list of str
+        NAME=PATH.
+    overrides : list of str
+        key=value.
+
+    Returns
+    -------
+    FinetuneConfig
+
+    """
+    config = read_config(FinetuneConfig, path, overrides)
+    named = dict(config.data)
+    for one in data:
+        name, equals, place = one.partition('=')
+        if not name or not equals or not place:
+            raise ConfigError(f'--data must be NAME=PATH, got {one!r}.')
+        named[name] = place
+    return replace(config, data=named)
+
+
+def finetune(
+    config: FinetuneConfig,
+    output: Path,
+    *,
+    resume: Path | None = None,
+    command: str = '',
+    **trainer_options: Any,
+) -> KeepCheckpoints:
+    """
+    Run a training, alone or as one of several ranks.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+    output : Path
+        Folder for everything that it writes.
+    resume : Path, optional
+        Resume point of a killed run of the same configuration.
+    command : str
+        What a reader would type to repeat the run.
+    **trainer_options
+        Handed to Lightning's Trainer, such as `logger` or `enable_progress_bar`.
+
+    Returns
+    -------
+    KeepCheckpoints
+        With the best scores, where there was a validation.
+
+    Notes
+    -----
+    To Lightning the whole run is one epoch, so that there is only one kind of resuming: in the
+    middle of an epoch. Epochs, as `mixing` means them, are known to `RunBatches`.
+
+    """
+    training = config.training
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    lightning.seed_everything(training.seed, verbose=False)
+    output.mkdir(parents=True, exist_ok=True)
+    samples, allowed = open_samples(config)
+    network, teacher = open_networks(config)
+    rank, world = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+    batches = RunBatches(
+        samples.epoch_length,
+        training.epochs,
+        training.batch_size,
+        rank=rank,
+        world_size=world,
+        max_batches=training.max_steps * training.accumulate,
+    )
+    module = FinetuneModule(
+        network,
+        config,
+        allowed,
+        teacher=teacher,
+        steps=len(batches) // training.accumulate,
+        batches_per_epoch=batches.batches_per_epoch,
+    )
+    keeper = KeepCheckpoints(
+        output,
+        every_steps=training.resume_steps,
+        mean_iou_loss=config.validation.mean_iou_loss if config.validation else 1.0,
+        patience=config.validation.patience if config.validation else 0,
+        facts=run_facts(config, command),
+    )
+    frames = None
+    every = batches.batches_per_epoch
+    if config.validation is not None:
+        frames = ValidationFrames(config.validation, config.data, network.stride)
+        every = config.validation.every_steps * training.accumulate or every
+    (output / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
+    options: dict[str, Any] = {
+        'accelerator': 'auto',
+        'devices': training.devices or ('auto' if torch.cuda.is_available() else 1),
+        'precision': training.precision,
+        'max_epochs': 1,
+        'accumulate_grad_batches': training.accumulate,
+        'gradient_clip_val': config.optimizer.clip_norm or None,
+        'sync_batchnorm': training.sync_batch_norm,
+        'val_check_interval': min(every, len(batches)) if frames else None,
+        'limit_val_batches': None if frames else 0,
+        'num_sanity_val_steps': -1 if frames else 0,
+        'use_distributed_sampler': False,
+        'enable_checkpointing': False,
+        'logger': False,
+        'plugins': [WholeFiles()],
+        'callbacks': [keeper, RunLog(output)],
+        'deterministic': 'warn',
+        'default_root_dir': output,
+    }
+    options.update(trainer_options)
+    trainer = lightning.Trainer(**options)
+    batches.resume_from(lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+    loader = DataLoader(
+        TrainingSamples(samples, with_clean=teacher is not None),
+        batch_sampler=batches,
+        num_workers=_workers(training.workers),
+        collate_fn=join_batches,
+        persistent_workers=False,
+        pin_memory=torch.cuda.is_available(),
+    )
+    trainer.fit(
+        module,
+        loader,
+        None if frames is None else _validation_loader(frames, rank, world),
+        ckpt_path=None if resume is None else str(resume),
+        weights_only=False,
+    )
+    return keeper
+
+
+def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
+    """
+    Return the network to train, and its teacher.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+
+    Returns
+    -------
+    network : OodNetwork
+        With its starting weights.
+    teacher : OodNetwork or None
+        None where no street source takes a teacher's targets.
+
+    """
+    network = open_network(config.network, config.data)
+    if all(street.targets == 'labels' for street in config.street):
+        return network, None
+    described = config.objective.teacher_architecture or config.network
+    weights = config.objective.teacher or described.weights
+    if not weights:
+        raise ConfigError(
+            'a teacher needs trained weights, got none: network.weights and objective.teacher '
+            'are both empty. Name one, or set targets: labels.'
+        )
+    return network, open_network(replace(described, weights=weights), config.data)
+
+
+def run_facts(config: FinetuneConfig, command: str) -> dict[str, Any]:
+    """
+    Return what a bundle states about where its weights come from.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+    command : str
+        That started it.
+
+    Returns
+    -------
+    dict
+        Plain values: `config`, `command`, `revision`, `network`, `machine`.
+
+    """
+    names = asdict(config)
+    # Paths belong to one machine; the names of the data are what a reader can follow.
+    names['data'] = sorted(config.data)
+    return {
+        'config': json.loads(json.dumps(names)),
+        'command': command,
+        'revision': source_revision(),
+        'network': asdict(config.network),
+        'machine': machine(),
+    }
+
+
+def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
+    named = [f'--data {name}=<{name}>' for name in sorted(config.data)]
+    place = arguments.config
+    place = Path(place.parent.name) / place.name
+    return ' '.join(['meta-ood-train finetune', str(place), *arguments.overrides, *named])
+
+
+def _workers(wanted: int) -> int:
+    if wanted >= 0:
+        return wanted
+    return max(0, min(4, (os.cpu_count() or 1) - 1))
+
+
+def _validation_loader(frames: ValidationFrames, rank: int, world: int) -> DataLoader[Any]:
+    mine = torch.utils.data.Subset(frames, range(rank, len(frames), world))
+    return DataLoader(mine, batch_size=None, collate_fn=_as_is)
+
+
+def _as_is(frame: Any) -> Any:
+    return frame

@@ -1,0 +1,100 @@
+"""Check data, memory and one step before hours are spent."""
+
+from collections.abc import Iterator
+import resource
+import time
+
+from meta_ood_training.trainer.batches import Batch, join_batches, RunBatches, TrainingSamples
+from meta_ood_training.trainer.module import FinetuneModule
+from meta_ood_training.trainer.street import open_samples
+from meta_ood_training.trainer.validation import ValidationFrames
+from meta_ood_training.training_config import FinetuneConfig
+import torch
+
+_STEPS = 2
+"""The first step pays for memory and caches; the second is the one to extrapolate from."""
+
+
+def try_one_step(config: FinetuneConfig) -> str:
+    """
+    Run two steps on this process alone, and say what the whole run would take.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+
+    Returns
+    -------
+    str
+        A few lines: data, loss terms, memory, time.
+
+    """
+    from meta_ood_training.finetune import open_networks
+
+    training = config.training
+    if training.threads:
+        torch.set_num_threads(training.threads)
+    samples, allowed = open_samples(config)
+    network, teacher = open_networks(config)
+    batches = RunBatches(
+        samples.epoch_length,
+        training.epochs,
+        training.batch_size,
+        max_batches=training.max_steps * training.accumulate,
+    )
+    steps = len(batches) // training.accumulate
+    lines = [
+        f'street images {[len(one) for one in samples.street]}, '
+        f'proxies {[len(one) for one in samples.proxies]}, objects {len(samples.objects)}',
+        f'an epoch has {samples.epoch_length} samples; the run has {steps} optimizer steps of '
+        f'{training.batch_size} x {training.accumulate}',
+    ]
+    if config.validation is not None:
+        frames = ValidationFrames(config.validation, config.data, network.stride)
+        lines.append(f'validation has {len(frames)} frames')
+    module = FinetuneModule(
+        network,
+        config,
+        allowed,
+        teacher=teacher,
+        steps=steps,
+        batches_per_epoch=batches.batches_per_epoch,
+    )
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    module.to(device)
+    module.on_fit_start()
+    optimizer = module.configure_optimizers()['optimizer']
+    for batch in _first_batches(TrainingSamples(samples, with_clean=teacher is not None), batches):
+        start = time.monotonic()
+        soft_targets, soft = module.soft_targets(batch)
+        loss = module.objective(batch, soft_targets, soft)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        seconds = time.monotonic() - start
+    if not torch.isfinite(loss.total):
+        raise ValueError(
+            f'the loss of the second step must be finite, got {float(loss.total)}. '
+            'Lower optimizer.learning_rate.'
+        )
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**30
+        if device.type == 'cuda'
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    )
+    lines += [
+        f'l_in {float(loss.in_distribution):.3f} over {int(loss.in_distribution_pixels)} px, '
+        f'l_out {float(loss.ood):.3f} over {int(loss.ood_pixels)} px',
+        f'peak memory {peak:.1f} GiB on {device}',
+        f'{seconds:.2f} s a step: about {seconds * len(batches) / 60:.0f} min without making '
+        'samples and validation',
+    ]
+    return '\n'.join(lines)
+
+
+def _first_batches(samples: TrainingSamples, batches: RunBatches) -> Iterator[Batch]:
+    for number, places in enumerate(batches):
+        if number == _STEPS:
+            return
+        yield join_batches([samples[place] for place in places])

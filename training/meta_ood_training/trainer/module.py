@@ -1,0 +1,348 @@
+"""One training step: batch -> logits -> L = (1 - lambda) l_in + lambda l_out -> Adam."""
+
+from collections.abc import Iterator
+import copy
+import math
+from typing import Any
+
+import lightning
+from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
+from meta_ood_ros.core.networks import OodNetwork
+from meta_ood_training.losses import entropy_maximization_loss, EntropyMaximizationLoss
+from meta_ood_training.trainer.batches import Batch
+from meta_ood_training.trainer.label_sets import restrict_teacher
+from meta_ood_training.trainer.validation import Scores, ScoreSums
+from meta_ood_training.training_config import FinetuneConfig
+import numpy as np
+import torch
+from torch import nn, Tensor
+import torch.distributed as dist
+from torch.nn.functional import interpolate
+
+LAST_LEARNING_RATE = 0.05
+"""Share of the peak at which a cosine ends."""
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+_DROPOUTS = (nn.Dropout, nn.Dropout2d)
+
+
+class FinetuneModule(lightning.LightningModule):
+    """
+    A network in training for high entropy on OoD objects.
+
+    Parameters
+    ----------
+    network : OodNetwork
+        With its starting weights.
+    config : FinetuneConfig
+        The run.
+    allowed : ndarray of shape (S + 1, 256, C), bool
+        Label sets by source, see `open_samples`.
+    teacher : OodNetwork, optional
+        Frozen; needed where a street source takes a teacher's targets.
+    steps : int
+        Optimizer steps of the whole run, for the schedule.
+    batches_per_epoch : int
+        Forward passes of one epoch.
+
+    Attributes
+    ----------
+    average : OodNetwork or None
+        Moving average of the weights.
+
+    """
+
+    allowed: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: OodNetwork,
+        config: FinetuneConfig,
+        allowed: np.ndarray,
+        *,
+        teacher: OodNetwork | None = None,
+        steps: int,
+        batches_per_epoch: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.config = config
+        self.steps = steps
+        self.batches_per_epoch = batches_per_epoch
+        self.register_buffer('allowed', torch.from_numpy(allowed), persistent=False)
+        mean = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1)
+        std = torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
+        self.register_buffer('mean', mean, persistent=False)
+        self.register_buffer('std', std, persistent=False)
+        # In tuples, so that neither is a part whose gradients DDP would wait for.
+        self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
+        decay = config.training.average_decay
+        self._average = (copy.deepcopy(network).eval().requires_grad_(False),) if decay else ()
+        self._score_sums: ScoreSums | None = None
+        self.start_scores: Scores | None = None
+        self.last_scores: Scores | None = None
+
+    @property
+    def average(self) -> OodNetwork | None:
+        """The averaged network, where the run keeps one."""
+        return self._average[0] if self._average else None
+
+    @property
+    def exported(self) -> OodNetwork:
+        """The network that is validated and saved as the result."""
+        return self.average or self.network
+
+    def to_input(self, images: Tensor) -> Tensor:
+        """
+        Return images as the network takes them.
+
+        Parameters
+        ----------
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, 3, H, W), float32
+            Normalised; channels last in memory where the config says so.
+
+        """
+        x = images.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
+        if self.config.training.channels_last:
+            return x.contiguous(memory_format=torch.channels_last)
+        return x.contiguous()
+
+    def upsampled_logits(self, network: OodNetwork, images: Tensor) -> Tensor:
+        """
+        Return a network's logits at the size of the images.
+
+        Parameters
+        ----------
+        network : OodNetwork
+            Student, average or teacher.
+        images : Tensor of shape (N, H, W, 3), uint8
+            RGB.
+
+        Returns
+        -------
+        Tensor of shape (N, C, H, W), float32
+
+        """
+        logits = network(self.to_input(images)).float()
+        return interpolate(
+            logits, images.shape[1:3], mode='bilinear', align_corners=network.align_corners
+        )
+
+    def soft_targets(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
+        """
+        Return the teacher's restricted probabilities, and the pixels where they are targets.
+
+        Parameters
+        ----------
+        batch : Batch
+            With clean crops.
+
+        Returns
+        -------
+        soft_targets : Tensor of shape (N, C, H, W), float32, or None
+            None without a teacher.
+        soft : Tensor of shape (N, H, W), bool, or None
+
+        """
+        if not self._teacher:
+            return None, None
+        with torch.no_grad():
+            logits = self.upsampled_logits(self._teacher[0], batch.clean)
+            sets = self.allowed[batch.sources[:, None, None], batch.targets.long()]
+            sets = sets.permute(0, 3, 1, 2)
+            return restrict_teacher(logits, sets), sets.any(1)
+
+    def objective(
+        self, batch: Batch, soft_targets: Tensor | None, soft: Tensor | None
+    ) -> EntropyMaximizationLoss:
+        """
+        Return the loss of one batch with its terms.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of this rank.
+        soft_targets, soft : Tensor or None
+            See `soft_targets`.
+
+        Returns
+        -------
+        EntropyMaximizationLoss
+
+        """
+        return entropy_maximization_loss(
+            self.upsampled_logits(self.network, batch.images),
+            batch.targets,
+            ood_loss_weight=self.config.objective.ood_loss_weight,
+            normalization=self.config.objective.normalization,
+            soft_targets=soft_targets,
+            soft=soft,
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """
+        Return the objective of one batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            Of this rank.
+        batch_idx : int
+            Forward passes before it.
+
+        Returns
+        -------
+        Tensor, scalar
+
+        """
+        loss = self.objective(batch, *self.soft_targets(batch))
+        terms = {'loss': loss.total.detach(), 'l_in': loss.in_distribution, 'l_out': loss.ood}
+        self.log_dict(terms, prog_bar=True, logger=False, batch_size=len(batch.targets))
+        return loss.total
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set modes and chance of the step from its number alone, so that it can be repeated."""
+        epoch, number = divmod(batch_idx, self.batches_per_epoch)
+        training = self.config.training
+        self.network.train()
+        for part in self.network.modules():
+            frozen = training.frozen_batch_norm and isinstance(part, _BATCH_NORMS)
+            if frozen or (not training.dropout and isinstance(part, _DROPOUTS)):
+                part.eval()
+        if epoch and not number and self.config.optimizer.reset_optimizer_each_epoch:
+            for optimizer in self.trainer.optimizers:
+                optimizer.state.clear()
+        words = np.random.SeedSequence((training.seed, self.global_rank, batch_idx))
+        torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Step, then move the average."""
+        super().optimizer_step(*arguments, **options)
+        if self.average is None:
+            return
+        step = self.global_step
+        # An average of the first steps would remember the start: its window grows with them.
+        decay = min(self.config.training.average_decay, step / (step + 9))
+        for mean, current in zip(_tensors(self.average), _tensors(self.network), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(current.detach(), 1 - decay)
+            else:
+                mean.copy_(current)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam with its schedule over optimizer steps."""
+        config = self.config.optimizer
+        optimizer = torch.optim.Adam(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_share)
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
+        }
+
+    def learning_rate_share(self, step: int) -> float:
+        """
+        Return the learning rate of a step as a share of the peak.
+
+        Parameters
+        ----------
+        step : int
+            Optimizer steps before it.
+
+        Returns
+        -------
+        float
+            In (0, 1].
+
+        """
+        config = self.config.optimizer
+        share = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+        if config.schedule == 'cosine':
+            fall = 0.5 * (1 + math.cos(math.pi * min(step / max(self.steps, 1), 1.0)))
+            share *= LAST_LEARNING_RATE + (1 - LAST_LEARNING_RATE) * fall
+        return share
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """
+        Return a batch on the device; a validation frame moves when it is counted.
+
+        Parameters
+        ----------
+        batch : Batch or ValidationFrame
+            From a loader.
+        device : torch.device
+            Of this rank.
+        dataloader_idx : int
+            Not used.
+
+        Returns
+        -------
+        Batch or ValidationFrame
+
+        """
+        if isinstance(batch, Batch):
+            return Batch(*(part.to(device, non_blocking=True) for part in batch))
+        return batch
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self._score_sums = ScoreSums(self.config.network.num_classes)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """
+        Count one validation frame.
+
+        Parameters
+        ----------
+        batch : ValidationFrame
+            One frame.
+        batch_idx : int
+            Its place.
+
+        """
+        assert self._score_sums is not None
+        self._score_sums.add(batch, self.exported, self.to_input)
+
+    def on_validation_epoch_end(self) -> None:
+        """Add up over ranks and keep the scores."""
+        assert self._score_sums is not None
+        if dist.is_available() and dist.is_initialized():
+            self._score_sums.all_reduce()
+        self.last_scores = self._score_sums.scores()
+        if self.start_scores is None:
+            self.start_scores = self.last_scores
+
+    def on_fit_start(self) -> None:
+        """Bring along what is not a part."""
+        layout = (
+            torch.channels_last if self.config.training.channels_last else torch.contiguous_format
+        )
+        for network in (self.network, *self._teacher, *self._average):
+            network.to(self.device, memory_format=layout)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the average and the first scores."""
+        if self.average is not None:
+            checkpoint['average'] = self.average.state_dict()
+        checkpoint['start_scores'] = self.start_scores.as_dict() if self.start_scores else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them back."""
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint['average'])
+        kept = checkpoint['start_scores']
+        self.start_scores = Scores(**kept) if kept else None
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()

@@ -1,0 +1,105 @@
+"""Config -> the network with the weights that training starts from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.networks import (
+    build_network,
+    cityscapes_19,
+    load_checkpoint,
+    load_weights,
+    OodNetwork,
+)
+from meta_ood_training.config_reader import ConfigError
+from meta_ood_training.training_config import NetworkConfig
+from torch import Tensor
+
+PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
+"""Last layer of the published ESPNetv2, which has a 20th output for unlabelled pixels."""
+
+
+def find_data(name: str, data: Mapping[str, str], *, use: str) -> Path:
+    """
+    Return the path that a name of the configuration stands for.
+
+    Parameters
+    ----------
+    name : str
+        As a section of the configuration names it.
+    data : mapping of str to str
+        Name -> path.
+    use : str
+        What it is needed for, for the message.
+
+    Returns
+    -------
+    Path
+        It exists.
+
+    """
+    if name not in data:
+        raise ConfigError(
+            f'{use} needs the data {name!r}, got {", ".join(sorted(data)) or "none"}. '
+            f'Add --data {name}=PATH.'
+        )
+    path = Path(data[name]).expanduser()
+    if not path.exists():
+        raise ConfigError(f'data {name} must exist, got {str(path)!r}, which does not ({use}).')
+    return path
+
+
+def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, Tensor]:
+    """
+    Return the weights of a checkpoint, or of a bundle, for a network of this architecture.
+
+    Parameters
+    ----------
+    path : Path
+        A `.pth` file (published, or written by `finetune`), or the directory of a bundle.
+    architecture : str
+        A name of `build_network`.
+    num_classes : int
+        C; the published ESPNetv2 has a 20th output, which is dropped for 19.
+
+    Returns
+    -------
+    dict of str to Tensor
+        On the CPU, float32.
+
+    """
+    if path.is_dir():
+        return dict(load_bundle(path).build_network().state_dict())
+    weights = load_checkpoint(path)
+    if architecture == 'espnet_v2' and num_classes == 19:
+        head = weights.get(PUBLISHED_HEAD)
+        if head is not None and head.shape[0] == 20:
+            return cityscapes_19(weights)
+    return weights
+
+
+def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
+    """
+    Return a network ready to train or to teach.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        Architecture and weights.
+    data : mapping of str to str
+        Name -> path.
+
+    Returns
+    -------
+    OodNetwork
+        float32, on the CPU.
+
+    """
+    network = build_network(
+        config.architecture, num_classes=config.num_classes, **config.arguments
+    )
+    if config.weights:
+        path = find_data(config.weights, data, use='network.weights')
+        weights = read_weights(path, config.architecture, config.num_classes)
+        load_weights(network, weights, source=str(path))
+    return network

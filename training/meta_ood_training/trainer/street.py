@@ -1,0 +1,298 @@
+"""Config -> street sources, OoD proxies and objects, opened and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+from meta_ood_ros.scenes import render_scene
+from meta_ood_training.augmentation import resize
+from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.coco import AUTHORS_EIGHT, CocoOod, CocoRules, KNOWN_CATEGORIES
+from meta_ood_training.datasets.ecssd import Ecssd
+from meta_ood_training.datasets.idd_lite import allowed_table, IddLite
+from meta_ood_training.datasets.objects import (
+    find_coco_objects,
+    find_ecssd_objects,
+    find_street_objects,
+    ObjectSource,
+)
+from meta_ood_training.datasets.paired import PairedImages, target_by_table
+from meta_ood_training.datasets.registry import open_dataset
+from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.datasets.sources import source_split
+from meta_ood_training.mixing import MixedSamples
+from meta_ood_training.trainer.label_sets import CAMVID_SETS, label_sets
+from meta_ood_training.trainer.starting_network import find_data
+from meta_ood_training.training_config import FinetuneConfig, ProxyConfig, StreetConfig
+import numpy as np
+
+IDD_COARSE_CLASSES = 7
+
+
+@dataclass(frozen=True, eq=False)
+class StreetSource:
+    """
+    In-distribution images with what their labels mean.
+
+    Attributes
+    ----------
+    samples : SampleDataset
+        Targets hold label values.
+    allowed : ndarray of shape (256, C), bool
+        Classes that each label value may stand for (see `label_sets`).
+    repeats : float
+        Share of the images in one epoch.
+    short_side : int
+        Scale from which the augmentation's factor counts [px]; 0 is the images' own.
+
+    """
+
+    samples: SampleDataset
+    allowed: np.ndarray
+    repeats: float
+    short_side: int
+
+
+def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
+    """
+    Return a sample at another size.
+
+    Parameters
+    ----------
+    sample : Sample
+        Any size.
+    size : tuple of int
+        (height, width) of the result [px].
+
+    Returns
+    -------
+    Sample
+        The target by nearest neighbour.
+
+    """
+    target = cv2.resize(sample.target, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return Sample(resize(sample.image, size), target, sample.name, sample.group)
+
+
+class SceneSamples:
+    """
+    Procedural street scenes as samples; their unknown objects are OoD.
+
+    Parameters
+    ----------
+    count : int
+        Number of scenes; scene i has seed `first_seed` + i.
+    first_seed : int
+        10,000 keeps the seeds of demonstrations and tests (small numbers) unseen.
+    split : str
+        Family of OoD shapes, see `meta_ood_ros.scenes`.
+    size : tuple of int
+        (height, width) [px].
+
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        first_seed: int = 10_000,
+        split: str = 'train',
+        size: tuple[int, int] = (360, 640),
+    ) -> None:
+        self.count = count
+        self.first_seed = first_seed
+        self.split = split
+        self.size = size
+        self._drawn: dict[int, Sample] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all scenes: their seeds."""
+        return tuple(f'scene_{self.first_seed + index}' for index in range(self.count))
+
+    groups = names
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        if index not in self._drawn:
+            # 0.9 MB each and a quarter of a second to draw: kept for the epochs to come.
+            self._drawn[index] = self._draw(index)
+        return self._drawn[index]
+
+    def _draw(self, index: int) -> Sample:
+        scene = render_scene(self.first_seed + index, size=self.size, split=self.split)
+        target = np.where(scene.ood_ids > 0, np.uint8(OOD), scene.classes).astype(np.uint8)
+        name = self.names[index]
+        return Sample(scene.image, target, name, name)
+
+
+def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
+    """
+    Return the frames of IDD-Lite's select sequences (a tenth), or of the others.
+
+    Parameters
+    ----------
+    dataset : IddLite
+        All frames.
+    part : str
+        `fit` or `select`.
+
+    Returns
+    -------
+    PairedImages
+        Targets hold the coarse classes 0..6, or IGNORED.
+
+    """
+    coarse = target_by_table(
+        {**{value: value for value in range(IDD_COARSE_CLASSES)}, IGNORED: IGNORED}, 'IDD-Lite'
+    )
+    pairs = [
+        pair
+        for pair in dataset.pairs
+        if (source_split('idd_lite', pair.group) == 'select') == (part == 'select')
+    ]
+    return PairedImages(pairs, coarse)
+
+
+def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int) -> StreetSource:
+    """
+    Return one street source.
+
+    Parameters
+    ----------
+    config : StreetConfig
+        What and how often.
+    data : mapping of str to str
+        Name -> path.
+    num_classes : int
+        C.
+
+    Returns
+    -------
+    StreetSource
+
+    """
+    allowed = label_sets(num_classes, config.targets, CAMVID_SETS)
+    if config.layout == 'scenes':
+        samples: SampleDataset = SceneSamples(config.count)
+        # Scenes are labelled exactly: only their void is left to a teacher.
+        allowed = label_sets(num_classes, config.targets)
+    elif config.layout in ('idd_lite', 'idd_lite_fit'):
+        dataset = IddLite(find_data(config.data, data, use='street'))
+        part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
+        if config.targets == 'consistent':
+            samples = idd_lite_part(dataset, part) if part == 'fit' else dataset
+            allowed = allowed_table()
+            # Coarse values end at 6; 7..18 come from pasted controls and are class ids.
+            rest = slice(IDD_COARSE_CLASSES, num_classes)
+            allowed[rest] = np.eye(num_classes, dtype=bool)[rest]
+        else:
+            names = set(idd_lite_part(dataset, part).names) if part == 'fit' else None
+            samples = dataset.select(lambda pair: names is None or pair.name in names)
+    else:
+        samples = open_dataset(config.layout, find_data(config.data, data, use='street'))
+    return StreetSource(samples, allowed, config.repeats, config.short_side)
+
+
+def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
+    """
+    Return whole OoD proxy images.
+
+    Parameters
+    ----------
+    config : ProxyConfig
+        Which.
+    data : mapping of str to str
+        Name -> path.
+
+    Returns
+    -------
+    SampleDataset
+
+    """
+    root = find_data(config.data, data, use='proxies')
+    if config.layout == 'ecssd':
+        images = Ecssd(root, split=config.split, background=config.background)
+        if (config.min_share, config.max_share) == (0.0, 1.0):
+            return images
+        shares = {
+            name: float((images[index].target == OOD).mean())
+            for index, name in enumerate(images.names)
+        }
+        return images.select(
+            lambda pair: config.min_share <= shares[pair.name] <= config.max_share
+        )
+    published = config.rules == 'published'
+    least = 480 if published else 0
+    rules = CocoRules(
+        excluded_categories=AUTHORS_EIGHT if published else KNOWN_CATEGORIES,
+        min_height=least,
+        min_width=least,
+        min_share=config.min_share,
+        max_share=config.max_share,
+        background=config.background,
+    )
+    return CocoOod(root, rules=rules, split=config.split)
+
+
+def open_objects(config: ProxyConfig, data: Mapping[str, str]) -> tuple[ObjectSource, ...]:
+    """
+    Return OoD objects to paste.
+
+    Parameters
+    ----------
+    config : ProxyConfig
+        Which.
+    data : mapping of str to str
+        Name -> path.
+
+    Returns
+    -------
+    tuple of ObjectSource
+
+    """
+    find = find_ecssd_objects if config.layout == 'ecssd' else find_coco_objects
+    return find(find_data(config.data, data, use='objects'), split=config.split)
+
+
+def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
+    """
+    Return all training samples of a run, and what their labels mean.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+
+    Returns
+    -------
+    samples : MixedSamples
+        By (epoch, position).
+    allowed : ndarray of shape (S + 1, 256, C), bool
+        Label sets of the S street sources; the last is that of proxies, which only name classes.
+
+    """
+    classes = config.network.num_classes
+    sources = [open_street(one, config.data, classes) for one in config.street]
+    controls: tuple[tuple[ObjectSource, int], ...] = ()
+    if config.controls:
+        frames = CamVid(find_data(config.controls, config.data, use='controls'), 'fit')
+        controls = find_street_objects(frames)
+    samples = MixedSamples(
+        street=[source.samples for source in sources],
+        proxies=[open_proxies(one, config.data) for one in config.proxies],
+        objects=[found for one in config.objects for found in open_objects(one, config.data)],
+        controls=controls,
+        mixing=config.mixing,
+        augmentation=config.augmentation,
+        pasting=config.pasting,
+        street_repeats=[source.repeats for source in sources],
+        street_short_sides=[source.short_side for source in sources],
+        seed=config.training.seed,
+    )
+    tables = [source.allowed for source in sources] + [label_sets(classes, 'labels')]
+    return samples, np.stack(tables)
