@@ -56,7 +56,7 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp a step, touched when the step has succeeded: an interrupted installation resumes.
+# One stamp a step, touched when the step has succeeded: what was interrupted is done again.
 install: $(VENV)/.packages
 
 $(VENV)/.created:
@@ -77,8 +77,15 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.requirements: requirements.txt $(VENV)/.created
+	@# pip cannot repair what it was killed in; what it has downloaded it finds in its cache.
+	@if [ -e $(VENV)/.installing ]; then \
+	  echo 'The last installation was interrupted: unpacking everything again.'; \
+	  $(PYTHON) -m venv --clear $(VENV) && touch $(VENV)/.created; \
+	fi
 	@echo 'Installing the pinned requirements into $(VENV), once; minutes, and more with a slow line.'
+	@touch $(VENV)/.installing
 	$(PIP) install --requirement requirements.txt
+	@rm $(VENV)/.installing
 	@touch $@
 
 $(VENV)/.messages: $(MESSAGE_SOURCES) $(VENV)/.requirements
