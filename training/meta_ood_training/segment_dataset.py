@@ -118,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     """
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    _check_output(arguments.output, overwrite=arguments.overwrite)
+    if part == 0:  # the others may start after it has finished
+        _check_output(arguments.output, overwrite=arguments.overwrite)
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
     sources = _open_sources(arguments, bundle)

@@ -1,0 +1,508 @@
+"""`meta-ood-train segments`: data sets and bags in; tables as the pipeline finds them out."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import cv2
+from meta_ood_ros.bags import Bag, BagWriter, SEGMENTS_TYPE
+from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.settings import PipelineSettings
+from meta_ood_training.cli import main
+from meta_ood_training.datasets.sample import IGNORED, OOD
+from meta_ood_training.labelled_frames import parse_seeds, scene_target
+from meta_ood_training.scores import measure_adjusted_iou
+from meta_ood_training.segment_dataset import TRUNCATED
+from meta_ood_training.segment_set import load_segment_set
+from meta_ood_training.segment_table import read_sidecar, read_table
+import numpy as np
+import pytest
+from rosbags.typesys import get_typestore, Stores
+
+SIZE = (64, 96)
+THRESHOLDS = ('0.5', '0.8')
+
+
+def make_frame(seed, size=SIZE):
+    """Return a picture with blobs, and a target with two objects, void and two classes."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
+    target = np.where(np.arange(size[0])[:, None] < size[0] // 2, 1, 0) * np.ones(size, int)
+    top, left = rng.integers(0, size[0] - 24), rng.integers(0, size[1] // 2 - 20)
+    target[top : top + 20, left : left + 16] = OOD
+    target[: size[0] // 3, size[1] // 2 + 4 : size[1] - 30] = OOD
+    target[-8:] = IGNORED
+    return image, target.astype(np.uint8)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Write five frames in the plain layout."""
+    root = tmp_path_factory.mktemp('frames')
+    for kind in ('images', 'labels'):
+        (root / kind).mkdir()
+    for seed in range(5):
+        image, target = make_frame(seed)
+        cv2.imwrite(str(root / 'images' / f'{seed}.png'), image[:, :, ::-1])
+        cv2.imwrite(str(root / 'labels' / f'{seed}.png'), target)
+    return root
+
+
+def extract(output, small_bundle, *words):
+    return main(
+        [
+            'segments',
+            str(output),
+            '--bundle',
+            str(small_bundle),
+            '--threshold',
+            *THRESHOLDS,
+            '--device',
+            'cpu',
+            *map(str, words),
+        ]
+    )
+
+
+@pytest.mark.parametrize('rule', ['deployed', 'published'])
+def test_rows_are_what_the_pipeline_finds_and_the_definitions_say(
+    folder, small_bundle, tmp_path, rule
+):
+    assert extract(tmp_path, small_bundle, '--data', f'folder={folder}', '--label-rule', rule) == 0
+    table = read_table([tmp_path], 'segments').to_pylist()
+    pipeline = OodPipeline(load_bundle(small_bundle))
+    expected = 0
+    for seed in range(5):
+        image, target = make_frame(seed)
+        erased = target == IGNORED if rule == 'published' else None
+        for threshold in (0.5, 0.8):
+            result = pipeline(
+                image, settings=PipelineSettings(entropy_threshold=threshold), ignore_mask=erased
+            )
+            labels = result.segments.labels
+            iou = measure_adjusted_iou(labels, target == OOD)
+            rows = [
+                one
+                for one in table
+                if one['image'] == f'folder/{seed}' and one['entropy_threshold'] == threshold
+            ]
+            assert len(rows) == result.segments.count
+            expected += len(rows)
+            for at, row in enumerate(rows):
+                inside = labels == at + 1
+                assert row['segment'] == at + 1
+                assert row['size_px'] == inside.sum()
+                assert row['is_true_ood'] == bool((inside & (target == OOD)).any())
+                assert row['adjusted_iou'] == pytest.approx(iou[at])
+                assert (row['adjusted_iou'] > 0) == row['is_true_ood']
+                assert row['road_px'] == (inside & (target == 0)).sum()
+                assert row['left_out'] == (2 * (inside & (target == IGNORED)).sum() > inside.sum())
+                values = [row[name] for name in result.metrics.names]
+                np.testing.assert_allclose(values, result.metrics.values[at], rtol=1e-9)
+    assert len(table) == expected > 20
+    sidecar = read_sidecar(tmp_path)
+    assert sidecar['label_rule'] == rule
+    assert sidecar['model_id'] == load_bundle(small_bundle).model_id
+    assert sidecar['entropy_thresholds'] == [0.5, 0.8]
+    assert sidecar['connectivity'] == 8
+    if rule == 'published':
+        assert not any(row['void_px'] for row in table)
+
+
+def test_frames_and_objects_are_counted(folder, small_bundle, tmp_path):
+    extract(tmp_path, small_bundle, '--data', f'select:folder={folder}')
+    frames = read_table([tmp_path], 'frames').to_pylist()
+    objects = read_table([tmp_path], 'objects').to_pylist()
+    for seed, frame in enumerate(frames):
+        _, target = make_frame(seed)
+        assert (frame['image'], frame['split']) == (f'folder/{seed}', 'select')
+        assert frame['road_px'] == (target == 0).sum()
+        assert frame['in_distribution_px'] == (target < 3).sum()
+        assert frame['void_px'] == (target == IGNORED).sum()
+        sizes = [one['size_px'] for one in objects if one['frame'] == seed]
+        assert sum(sizes) == (target == OOD).sum() == frame['ood_px']
+        assert len(sizes) == cv2.connectedComponents((target == OOD).astype(np.uint8))[0] - 1
+
+
+def test_two_processes_write_what_one_does(folder, small_bundle, tmp_path, monkeypatch):
+    small = ['--data', f'folder={folder}']
+    assert extract(tmp_path / 'one', small_bundle, *small) == 0
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    for rank in ('1', '0'):
+        monkeypatch.setenv('RANK', rank)
+        assert extract(tmp_path / 'two', small_bundle, *small) == 0
+    for table in ('segments', 'frames', 'objects', 'overlaps'):
+        one = read_table([tmp_path / 'one'], table)
+        assert read_table([tmp_path / 'two'], table).equals(one)
+
+
+def test_output_is_not_overwritten_unasked(folder, small_bundle, tmp_path, capsys):
+    words = ['--data', f'folder={folder}', '--limit', '2']
+    assert extract(tmp_path, small_bundle, *words) == 0
+    assert len(read_table([tmp_path], 'frames')) == 2
+    assert extract(tmp_path, small_bundle, *words) == 2
+    assert 'folder without segments, got' in capsys.readouterr().err
+    assert extract(tmp_path, small_bundle, *words, '--overwrite') == 0
+
+
+def test_no_source_is_refused(small_bundle, tmp_path, capsys):
+    assert extract(tmp_path, small_bundle) == 2
+    assert 'needs frames with ground truth, got none' in capsys.readouterr().err
+
+
+def test_threshold_in_percent_is_refused(folder, small_bundle, tmp_path, capsys):
+    words = ['segments', tmp_path, '--bundle', small_bundle, '--data', f'folder={folder}']
+    assert main([*map(str, words), '--threshold', '70']) == 2
+    assert 'share of log C' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', ['5', '5:5', '9:2', 'a:b'])
+def test_seeds_are_a_range(text):
+    with pytest.raises(ValueError, match=r'FIRST:END with FIRST < END, got .*Example: 0:300'):
+        parse_seeds(text)
+
+
+def test_scene_target_marks_objects():
+    target = scene_target(np.array([[3, 255]], np.uint8), np.array([[0, 7]], np.uint16))
+    assert target.tolist() == [[3, OOD]]
+
+
+class Recorder:
+    """Writes messages as a ROS 2 recorder would, without ROS."""
+
+    def __init__(self, folder, name='drive'):
+        self.store = get_typestore(Stores.ROS2_KILTED)
+        self.writer = BagWriter(folder, name)
+
+    def header(self, stamp):
+        types = self.store.types
+        time = types['builtin_interfaces/msg/Time'](sec=stamp // 10**9, nanosec=stamp % 10**9)
+        return types['std_msgs/msg/Header'](stamp=time, frame_id='camera')
+
+    def image(self, topic, stamp, pixels, encoding, *, step=None):
+        kind = 'sensor_msgs/msg/Image'
+        height, width = pixels.shape[:2]
+        raw = np.ascontiguousarray(pixels).view(np.uint8).reshape(-1)
+        message = self.store.types[kind](
+            header=self.header(stamp),
+            height=height,
+            width=width,
+            encoding=encoding,
+            is_bigendian=0,
+            step=step or raw.size // height,
+            data=raw,
+        )
+        self.writer.write(topic, kind, bytes(self.store.serialize_cdr(message, kind)), stamp)
+
+    def jpeg(self, topic, stamp, pixels):
+        kind = 'sensor_msgs/msg/CompressedImage'
+        data = cv2.imencode('.png', pixels[:, :, ::-1])[1].reshape(-1)
+        message = self.store.types[kind](header=self.header(stamp), format='png', data=data)
+        self.writer.write(topic, kind, bytes(self.store.serialize_cdr(message, kind)), stamp)
+
+
+FIRST = 1_700_000_000_000_000_000
+
+
+def stamp_of(index):
+    return FIRST + index * 2_000_000_000
+
+
+def record(folder, frames=8, *, compressed=False, labels=True, broken=()):
+    recorder = Recorder(folder)
+    for index in range(frames):
+        image, target = make_frame(index)
+        if index in broken:
+            recorder.image('/camera/image', stamp_of(index), image[:-1], 'rgb8', step=1)
+        elif compressed:
+            recorder.jpeg('/camera/image/compressed', stamp_of(index), image)
+        else:
+            recorder.image('/camera/image', stamp_of(index), image, 'rgb8')
+        if labels:
+            recorder.image('/camera/labels', stamp_of(index), target, 'mono8')
+    return recorder.writer.close()
+
+
+def same_segments(bag_folder, data_folder):
+    """Compare the segments of a bag with those of the same frames in files."""
+    left, right = read_table([bag_folder], 'segments'), read_table([data_folder], 'segments')
+    names = [name for name in left.column_names if name not in ('image', 'group', 'stamp_ns')]
+    assert left.select(names).equals(right.select(names))
+
+
+@pytest.fixture(scope='module')
+def from_files(folder, small_bundle, tmp_path_factory):
+    output = tmp_path_factory.mktemp('from_files')
+    assert extract(output, small_bundle, '--data', f'folder={folder}') == 0
+    return output
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_bag_with_label_topic_equals_files(from_files, small_bundle, tmp_path, compressed):
+    bag = record(tmp_path / 'bag', 5, compressed=compressed)
+    words = ['--bag', bag, '--label-topic', '/camera/labels', '--block-seconds', '4']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 0
+    same_segments(tmp_path / 'out', from_files)
+    frames = read_table([tmp_path / 'out'], 'frames')
+    assert frames['stamp_ns'].to_pylist() == [stamp_of(index) for index in range(5)]
+    blocks = [f'drive/block{one}' for one in (0, 0, 1, 1, 2)]
+    assert frames['group'].to_pylist() == blocks
+
+
+def test_bag_with_label_folder_equals_files(folder, from_files, small_bundle, tmp_path):
+    bag = record(tmp_path / 'bag', 5, labels=False)
+    (tmp_path / 'labels').mkdir()
+    for index in range(5):
+        seconds, nanoseconds = divmod(stamp_of(index), 10**9)
+        target = cv2.imread(str(folder / 'labels' / f'{index}.png'), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(tmp_path / 'labels' / f'{seconds}_{nanoseconds:09d}.png'), target)
+    words = ['--bag', bag, '--label-folder', tmp_path / 'labels']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 0
+    same_segments(tmp_path / 'out', from_files)
+
+
+def test_processes_share_a_bag(from_files, small_bundle, tmp_path, monkeypatch):
+    bag = record(tmp_path / 'bag', 5)
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    for rank in range(3):
+        monkeypatch.setenv('RANK', str(rank))
+        words = ['--bag', bag, '--label-topic', '/camera/labels']
+        assert extract(tmp_path / 'out', small_bundle, *words) == 0
+    same_segments(tmp_path / 'out', from_files)
+
+
+def test_truncated_bag_gives_what_is_readable_and_its_own_exit_status(
+    small_bundle, tmp_path, capsys
+):
+    recorder = Recorder(tmp_path / 'bag')
+    rng = np.random.default_rng(0)
+    for index in range(60):  # noise does not compress: several chunks
+        image = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        recorder.image('/camera/image', stamp_of(index), image, 'rgb8')
+        recorder.image('/camera/labels', stamp_of(index), make_frame(index)[1], 'mono8')
+    bag = recorder.writer.close()
+    cut = tmp_path / 'cut.mcap'
+    cut.write_bytes(bag.read_bytes()[: bag.stat().st_size * 3 // 4])
+    words = ['--bag', cut, '--label-topic', '/camera/labels']
+    assert extract(tmp_path / 'out', small_bundle, *words) == TRUNCATED == 3
+    frames = len(read_table([tmp_path / 'out'], 'frames'))
+    assert 0 < frames < 60
+    lost = read_sidecar(tmp_path / 'out')['lost']
+    assert len(lost) == 1
+    assert 'ends early: its last ' in lost[0]
+    assert f'{frames} labelled frames were readable' in lost[0]
+    assert lost[0] in capsys.readouterr().err
+
+
+def test_broken_images_are_counted_and_the_others_used(small_bundle, tmp_path):
+    bag = record(tmp_path / 'bag', 5, broken=(1, 3))
+    words = ['--bag', bag, '--label-topic', '/camera/labels']
+    assert extract(tmp_path / 'out', small_bundle, *words) == TRUNCATED
+    frames = read_table([tmp_path / 'out'], 'frames')
+    assert frames['stamp_ns'].to_pylist() == [stamp_of(index) for index in (0, 2, 4)]
+    assert '2 images not readable' in read_sidecar(tmp_path / 'out')['lost'][0]
+
+
+def test_malformed_bags_of_another_writer_are_refused_with_a_reason(
+    shared_data, small_bundle, tmp_path, capsys
+):
+    for name in ('test_bag_mcap', 'test_bag_sqlite3'):
+        words = ['--bag', shared_data / 'bags' / name, '--label-topic', '/nothing']
+        assert extract(tmp_path / name, small_bundle, *words) == 2
+        error = capsys.readouterr().err
+        assert 'got ' in error
+        assert 'Traceback' not in error
+        assert not list((tmp_path / name).glob('*.parquet'))
+
+
+def test_labels_of_other_stamps_are_refused(small_bundle, tmp_path, capsys):
+    recorder = Recorder(tmp_path / 'bag')
+    image, target = make_frame(0)
+    recorder.image('/camera/image', stamp_of(0), image, 'rgb8')
+    recorder.image('/camera/labels', stamp_of(0) + 1, target, 'mono8')
+    words = ['--bag', recorder.writer.close(), '--label-topic', '/camera/labels']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 2
+    assert 'equal stamp, got 1 frames on /camera/image and 1 labels' in capsys.readouterr().err
+
+
+def test_foreign_label_values_are_refused(small_bundle, tmp_path, capsys):
+    recorder = Recorder(tmp_path / 'bag')
+    image, target = make_frame(0)
+    target[0, 0] = 77
+    recorder.image('/camera/image', stamp_of(0), image, 'rgb8')
+    recorder.image('/camera/labels', stamp_of(0), target, 'mono8')
+    words = ['--bag', recorder.writer.close(), '--label-topic', '/camera/labels']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 2
+    assert 'class ids below 3, 253 in-distribution' in capsys.readouterr().err
+    assert not list((tmp_path / 'out').glob('*.parquet'))
+
+
+def test_ground_truth_must_come_from_one_place(small_bundle, tmp_path, capsys):
+    bag = record(tmp_path / 'bag', 1)
+    assert extract(tmp_path / 'out', small_bundle, '--bag', bag) == 2
+    assert 'must come from one place, got none' in capsys.readouterr().err
+
+
+def test_empty_label_folder_is_refused(small_bundle, tmp_path, capsys):
+    bag = record(tmp_path / 'bag', 1, labels=False)
+    words = ['--bag', bag, '--label-folder', tmp_path]
+    assert extract(tmp_path / 'out', small_bundle, *words) == 2
+    assert '<seconds>_<nanoseconds>.png, got none' in capsys.readouterr().err
+
+
+def record_segments(folder, small_bundle, *, threshold=0.8, drop=0, ids=True, metrics=True):
+    """Record what a node with everything published would say about five frames."""
+    pytest.importorskip('rclpy')
+    from meta_ood_ros.core.settings import NodeSettings
+    from meta_ood_ros.segment_messages import choose_segments, to_segment_array
+    from rclpy.serialization import serialize_message
+    from std_msgs.msg import Header
+
+    bundle = load_bundle(small_bundle)
+    pipeline = OodPipeline(bundle, PipelineSettings(entropy_threshold=threshold))
+    settings = NodeSettings(publish_metrics=metrics, publish_rejected=True)
+    recorder = Recorder(folder)
+    for index in range(5):
+        image, target = make_frame(index)
+        result = pipeline(image)
+        header = Header(frame_id='camera')
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp_of(index), 10**9)
+        published = choose_segments(result, publish_rejected=True, max_segments=1000)
+        message = to_segment_array(
+            result,
+            published,
+            settings,
+            header=header,
+            camera='',
+            model_id=bundle.model_id,
+            class_names=bundle.class_names,
+        )
+        if drop:
+            message.segments = message.segments[drop:]
+        recorder.writer.write(
+            '/ood/segments',
+            'meta_ood_msgs/msg/OodSegmentArray',
+            serialize_message(message),
+            stamp_of(index),
+        )
+        if ids:
+            drawn = published.ids[result.segments.labels]
+            recorder.image('/ood/segment_ids', stamp_of(index), drawn, 'mono16')
+        recorder.image('/labels', stamp_of(index), target, 'mono8')
+    return recorder.writer.close()
+
+
+RECORDED = ['--label-topic', '/labels', '--recorded', '/ood/segments']
+
+
+def test_recorded_segments_equal_a_run_of_the_network(from_files, small_bundle, tmp_path):
+    bag = record_segments(tmp_path / 'bag', small_bundle)
+    words = ['--bag', bag, *RECORDED, '--recorded-ids', '/ood/segment_ids']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 0
+    recorded = load_segment_set([tmp_path / 'out'], 0.8)
+    run = load_segment_set([from_files], 0.8)
+    np.testing.assert_allclose(recorded.metrics, run.metrics, rtol=1e-6)  # float32 in the message
+    for name in ('is_true_ood', 'size_px', 'road_px', 'overlap_px', 'object_size_px'):
+        np.testing.assert_array_equal(getattr(recorded, name), getattr(run, name))
+    sidecar = read_sidecar(tmp_path / 'out')
+    assert sidecar['network_sha256'] is None
+    assert sidecar['model_id'] == load_bundle(small_bundle).model_id
+    assert sidecar['entropy_thresholds'] == [0.8]
+
+
+def test_contours_stand_in_for_recorded_ids(from_files, small_bundle, tmp_path):
+    bag = record_segments(tmp_path / 'bag', small_bundle, ids=False)
+    assert extract(tmp_path / 'out', small_bundle, '--bag', bag, *RECORDED) == 0
+    drawn = load_segment_set([tmp_path / 'out'], 0.8)
+    run = load_segment_set([from_files], 0.8)
+    assert len(drawn) == len(run)
+    # outlines are simplified by 1 px and fill holes: large segments agree
+    large = run.size_px > 200
+    assert large.any()
+    assert np.mean(drawn.is_true_ood[large] == run.is_true_ood[large]) > 0.9
+
+
+def test_incomplete_records_are_refused(small_bundle, tmp_path, capsys):
+    bag = record_segments(tmp_path / 'some', small_bundle, drop=1)
+    words = [*RECORDED, '--recorded-ids', '/ood/segment_ids']
+    assert extract(tmp_path / 'out', small_bundle, '--bag', bag, *words) == 2
+    assert 'recorded segments must be complete, got ' in capsys.readouterr().err
+    bag = record_segments(tmp_path / 'none', small_bundle, metrics=False)
+    assert extract(tmp_path / 'out', small_bundle, '--bag', bag, *words) == 2
+    assert 'got 0 of 43 metrics at stamp' in capsys.readouterr().err
+
+
+def test_recorded_segments_are_not_mixed_with_images(folder, small_bundle, tmp_path, capsys):
+    bag = record_segments(tmp_path / 'bag', small_bundle)
+    words = ['--bag', bag, *RECORDED, '--data', f'folder={folder}']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 2
+    assert 'cannot be mixed with images' in capsys.readouterr().err
+
+
+def test_damaged_labels_are_refused():
+    from meta_ood_training.bags import to_labels
+
+    message = SimpleNamespace(
+        encoding='mono8', height=2, width=3, step=3, is_bigendian=0, data=b'12345'
+    )
+    with pytest.raises(ValueError, match=r'must have 6 bytes, got 5\. The message is damaged'):
+        to_labels(message)
+    message.encoding = 'rgb8'
+    with pytest.raises(ValueError, match=r"mono8 or mono16, got 'rgb8'\. .*never compress"):
+        to_labels(message)
+
+
+def test_labels_with_padding_and_big_endian_ids():
+    from meta_ood_training.bags import to_labels
+
+    padded = SimpleNamespace(
+        encoding='mono8', height=2, width=2, step=3, is_bigendian=0, data=bytes([1, 2, 9, 3, 4, 9])
+    )
+    assert to_labels(padded).tolist() == [[1, 2], [3, 4]]
+    wide = SimpleNamespace(
+        encoding='mono16', height=1, width=2, step=4, is_bigendian=1, data=bytes([1, 0, 0, 2])
+    )
+    assert to_labels(wide).tolist() == [[256, 2]]
+
+
+def test_sidecar_is_json_with_the_command(from_files):
+    content = json.loads((from_files / 'segments.json').read_text())
+    assert content['format'] == 'meta_ood.segments/1'
+    assert content['command'].startswith('meta-ood-train')
+
+
+def test_bag_in_better_bundle_out_node_restarted_with_it(small_bundle, tmp_path):
+    """Walk the way that docs/training.md describes, with the real node at its end."""
+    pytest.importorskip('rclpy')
+    bag = record(tmp_path / 'bag', 14)
+    words = ['--bag', bag, '--label-topic', '/camera/labels', '--block-seconds', '4']
+    assert extract(tmp_path / 'segments', small_bundle, *words) == 0
+    fit = ['fit-meta', tmp_path / 'segments', '--bundle', small_bundle, '--only']
+    output = ['--output', tmp_path / 'better', '--report', tmp_path / 'report']
+    assert main([str(word) for word in [*fit, *output]]) == 0
+    better = load_bundle(tmp_path / 'better')
+    assert better.entropy_threshold in [one.entropy_threshold for one in better.meta_classifiers]
+    assert not load_bundle(small_bundle).meta_classifiers
+
+    demo = [sys.executable, '-m', 'meta_ood_ros.demo', '--bag', bag, '--topic', '/camera/image']
+    demo += ['--bundle', tmp_path / 'better', '--frames', '2', '--output', tmp_path / 'demo']
+    done = subprocess.run(
+        [str(word) for word in demo], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    recording = Bag(next((tmp_path / 'demo').rglob('*.mcap')))
+    topic = recording.choose_topic([SEGMENTS_TYPE])
+    answers = [one.message for one in recording.read(topic)]
+    assert len(answers) == 2
+    pipeline = OodPipeline(better)
+    for index, answer in enumerate(answers):
+        assert answer.model_id == better.model_id
+        assert answer.meta_threshold == np.float32(better.meta_threshold)
+        result = pipeline(make_frame(index)[0])
+        assert answer.segments_found == result.segments.count
+        assert answer.segments_rejected == np.count_nonzero(~result.accepted)
+    assert sum(answer.segments_rejected for answer in answers) > 0
