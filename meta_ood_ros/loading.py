@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -162,7 +162,8 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
         precision=settings.precision,
     )
     noise = np.random.default_rng(0).integers(0, 256, (*_TRIAL_SIZE, 3), dtype=np.uint8)
-    pipeline(noise)
+    # At this threshold all of it is OoD, so that the code about segments is compiled, too.
+    pipeline(noise, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     short_side = settings.work_short_side
     if short_side not in (FROM_BUNDLE, bundle.work_short_side) and bundle.meta_classifiers:
         warnings.append(

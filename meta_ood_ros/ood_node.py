@@ -134,8 +134,10 @@ class OodNode(LifecycleNode):
         self._diagnostics.hurry()
 
     def _complain(self, sentence: str) -> None:
-        self._error = sentence
-        self.get_logger().error(sentence)
+        if not self.context.ok():
+            return  # it fails because the process is about to end
+        self._error = ' '.join(sentence.split())  # parsers of YAML write several lines
+        self.get_logger().error(self._error)
         self._diagnostics.hurry()
 
     def _poll(self) -> None:
@@ -184,27 +186,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     node: OodNode | None = None
     try:
         node = OodNode()
-        if node.parameters.value('autostart'):
-            if not _start(node):
-                return 1
-            if node.parameters.value('build_only'):
-                node.get_logger().info('build_only: the engine is built, the node ends.')
-                return 0
-        rclpy.spin(node)
+        return _run(node)
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        return 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # a signal ended the context in the middle of something that needs it
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _run(node: OodNode) -> int:
+    """Start the node if it is to start itself, and spin."""
+    log = node.get_logger()
+    if not node.parameters.value('autostart'):
+        log.info('autostart is false: waiting to be configured and activated.')
+    elif node.parameters.value('build_only'):
+        if node.trigger_configure() != SUCCESS:
+            return int(rclpy.ok())
+        log.info('build_only: the engine is built, the node ends.')
+        return 0
+    elif node.trigger_configure() != SUCCESS or node.trigger_activate() != SUCCESS:
+        return int(rclpy.ok())  # interrupted, it has not failed
+    rclpy.spin(node)
     return 0
-
-
-def _start(node: OodNode) -> bool:
-    """Configure and, unless only the engine is to be built, activate; say whether it worked."""
-    if node.trigger_configure() != SUCCESS:
-        return False
-    return node.parameters.value('build_only') or node.trigger_activate() == SUCCESS
 
 
 if __name__ == '__main__':

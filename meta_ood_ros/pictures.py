@@ -120,17 +120,16 @@ class Pictures:
             out[to_received_labels(self._result.ignored, out.shape)] = 0.0
 
     def _fill_semantic_color(self, out: np.ndarray) -> None:
-        self._fill_labels(self._colors[self._semantic], out)
+        _paint(to_received_labels(self._semantic, out.shape[:2]), self._colors, out)
 
     def _fill_entropy_color(self, out: np.ndarray) -> None:
         entropy = np.empty(out.shape[:2], np.float32)
         self._fill_entropy(entropy)
-        steps = cv2.convertScaleAbs(entropy, alpha=255.0)
-        np.take(ENTROPY_COLORS, steps, axis=0, out=out, mode='clip')
+        _paint(cv2.convertScaleAbs(entropy, alpha=255.0), ENTROPY_COLORS, out)
 
     def _fill_overlay(self, out: np.ndarray) -> None:
-        colors = to_received_labels(self._colors[self._semantic_ood], out.shape[:2])
-        cv2.addWeighted(self._image, 1.0 - self._alpha, colors, self._alpha, 0.0, dst=out)
+        _paint(to_received_labels(self._semantic_ood, out.shape[:2]), self._colors, out)
+        cv2.addWeighted(self._image, 1.0 - self._alpha, out, self._alpha, 0.0, dst=out)
         accepted = np.concatenate([[False], self._result.accepted])
         contours = trace_contours(
             self._result.segments.labels, accepted, out.shape[:2], tolerance=0.0
@@ -140,6 +139,11 @@ class Pictures:
         # Outlined at full strength, so that segments show at any opacity.
         width = max(1, round(min(out.shape[:2]) / 360))
         cv2.polylines(out, list(contours.values()), True, OOD_COLOR, width)
+
+
+def _paint(labels: np.ndarray, colors: np.ndarray, out: np.ndarray) -> None:
+    """Write the colour of each label; numpy would make 8-byte indices of the labels first."""
+    cv2.applyColorMap(labels, colors[:, None], dst=out)
 
 
 #: Topic below ~/ -> encoding and how its pixels are filled in.

@@ -228,7 +228,7 @@ def trace_contours(
     if not chosen.any():
         return {}
     grows = size[0] >= labels.shape[0] and size[1] >= labels.shape[1]
-    mask = chosen[labels].astype(np.uint8)
+    mask = chosen[labels].view(np.uint8)
     if grows:
         mask = to_received_labels(mask, size)
     found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

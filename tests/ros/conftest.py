@@ -6,28 +6,26 @@ import os
 import threading
 import time
 
-# Before rclpy is initialised: a domain of this test run's own, on this machine only.
-os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-os.environ.setdefault('ROS_DOMAIN_ID', str(40 + os.getpid() % 60))
-
-import numpy as np
-import pytest
-import torch
-
-rclpy = pytest.importorskip('rclpy')
-
 from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_msgs.msg import OodSegmentArray
 from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.bundle import save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.ood_node import OodNode
+import numpy as np
+import pytest
+import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+import torch
+
+# Before rclpy is initialised: a domain of this test run's own, on this machine only.
+os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+os.environ.setdefault('ROS_DOMAIN_ID', str(40 + os.getpid() % 60))
 
 #: Colours that the stand-in network knows, and one that it does not.
 ROAD, SKY, UNKNOWN = (30, 120, 30), (40, 60, 220), (250, 20, 20)

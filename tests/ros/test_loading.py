@@ -1,0 +1,81 @@
+"""Paths, masks and pipelines that parameters name."""
+
+from pathlib import Path
+import re
+
+import cv2
+from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
+import numpy as np
+import pytest
+
+
+def test_paths(monkeypatch, tmp_path):
+    assert resolve_path('', parameter='bundle') is None
+    assert resolve_path('/a/b', parameter='bundle') == Path('/a/b')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert resolve_path('~/b', parameter='bundle') == tmp_path / 'b'
+
+
+def test_package_path_is_looked_up_in_the_index(monkeypatch, tmp_path):
+    index = tmp_path / 'share/ament_index/resource_index/packages'
+    index.mkdir(parents=True)
+    (index / 'my_robot').touch()
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    found = resolve_path('package://my_robot/bundles/mine', parameter='bundle')
+    assert found == tmp_path / 'share/my_robot/bundles/mine'
+    with pytest.raises(ValueError, match=r"bundle must name a package .*, got 'other': .*Source"):
+        resolve_path('package://other/bundles/mine', parameter='bundle')
+    monkeypatch.delenv('AMENT_PREFIX_PATH')
+    with pytest.raises(ValueError, match=r"ignore_mask must name a package .*, got 'my_robot'"):
+        resolve_path('package://my_robot/mask.png', parameter='ignore_mask')
+
+
+def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    whole = re.escape(str(tmp_path / 'bundles/mine'))
+    with pytest.raises(ValueError, match=f"bundle must be absolute.* 'bundles/mine'.*'{whole}'"):
+        resolve_path('bundles/mine', parameter='bundle')
+
+
+def test_mask_is_true_where_the_png_is_black(tmp_path):
+    picture = np.array([[0, 255, 1], [7, 0, 0]], np.uint8)
+    cv2.imwrite(str(tmp_path / 'mask.png'), picture)
+    assert np.array_equal(load_ignore_mask(str(tmp_path / 'mask.png')), picture == 0)
+    assert load_ignore_mask('') is None
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture at all'])
+def test_what_is_no_mask_is_refused(tmp_path, content):
+    (tmp_path / 'mask.png').write_bytes(content)
+    with pytest.raises(ValueError, match=r'must be a PNG file, got .*which is no picture'):
+        load_ignore_mask(str(tmp_path / 'mask.png'))
+    with pytest.raises(
+        ValueError, match=r'ignore_mask must be a PNG file, got .*: Is a directory'
+    ):
+        load_ignore_mask(str(tmp_path))
+
+
+def test_device_auto_without_gpu_warns_loudly(bundle_folder, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder)))
+    assert str(loaded.pipeline.backend.device) == 'cpu'
+    assert any('found no GPU: the network runs on the CPU' in one for one in loaded.warnings)
+    assert load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu')).warnings == ()
+
+
+def test_foreign_work_size_is_a_warning_only_with_meta_classifier(
+    bundle_folder, tiny_bundle, tmp_path
+):
+    from meta_ood_ros.core.bundle import save_bundle
+
+    save_bundle(tiny_bundle, tmp_path / 'judging')
+    for folder, side, warned in (
+        (tmp_path / 'judging', 128, True),
+        (tmp_path / 'judging', 96, False),  # that of the bundle
+        (tmp_path / 'judging', -1, False),
+        (bundle_folder, 128, False),
+    ):
+        settings = NodeSettings(bundle=str(folder), device='cpu', work_short_side=side)
+        warnings = load_pipeline(settings).warnings
+        assert any('fitted at 96' in one for one in warnings) == warned
