@@ -1,5 +1,6 @@
 """Where the tests find data that is not part of the project; without it they skip."""
 
+from importlib.util import find_spec
 import os
 from pathlib import Path
 
@@ -7,6 +8,18 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get('META_OOD_SHARED', REPOSITORY.parent / 'shared'))
+
+NO_TRAINING = find_spec('meta_ood_training') is None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the training half out on a machine that has only the robot's."""
+    return True if NO_TRAINING and collection_path.name == 'training' else None
+
+
+def pytest_report_header() -> str:
+    """Say so above the results."""
+    return 'tests/training: left out, meta_ood_training is not installed' if NO_TRAINING else ''
 
 
 def _shared(folder: str) -> Path:

@@ -6,15 +6,19 @@ from array import array
 import json
 import math
 from pathlib import Path
-import sys
 
+import meta_ood_msgs
 from meta_ood_msgs.msg import OodSegment, OodSegmentArray
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from rosbags.typesys import get_types_from_msg, get_typestore, Stores
 
-SHARE = Path(sys.prefix) / 'share' / 'meta_ood_msgs' / 'msg'
+# Of a virtual environment or of a colcon workspace.
+SHARE = next(
+    share / 'msg'
+    for parent in Path(meta_ood_msgs.__file__).parents
+    if (share := parent / 'share' / 'meta_ood_msgs').is_dir()
+)
 NAMES = ('OodSegment', 'OodSegmentArray')
 
 
@@ -27,10 +31,11 @@ def sources(repository):
 
 @pytest.fixture(scope='module')
 def typestore(sources):
-    store = get_typestore(Stores.ROS2_KILTED)
+    typesys = pytest.importorskip('rosbags.typesys')
+    store = typesys.get_typestore(typesys.Stores.ROS2_KILTED)
     types = {}
     for name, text in sources.items():
-        types.update(get_types_from_msg(text, f'meta_ood_msgs/msg/{name}'))
+        types.update(typesys.get_types_from_msg(text, f'meta_ood_msgs/msg/{name}'))
     store.register(types)
     return store
 
