@@ -195,10 +195,13 @@ def _unknowns(rng, street, weather, camera, views, count, split):
     things: list[Thing] = []
     families: list[str] = []
     travel = max(view.z for _, view in views)
+    # Its foot is in the picture: the row of the ground there is above the lower border.
+    nearest = max(camera.focal * camera.elevation / (0.96 * camera.size[0] - camera.horizon), 4.0)
+    farthest = max(32.0, 1.5 * nearest)
     for _ in range(count):
         family, sprite, width, height = random_unknown(rng, split, weather.sun)
         for _ in range(30):
-            z = travel + float(np.exp(rng.uniform(np.log(5.0), np.log(32.0))))
+            z = travel + float(np.exp(rng.uniform(np.log(nearest), np.log(farthest))))
             sight = 0.45 * camera.size[1] / camera.focal * (z - travel) - width / 2
             low = max(street.left + width / 2 + 0.1, -sight)
             high = min(street.right - width / 2 - 0.1, sight)

@@ -1,0 +1,340 @@
+"""An offline camera driver and recorder: sends a frame, then waits for everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+import queue
+import struct
+import threading
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from meta_ood_msgs.msg import OodSegmentArray
+from meta_ood_ros.conversions import to_image
+from meta_ood_ros.demo_frames import DemoFrame
+from meta_ood_ros.demo_node import NodeDiedError
+from meta_ood_ros.pictures import PICTURES
+from meta_ood_ros.scenes import Scene
+from meta_ood_ros.vision_messages import find_vision_msgs
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+#: Values of rendered labels and of recorded ones.
+VOID, OOD_LABEL = 255, 254
+
+#: An answer may take this long; then the frame counts as lost. In seconds.
+ANSWER_SECONDS = 30.0
+# The pictures follow their ~/segments at once; this is for a machine that is otherwise busy.
+_PICTURE_SECONDS = 10.0
+# The first start compiles kernels, and a large network takes its time to load.
+_START_SECONDS = 300.0
+# Both ends have found each other here, but perhaps not there; nothing tells. In seconds.
+_SETTLE_SECONDS = 0.5
+
+
+@dataclass(eq=False)
+class Received:
+    """
+    A message as it came in.
+
+    Parameters
+    ----------
+    topic, type_name : str
+        Type as in 'sensor_msgs/msg/Image'.
+    data : bytes
+        CDR.
+    time_ns : int
+        When, in nanoseconds since 1970.
+    latched : bool
+        Whether it is offered to late subscribers.
+
+    """
+
+    topic: str
+    type_name: str
+    data: bytes
+    time_ns: int
+    latched: bool = False
+
+
+@dataclass(eq=False)
+class Answer:
+    """
+    What became of one frame.
+
+    Parameters
+    ----------
+    frame : DemoFrame
+        As it was sent.
+    camera : str
+        '' for the only one.
+    drop : str
+        Why the node dropped it, as diagnostics say; '' where it did not.
+    latency_ms : float
+        From sending to ~/segments; NaN without.
+    segments : OodSegmentArray or None
+        None where none came.
+    pictures : dict of str to Received
+        By name below ~/.
+    missing : tuple of str
+        Outputs that did not come.
+
+    """
+
+    frame: DemoFrame
+    camera: str
+    drop: str = ''
+    latency_ms: float = float('nan')
+    segments: OodSegmentArray | None = None
+    pictures: dict[str, Received] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether nobody knows what became of it."""
+        return self.segments is None and not self.drop
+
+    def picture(self, name: str) -> Image:
+        """Return one of the pictures as a message."""
+        return deserialize_message(self.pictures[name].data, Image)
+
+
+class Player:
+    """
+    The demo's half of the conversation.
+
+    Parameters
+    ----------
+    cameras : sequence of str
+        [''] is one camera on image.
+    namespace : str
+        '' or as in '/robot'.
+    transport : str
+        'raw' or 'compressed'.
+    record : callable
+        Takes every message that is sent or received.
+    check_node : callable
+        Raises if the node has died.
+
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        *,
+        namespace: str,
+        transport: str,
+        record: Callable[[Received], None],
+        check_node: Callable[[], None],
+    ) -> None:
+        self._record = record
+        self._check_node = check_node
+        self._arrivals: queue.SimpleQueue[tuple[str, str, Received, float]] = queue.SimpleQueue()
+        self._facts: dict[str, dict[str, str]] = {camera: {} for camera in cameras}
+        self._problem = ''
+        self._fqn = f'{namespace}/ood'
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node('demo_player', namespace=namespace, context=self._context)
+        message_type = Image if transport == 'raw' else CompressedImage
+        self._senders: dict[str, Any] = {}
+        self._outputs: list[Any] = []
+        for camera in cameras:
+            topic = f'{camera}/image' if camera else 'image'
+            topic += '' if transport == 'raw' else '/compressed'
+            self._senders[camera] = self._node.create_publisher(message_type, topic, 1)
+            self._listen(camera, 'segments', OodSegmentArray)
+            for name in PICTURES:
+                self._listen(camera, name, Image)
+            vision = find_vision_msgs()
+            if vision is not None:
+                self._listen(camera, 'detections', vision.Detection2DArray)
+                self._listen(camera, 'label_info', vision.LabelInfo, latched=True)
+        self._awaited = {'segments', *PICTURES, *({'detections'} if vision is not None else ())}
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 50)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def _listen(
+        self, camera: str, name: str, message_type: type, *, latched: bool = False
+    ) -> None:
+        topic = '/'.join(part for part in (self._fqn, camera, name) if part)
+        package, _, kind = message_type.__module__.partition('.')[0], None, message_type.__name__
+
+        def arrived(data: bytes) -> None:
+            now = time.monotonic()
+            one = Received(topic, f'{package}/msg/{kind}', data, time.time_ns(), latched)
+            self._arrivals.put((camera, name, one, now))
+
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
+        self._outputs.append(
+            self._node.create_subscription(message_type, topic, arrived, qos, raw=True)
+        )
+
+    def _on_diagnostics(self, array: DiagnosticArray) -> None:
+        for status in array.status:
+            if status.name.partition(':')[0] != self._fqn:
+                continue
+            facts = {one.key: one.value for one in status.values}
+            camera = status.name.partition(': ')[2]
+            for one in {camera, '' if camera == 'image' else camera} & set(self._facts):
+                self._facts[one] = facts
+            stopped = status.level == DiagnosticStatus.ERROR and facts.get('state') != 'active'
+            self._problem = status.message if stopped else self._problem
+
+    def wait_for_node(self) -> None:
+        """
+        Return when the node hears this player and is heard.
+
+        Raises
+        ------
+        NodeDiedError
+            It died, or is not ready within five minutes.
+
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._is_connected():
+            self._check()
+            if time.monotonic() > deadline:
+                raise NodeDiedError(f'The node was not ready within {_START_SECONDS:.0f} s.')
+            time.sleep(0.05)
+        time.sleep(_SETTLE_SECONDS)
+
+    def _is_connected(self) -> bool:
+        return (
+            all(one.get_subscription_count() for one in self._senders.values())
+            and all(self._node.count_publishers(one.topic_name) for one in self._outputs)
+            and all(
+                facts.get('state') == 'active' and facts.get('idle') == 'false'
+                for facts in self._facts.values()
+            )
+        )
+
+    def _check(self) -> None:
+        self._check_node()
+        if self._problem:
+            raise NodeDiedError(f'The node stopped to work: {self._problem}')
+
+    def play(self, frames: Mapping[str, DemoFrame]) -> list[Answer]:
+        """
+        Send one frame to each of some cameras; return when it is known what became of all.
+
+        Parameters
+        ----------
+        frames : mapping of str to DemoFrame
+            By camera.
+
+        Returns
+        -------
+        list of Answer
+            In the same order.
+
+        Raises
+        ------
+        NodeDiedError
+            The node died over them.
+
+        """
+        pending = {camera: _Pending(Answer(one, camera)) for camera, one in frames.items()}
+        for camera, one in pending.items():
+            one.dropped_before = self._dropped(camera)
+            self._send(camera, one)
+        while not all(one.is_done(self._awaited) for one in pending.values()):
+            self._take(pending)
+            self._check()
+            for camera, one in pending.items():
+                if one.answer.segments is None and self._dropped(camera) > one.dropped_before:
+                    one.answer.drop = self._facts[camera].get('last_drop', 'no reason given')
+        for one in pending.values():
+            if one.answer.segments is not None:
+                one.answer.missing = tuple(sorted(self._awaited - one.came))
+        return [one.answer for one in pending.values()]
+
+    def _send(self, camera: str, one: _Pending) -> None:
+        frame, sender = one.answer.frame, self._senders[camera]
+        if frame.recorded is not None:
+            data, one.stamp_ns = frame.recorded.raw.data, frame.recorded.stamp_ns
+            kind = frame.recorded.raw.type_name
+        else:
+            one.stamp_ns, kind = time.time_ns(), 'sensor_msgs/msg/Image'
+            header = Header(frame_id=f'{camera or "camera"}_optical_frame')
+            header.stamp.sec, header.stamp.nanosec = divmod(one.stamp_ns, 10**9)
+            data = serialize_message(to_image(header, frame.image, 'rgb8'))
+            if frame.scene is not None:
+                labels = serialize_message(to_image(header, to_labels(frame.scene), 'mono8'))
+                topic = sender.topic_name.removesuffix('image') + 'labels'
+                self._record(Received(topic, kind, labels, one.stamp_ns))
+        self._record(Received(sender.topic_name, kind, data, one.stamp_ns))
+        one.sent = time.monotonic()
+        one.deadline = one.sent + ANSWER_SECONDS
+        sender.publish(data)
+
+    def _take(self, pending: Mapping[str, _Pending]) -> None:
+        """Record the next message, if one comes soon, and note whose answer it is."""
+        try:
+            camera, name, received, now = self._arrivals.get(timeout=0.05)
+        except queue.Empty:
+            return
+        self._record(received)
+        one = pending.get(camera)
+        if one is None or name == 'label_info' or stamp_of(received.data) != one.stamp_ns:
+            return
+        one.came.add(name)
+        if name == 'segments':
+            one.answer.segments = deserialize_message(received.data, OodSegmentArray)
+            one.answer.latency_ms = 1000 * (now - one.sent)
+            one.deadline = now + _PICTURE_SECONDS
+        else:
+            one.answer.pictures[name] = received
+
+    def _dropped(self, camera: str) -> int:
+        return int(self._facts[camera].get('dropped', 0))
+
+    def close(self) -> None:
+        """Leave the conversation."""
+        self._executor.shutdown()
+        self._thread.join(5)
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+
+@dataclass(eq=False)
+class _Pending:
+    """A frame whose answer is not complete."""
+
+    answer: Answer
+    stamp_ns: int = 0
+    sent: float = 0.0
+    deadline: float = 0.0
+    dropped_before: int = 0
+    came: set[str] = field(default_factory=set)
+
+    def is_done(self, awaited: set[str]) -> bool:
+        return bool(self.answer.drop) or self.came >= awaited or time.monotonic() > self.deadline
+
+
+def stamp_of(data: bytes) -> int:
+    """Return the stamp, in nanoseconds, of a serialized message that begins with a Header."""
+    seconds, nanoseconds = struct.unpack_from('<iI' if data[1] & 1 else '>iI', data, 4)
+    return seconds * 10**9 + nanoseconds
+
+
+def to_labels(scene: Scene) -> np.ndarray:
+    """Return the truth of a scene as fit-meta takes it from a bag: 254 on unknown pixels."""
+    return np.where(scene.classes == VOID, np.uint8(OOD_LABEL), scene.classes)
