@@ -37,7 +37,10 @@ class DensePrediction:
 
 
 def predict_dense(
-    logits: Tensor | NDArray[np.floating], size: tuple[int, int], *, align_corners: bool = False
+    logits: Tensor | NDArray[np.floating],
+    size: tuple[int, int],
+    *,
+    align_corners: bool = False,
 ) -> DensePrediction:
     """
     Return class, entropy and confidence of each pixel of an image of the given size.

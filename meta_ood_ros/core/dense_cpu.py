@@ -10,18 +10,27 @@ its two input columns, which is several times slower.)
 
 import math
 
-from meta_ood_ros.core.interpolation import find_taps
-from meta_ood_ros.core.jit import array, bits_to_float, float_to_bits, FUSED, kernel
+from meta_ood_ros.core.interpolation import count_sources, find_grid, grid_type
+from meta_ood_ros.core.jit import array, bits_to_float, float_to_bits, kernel, part
+from meta_ood_ros.core.lanes import (
+    load,
+    power_of_two,
+    spread,
+    spread_from,
+    store,
+    store_transposed,
+    where_greater,
+)
 from meta_ood_ros.core.parallel import run_over_rows
-import numba
 from numba import types
 import numpy as np
 from numpy.typing import NDArray
 
 # Rows of a tile: one AVX-512 register of float32, two of AVX2, four of NEON.
 LANES = 16
-# float32 numbers of one tile's logits: 24 KB, half of a usual first-level cache.
-TILE_NUMBERS = 6144
+# float32 numbers of one tile's logits, 128 KB: a part of the second-level cache, and long enough
+# runs of each row of input that they are fetched ahead
+TILE_NUMBERS = 1 << 15
 
 _LOG2_E = np.float32(1.4426950408889634)
 # 1.5 * 2**23: adding it rounds to an integer, which then stands in the low bits of the sum.
@@ -49,18 +58,19 @@ _EXPONENT = np.int32(23)
 _BIAS = np.int32(127 << 23)
 
 
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
+@part
 def _exp(x):  # type: ignore[no-untyped-def]
-    """Return exp(x) for x <= 0 in float32, relative error 2e-7 where exp(x) > 1e-3; NaN stays."""
-    x = _SMALLEST if x < _SMALLEST else x
-    shifted = x * _LOG2_E + _ROUND
-    r = x * _LOG2_E - (shifted - _ROUND)
-    # numba widens int32 to int64 at every operation: hence the casts
-    power = bits_to_float(np.int32((float_to_bits(shifted) << _EXPONENT) + _BIAS))
-    return (((((_E5 * r + _E4) * r + _E3) * r + _E2) * r + _E1) * r + _ONE) * power
+    """Return exp(x) for lanes -88 <= x <= 0, relative error 2e-7 where exp(x) > 1e-3."""
+    shifted = x * spread(_LOG2_E) + spread(_ROUND)
+    r = x * spread(_LOG2_E) - (shifted - spread(_ROUND))
+    p = spread(_E5) * r + spread(_E4)
+    p = p * r + spread(_E3)
+    p = p * r + spread(_E2)
+    p = p * r + spread(_E1)
+    return (p * r + spread(_ONE)) * power_of_two(shifted)
 
 
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
+@part
 def _log(x):  # type: ignore[no-untyped-def]
     """Return log(x) for normal x >= 1 in float32, absolute error 2e-7 + 6e-8 log(x); NaN stays."""
     exponent = np.int32(np.int32(float_to_bits(x) - _SQRT_HALF_BITS) >> _EXPONENT)
@@ -69,116 +79,138 @@ def _log(x):  # type: ignore[no-untyped-def]
     return f * p + np.float32(exponent) * _LN_2
 
 
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _lerp_rows(plane, low, high, weight, top, rows, source, sources, vertical):  # type: ignore[no-untyped-def]
-    """Fill vertical (sources, LANES): the tile's rows, still in input columns."""
+@part
+def _mix_rows(grid, top, rows, mix):  # type: ignore[no-untyped-def]
+    """Fill mix, flat (sources, LANES): how much of each input row is in each row of the tile."""
+    mix[:] = _ZERO
+    first = grid.row_low[top]
     for r in range(LANES):
         y = top + min(r, rows - 1)
-        upper, lower, t = plane[low[y]], plane[high[y]], weight[y]
-        for i in range(sources):
-            a = upper[source + i]
-            vertical[i, r] = a + t * (lower[source + i] - a)
+        mix[(grid.row_low[y] - first) * LANES + r] += _ONE - grid.row_weight[y]
+        mix[(grid.row_high[y] - first) * LANES + r] += grid.row_weight[y]
 
 
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _lerp_columns(vertical, low, weight, left, columns, source, sources, values):  # type: ignore[no-untyped-def]
-    """Fill values (columns * LANES,): the tile's logits of one class."""
-    for j in range(columns):
-        i = low[left + j] - source
-        a, b, t = vertical[i], vertical[min(i + 1, sources - 1)], weight[left + j]
-        out = values[j * LANES : (j + 1) * LANES]
-        for r in range(LANES):
-            out[r] = a[r] + t * (b[r] - a[r])
-
-
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
-def _sample(  # type: ignore[no-untyped-def]
-    plane, row_low, row_high, row_weight, col_low, col_weight, top, rows, left, columns, values
+@part
+def _interpolate_rows(  # type: ignore[no-untyped-def]
+    logits, shape, row, mixed, mix, source, sources, vertical
 ):
-    """Fill values like the two steps above, for strong downscaling, which skips input columns."""
-    for j in range(columns):
-        x = col_low[left + j]
-        x1, t = min(x + 1, plane.shape[1] - 1), col_weight[left + j]
-        for r in range(LANES):
-            y = top + min(r, rows - 1)
-            upper, lower = plane[row_low[y]], plane[row_high[y]]
-            a = upper[x] + row_weight[y] * (lower[x] - upper[x])
-            b = upper[x1] + row_weight[y] * (lower[x1] - upper[x1])
-            values[j * LANES + r] = a + t * (b - a)
+    """Fill vertical, flat (C, sources, LANES): the tile's rows, still in input columns."""
+    num_classes, height, width = shape
+    for c in range(num_classes):
+        for i in range(sources):
+            start = (c * height + row) * width + source + i
+            value = spread_from(logits, start) * load(mix, 0)
+            for k in range(1, mixed):
+                value = value + spread_from(logits, start + k * width) * load(mix, k * LANES)
+            store(vertical, (c * sources + i) * LANES, value)
+
+
+@part
+def _softmax_column(  # type: ignore[no-untyped-def]
+    vertical, num_classes, sources, left, right, weight, values, q, best_class, total, weighted
+):
+    """
+    Fill the lanes from q on of best_class, total and weighted: one column of the tile.
+
+    total is the sum of e^d and weighted that of d e^d, with d the distance to the best logit.
+    """
+    best = load(vertical, left)
+    best = best + weight * (load(vertical, right) - best)
+    store(values, 0, best)
+    winner = spread(_ZERO)
+    for c in range(1, num_classes):
+        start = c * sources * LANES
+        value = load(vertical, start + left)
+        value = value + weight * (load(vertical, start + right) - value)
+        store(values, c * LANES, value)
+        # a tie stays with the lowest class, as only a greater value wins
+        winner = where_greater(value, best, spread(np.float32(c)), winner)
+        best = where_greater(value, best, value, best)
+    sum_e = spread(_ZERO)
+    sum_de = spread(_ZERO)
+    smallest = spread(_SMALLEST)
+    for c in range(num_classes):
+        distance = load(values, c * LANES) - best
+        distance = where_greater(smallest, distance, smallest, distance)  # NaN stays NaN
+        e = _exp(distance)
+        sum_e = sum_e + e
+        sum_de = sum_de + e * distance
+    store(best_class, q, winner)
+    store(total, q, sum_e)
+    store(weighted, q, sum_de)
+
+
+@part
+def _finish(total, weighted, per_log_c, n):  # type: ignore[no-untyped-def]
+    """Turn weighted into the entropy and total into the best probability; count what is NaN."""
+    unusable = np.int32(0)
+    for q in range(n):
+        # H = log(sum e^d) - sum(d e^d) / sum(e^d)
+        h = (_log(total[q]) - weighted[q] / total[q]) * per_log_c
+        unusable |= np.int32(not (h < np.float32(2.0)))
+        weighted[q] = min(max(h, _ZERO), _ONE)
+        total[q] = _ONE / total[q]
+    return unusable
+
+
+@part
+def _write_tile(tile, rows, columns, start, width, image):  # type: ignore[no-untyped-def]
+    """Copy the tile, flat (columns, LANES), to its place in the flat image."""
+    squares = columns - columns % LANES if rows == LANES else 0
+    for j in range(0, squares, LANES):
+        store_transposed(tile, j * LANES, image, start + j, width)
+    for r in range(rows):
+        for j in range(squares, columns):
+            image[start + r * width + j] = tile[j * LANES + r]
 
 
 @kernel(
-    array(types.float32, 3),
-    array(types.int32, 1), array(types.int32, 1), array(types.float32, 1),
-    array(types.int32, 1), array(types.float32, 1),
-    types.intp, types.intp, types.intp,
-    array(types.uint8, 2, readonly=False),
-    array(types.float32, 2, readonly=False),
-    array(types.float32, 2, readonly=False),
+    array(types.float32, 1), grid_type(types.float32), types.UniTuple(types.intp, 3),
+    types.intp, types.intp,
+    array(types.uint8, 1, readonly=False),
+    array(types.float32, 1, readonly=False),
+    array(types.float32, 1, readonly=False),
     returns=types.boolean,
 )  # fmt: skip
-def _predict_rows(  # type: ignore[no-untyped-def]
-    logits, row_low, row_high, row_weight, col_low, col_weight, tile_columns, first, last,
-    semantic, entropy, max_probability,
-):  # fmt: skip
-    """Fill the rows first..last-1 of the three maps; return whether all of them are numbers."""
-    num_classes, _, in_width = logits.shape
-    width = semantic.shape[1]
-    pixels = tile_columns * LANES
+def _predict_rows(logits, grid, most, first, last, semantic, entropy, max_probability):  # type: ignore[no-untyped-def]
+    """
+    Fill the rows first..last-1 of the three flat maps; return whether all are numbers.
+
+    most says how many columns a tile has, and from how many input rows and columns it is mixed.
+    """
+    tile_columns, most_rows, most_columns = most
+    num_classes = grid.shape[0]
+    width = grid.column_low.size
     per_log_c = np.float32(1.0 / math.log(num_classes))
-    # a tile of columns reads at most this many input columns: two each, or a connected range
-    most_sources = 2 * tile_columns + 2
-    vertical = np.empty((most_sources, LANES), np.float32)
-    values = np.empty((num_classes, pixels), np.float32)
-    best = np.empty(pixels, np.float32)
-    best_class = np.empty(pixels, np.int32)
-    total = np.empty(pixels, np.float32)
-    weighted = np.empty(pixels, np.float32)
+    mix = np.empty(most_rows * LANES, np.float32)
+    vertical = np.empty(num_classes * most_columns * LANES, np.float32)
+    values = np.empty(num_classes * LANES, np.float32)
+    best_class = np.empty(tile_columns * LANES, np.float32)
+    total = np.empty(tile_columns * LANES, np.float32)
+    weighted = np.empty(tile_columns * LANES, np.float32)
     unusable = np.int32(0)
     for top in range(first, last, LANES):
         rows = min(LANES, last - top)
+        row = grid.row_low[top]
+        mixed = grid.row_high[top + rows - 1] - row + 1
+        _mix_rows(grid, top, rows, mix)
         for left in range(0, width, tile_columns):
             columns = min(tile_columns, width - left)
-            n = columns * LANES
-            source = col_low[left]
-            sources = min(col_low[left + columns - 1] + 2, in_width) - source
-            for c in range(num_classes):
-                if sources <= most_sources:
-                    _lerp_rows(logits[c], row_low, row_high, row_weight, top, rows, source,
-                               sources, vertical)  # fmt: skip
-                    _lerp_columns(vertical, col_low, col_weight, left, columns, source, sources,
-                                  values[c])  # fmt: skip
-                else:
-                    _sample(logits[c], row_low, row_high, row_weight, col_low, col_weight, top,
-                            rows, left, columns, values[c])  # fmt: skip
-            best[:n] = values[0, :n]
-            best_class[:n] = 0
-            for c in range(1, num_classes):
-                plane = values[c]
-                for q in range(n):
-                    better = plane[q] > best[q]  # not >=: a tie goes to the lowest class
-                    best[q] = plane[q] if better else best[q]
-                    best_class[q] = np.int32(c) if better else best_class[q]
-            total[:n] = _ZERO
-            weighted[:n] = _ZERO
-            for c in range(num_classes):
-                plane = values[c]
-                for q in range(n):
-                    distance = plane[q] - best[q]
-                    e = _exp(distance)
-                    total[q] += e
-                    weighted[q] += e * max(distance, _SMALLEST)
-            for q in range(n):
-                # H = log(sum e) - sum(e d) / sum(e), with d the distance to the best logit
-                h = (_log(total[q]) - weighted[q] / total[q]) * per_log_c
-                unusable |= np.int32(not (h < np.float32(2.0)))
-                weighted[q] = min(max(h, _ZERO), _ONE)
-                total[q] = _ONE / total[q]
-            for r in range(rows):
-                for j in range(columns):
-                    semantic[top + r, left + j] = np.uint8(best_class[j * LANES + r])
-                    entropy[top + r, left + j] = weighted[j * LANES + r]
-                    max_probability[top + r, left + j] = total[j * LANES + r]
+            source = grid.column_low[left]
+            sources = grid.column_high[left + columns - 1] - source + 1
+            _interpolate_rows(logits, grid.shape, row, mixed, mix, source, sources, vertical)
+            for j in range(columns):
+                x = left + j
+                _softmax_column(
+                    vertical, num_classes, sources, (grid.column_low[x] - source) * LANES,
+                    (grid.column_high[x] - source) * LANES, spread_from(grid.column_weight, x),
+                    values, j * LANES, best_class, total, weighted,
+                )  # fmt: skip
+            unusable |= _finish(total, weighted, per_log_c, columns * LANES)
+            start = top * width + left
+            _write_tile(best_class, rows, columns, start, width, semantic)
+            _write_tile(weighted, rows, columns, start, width, entropy)
+            _write_tile(total, rows, columns, start, width, max_probability)
     return unusable == 0
 
 
@@ -205,24 +237,26 @@ def predict_on_cpu(
         False where a NaN or an infinity among the logits reached a map.
 
     """
-    height, width = size
-    rows = find_taps(logits.shape[1], height, align_corners=align_corners)
-    columns = find_taps(logits.shape[2], width, align_corners=align_corners)
-    row_weight, column_weight = rows.weight.astype(np.float32), columns.weight.astype(np.float32)
-    tile_columns = max(4, TILE_NUMBERS // (logits.shape[0] * LANES))
+    grid = find_grid(logits.shape, size, 'float32', align_corners=align_corners)
+    # as many columns as keep the tile's input in the cache, in squares
+    most_columns = TILE_NUMBERS // (logits.shape[0] * LANES) - 2
+    tile_columns = most_columns * size[1] // logits.shape[2] // LANES * LANES
+    tile_columns = min(max(tile_columns, LANES), 512)
+    most = (
+        tile_columns,
+        count_sources(grid.row_low, grid.row_high, LANES),
+        count_sources(grid.column_low, grid.column_high, tile_columns),
+    )
     semantic = np.empty(size, np.uint8)
     entropy = np.empty(size, np.float32)
     max_probability = np.empty(size, np.float32)
-    finite = []
 
-    def work(first: int, last: int) -> None:
-        finite.append(
-            _predict_rows(
-                logits, rows.low, rows.high, row_weight, columns.low, column_weight,
-                tile_columns, first, last, semantic, entropy, max_probability,
-            )
+    def work(first: int, last: int) -> bool:
+        return _predict_rows(
+            logits.reshape(-1), grid, most, first, last,
+            semantic.reshape(-1), entropy.reshape(-1), max_probability.reshape(-1),
         )  # fmt: skip
 
     _predict_rows.compile()  # once, before several threads would wait for it
-    run_over_rows(work, height, rows_per_chunk=2 * LANES)
-    return semantic, entropy, max_probability, all(finite)
+    finite = all(run_over_rows(work, size[0], rows_per_chunk=2 * LANES))
+    return semantic, entropy, max_probability, finite

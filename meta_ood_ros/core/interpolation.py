@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
+from numba import types
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,3 +58,98 @@ def find_taps(in_size: int, out_size: int, *, align_corners: bool) -> Taps:
     for array in (low, high, weight):
         array.flags.writeable = False
     return Taps(low, high, weight)
+
+
+class Grid(NamedTuple):
+    """
+    Taps of both axes in the form that kernels take.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        C, h, w of the logits.
+    row_low, row_high, column_low, column_high : ndarray of shape (H,) or (W,), int32
+    row_weight, column_weight : ndarray of shape (H,) or (W,), float32 or float64
+        Share of row_high and column_high.
+
+    """
+
+    shape: tuple[int, int, int]
+    row_low: NDArray[np.int32]
+    row_high: NDArray[np.int32]
+    row_weight: NDArray[np.floating]
+    column_low: NDArray[np.int32]
+    column_high: NDArray[np.int32]
+    column_weight: NDArray[np.floating]
+
+
+def grid_type(dtype: types.Float) -> types.NamedTuple:
+    """
+    Return the numba type of a Grid.
+
+    Parameters
+    ----------
+    dtype : numba type
+        float32 or float64, that of the weights.
+
+    Returns
+    -------
+    numba type
+
+    """
+    index, weight = (types.Array(t, 1, 'C', readonly=True) for t in (types.int32, dtype))
+    shape = types.UniTuple(types.intp, 3)
+    return types.NamedTuple((shape, index, index, weight, index, index, weight), Grid)
+
+
+@lru_cache(maxsize=32)
+def find_grid(
+    shape: tuple[int, int, int], size: tuple[int, int], dtype: str, *, align_corners: bool
+) -> Grid:
+    """
+    Return how logits are upsampled to the size of an image.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        C, h, w of the logits.
+    size : (int, int)
+        Height and width of the image.
+    dtype : str
+        'float32' or 'float64', for the weights.
+    align_corners : bool
+        As in torch.nn.functional.interpolate.
+
+    Returns
+    -------
+    Grid
+        Read-only and shared between callers.
+
+    """
+    rows = find_taps(shape[1], size[0], align_corners=align_corners)
+    columns = find_taps(shape[2], size[1], align_corners=align_corners)
+    weights = [taps.weight.astype(dtype) for taps in (rows, columns)]
+    for weight in weights:
+        weight.flags.writeable = False
+    return Grid(shape, rows.low, rows.high, weights[0], columns.low, columns.high, weights[1])
+
+
+def count_sources(low: NDArray[np.int32], high: NDArray[np.int32], pixels: int) -> int:
+    """
+    Return from how many input pixels a tile of output pixels is mixed, at most.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (n,), int32
+        Taps of one axis.
+    pixels : int
+        Output pixels side by side, wherever the tile begins.
+
+    Returns
+    -------
+    int
+
+    """
+    first = low[: max(len(low) - pixels + 1, 1)]
+    last = high[min(pixels, len(high)) - 1 :]
+    return int((last - first).max()) + 1

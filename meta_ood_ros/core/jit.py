@@ -7,6 +7,7 @@ own threads: its thread pools either abort the process when two Python threads m
 """
 
 from collections.abc import Callable
+from pathlib import Path
 import threading
 from typing import Any
 
@@ -17,9 +18,14 @@ from numba.extending import intrinsic
 
 # Products and sums may be fused, nothing more: reassociation would delete the rounding trick in
 # the exponential, and without NaN arithmetic bad logits would pass unnoticed.
-FUSED = frozenset({'contract', 'nsz'})
-# For plain sums, where the order of the terms does not matter.
-REORDERED = frozenset({'contract', 'nsz', 'reassoc'})
+_FASTMATH = {'contract', 'nsz'}
+
+# Files of parts that are compiled into kernels of other files.
+PARTS = ('interpolation.py', 'jit.py', 'lanes.py', 'raster.py', 'segment_softmax.py')
+
+# Decorates a function that is compiled into the kernels which call it: inlined, because a call
+# would count references to each array it passes, which costs more than most parts do.
+part = numba.njit(fastmath=_FASTMATH, error_model='numpy', forceinline=True)
 
 
 def array(dtype: types.Type, ndim: int, *, readonly: bool = True) -> types.Array:
@@ -41,12 +47,9 @@ class Kernel:
 
     """
 
-    def __init__(
-        self, function: Callable[..., Any], signature: Any, fastmath: frozenset[str]
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
         self.function = function
         self.signature = signature
-        self._fastmath = set(fastmath)
         self._compiled: Callable[..., Any] | None = None
         self._lock = threading.Lock()
 
@@ -68,18 +71,28 @@ class Kernel:
             return self._compiled
 
     def _jit(self, *, cache: bool) -> Callable[..., Any]:
+        if cache:
+            self._drop_stale_cache(numba.njit(cache=True)(self.function))
         return numba.njit(
-            self.signature, nogil=True, cache=cache, fastmath=self._fastmath, error_model='numpy'
+            self.signature, nogil=True, cache=cache, fastmath=_FASTMATH, error_model='numpy'
         )(self.function)
+
+    def _drop_stale_cache(self, dispatcher: Any) -> None:
+        # numba watches the kernel's own file, but not those of the parts compiled into it
+        newest = max((Path(__file__).parent / name).stat().st_mtime for name in PARTS)
+        module = Path(self.function.__code__.co_filename).stem
+        for index in Path(dispatcher.stats.cache_path).glob(f'{module}.*.nbi'):
+            if index.stat().st_mtime < newest:
+                index.unlink(missing_ok=True)
 
 
 def kernel(
-    *arguments: types.Type, returns: types.Type = types.void, fastmath: frozenset[str] = FUSED
+    *arguments: types.Type, returns: types.Type = types.void
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Return a decorator that turns a function of the given argument types into a Kernel."""
 
     def decorate(function: Callable[..., Any]) -> Kernel:
-        return Kernel(function, returns(*arguments), fastmath)
+        return Kernel(function, returns(*arguments))
 
     return decorate
 

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 import itertools
 import threading
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar('Result')
 
 
 def count_workers(chunks: int) -> int:
@@ -25,7 +28,7 @@ def count_workers(chunks: int) -> int:
     return max(1, min(torch.get_num_threads(), chunks))
 
 
-def run_workers(work: Callable[[int], None], workers: int) -> None:
+def run_workers(work: Callable[[int], Result], workers: int) -> list[Result]:
     """
     Call work(0), ..., work(workers - 1), each in its own thread, and wait for all of them.
 
@@ -36,17 +39,23 @@ def run_workers(work: Callable[[int], None], workers: int) -> None:
     workers : int
         How many threads, the calling one among them.
 
+    Returns
+    -------
+    list
+        What the workers returned, in their order.
+
     Notes
     -----
     The threads live for one call: starting one takes about 50 us, and no pool can then be left
     behind in a forked child (data loaders fork) or hang an interpreter that exits.
 
     """
+    results: dict[int, Result] = {}
     errors: list[BaseException] = []
 
     def run(worker: int) -> None:
         try:
-            work(worker)
+            results[worker] = work(worker)
         except BaseException as error:
             errors.append(error)
 
@@ -60,9 +69,12 @@ def run_workers(work: Callable[[int], None], workers: int) -> None:
         helper.join()
     if errors:
         raise errors[0]
+    return [results[worker] for worker in range(workers)]
 
 
-def run_over_rows(work: Callable[[int, int], None], rows: int, *, rows_per_chunk: int) -> None:
+def run_over_rows(
+    work: Callable[[int, int], Result], rows: int, *, rows_per_chunk: int
+) -> list[Result]:
     """
     Call work(first, last) until all rows are done, on torch.get_num_threads() threads.
 
@@ -76,14 +88,21 @@ def run_over_rows(work: Callable[[int, int], None], rows: int, *, rows_per_chunk
         How many a thread takes at a time. Chunks are handed out as threads become free, because
         other processes take cores away.
 
+    Returns
+    -------
+    list
+        What the calls returned, in no order.
+
     """
     chunks = -(-rows // rows_per_chunk)
     next_chunk = itertools.count()
+    results: list[Result] = []
 
     def drain(_: int) -> None:
         # next() on a count is one C call, so two threads never get the same chunk
         while (chunk := next(next_chunk)) < chunks:
             first = chunk * rows_per_chunk
-            work(first, min(first + rows_per_chunk, rows))
+            results.append(work(first, min(first + rows_per_chunk, rows)))
 
     run_workers(drain, count_workers(chunks))
+    return results

@@ -1,19 +1,21 @@
-"""A flat image and a position -> the next position where something is."""
+"""A flat mask and a position -> where the next run of set pixels begins, and where it ends."""
 
-from meta_ood_ros.core.jit import FUSED
-import numba
+from meta_ood_ros.core.jit import part
+import numpy as np
+
+_EIGHT_ONES = np.uint64(0x0101010101010101)
 
 
-@numba.njit(fastmath=set(FUSED), error_model='numpy')
-def find_set(values, words, position, end):  # type: ignore[no-untyped-def]
+@part
+def find_set(mask, words, position, end):  # type: ignore[no-untyped-def]
     """
-    Return the first position from the given one on whose value is not 0, or end.
+    Return the first position from the given one on where a mask is 1, or end.
 
     Parameters
     ----------
-    values : ndarray of shape (n,), uint8 or int32
-        The image, flat.
-    words : ndarray of shape (n * itemsize // 8,), uint64
+    mask : ndarray of shape (n,), uint8
+        The image, flat; 0 or 1.
+    words : ndarray of shape (n // 8,), uint64
         The same memory: most of an image is not OoD, so it is skipped eight bytes at a time.
     position, end : int
         Where to begin and to stop, 0 <= position, end <= n.
@@ -23,10 +25,40 @@ def find_set(values, words, position, end):  # type: ignore[no-untyped-def]
     int
 
     """
-    step = 8 // values.itemsize
-    while position < end and values[position] == 0:
-        if position % step == 0 and position + step <= end and words[position // step] == 0:
-            position += step
-        else:
-            position += 1
+    while position < end and mask[position] == 0:
+        if position & 7 == 0:
+            while position + 8 <= end and words[position >> 3] == 0:
+                position += 8
+            if position >= end or mask[position] != 0:
+                break
+        position += 1
+    return position
+
+
+@part
+def find_end(mask, words, position, end):  # type: ignore[no-untyped-def]
+    """
+    Return the first position from the given one on where a mask is 0, or end.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n,), uint8
+        The image, flat; 0 or 1.
+    words : ndarray of shape (n // 8,), uint64
+        The same memory.
+    position, end : int
+        Where to begin and to stop, 0 <= position, end <= n.
+
+    Returns
+    -------
+    int
+
+    """
+    while position < end and mask[position] != 0:
+        if position & 7 == 0:
+            while position + 8 <= end and words[position >> 3] == _EIGHT_ONES:
+                position += 8
+            if position >= end or mask[position] == 0:
+                break
+        position += 1
     return position

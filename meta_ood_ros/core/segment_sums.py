@@ -48,7 +48,13 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
             f'num_classes must be at least 2, got {num_classes}. '
             'With one class there is no entropy to threshold.'
         )
-    size = ('size', 'size_interior', 'size_boundary', 'size_relative', 'size_relative_interior')
+    size = (
+        'size',
+        'size_interior',
+        'size_boundary',
+        'size_relative',
+        'size_relative_interior',
+    )
     regions = ('', '_interior', '_boundary', '_relative', '_relative_interior')
     return (
         *size,

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from meta_ood_ros.core.jit import array, kernel
-from meta_ood_ros.core.raster import find_set
-import numba
+from meta_ood_ros.core.jit import array, kernel, part
+from meta_ood_ros.core.raster import find_end, find_set
 from numba import types
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +66,7 @@ def find_segments(ood_mask: NDArray[np.bool_], *, min_size_px: int = 0) -> Segme
     return Segments(labels, int(count))
 
 
-@numba.njit
+@part
 def _join(parent, a, b):  # type: ignore[no-untyped-def]
     """Join the components of runs a and b; the root that comes first stays root."""
     while parent[a] != a:
@@ -91,10 +90,10 @@ def _label(mask, words, width, min_size_px, labels):  # type: ignore[no-untyped-
     it touches, also diagonally. The parent of a run is never later in raster order, so a root is
     its component's first run and numbering the roots as they come gives the wanted order.
     """
-    capacity = 0
-    for i in range(mask.size):
-        capacity += mask[i] != 0 and (mask[max(i, 1) - 1] == 0 or i % width == 0)
-    capacity += mask.size > 0
+    # runs begin where the mask rises, and at most one more begins with each row
+    capacity = mask.size // max(width, 1) + 1
+    for i in range(1, mask.size):
+        capacity += np.intp(mask[i] > mask[i - 1])
     start = np.empty(capacity, np.int64)
     stop = np.empty(capacity, np.int64)
     parent = np.empty(capacity, np.int64)
@@ -104,8 +103,7 @@ def _label(mask, words, width, min_size_px, labels):  # type: ignore[no-untyped-
     while position < mask.size:
         begin = position
         row_end = (begin // width + 1) * width
-        while position < row_end and mask[position] != 0:
-            position += 1
+        position = find_end(mask, words, begin, row_end)
         start[runs], stop[runs], parent[runs] = begin, position, runs
         # one pixel to the left and right, but not around the edge of the image
         low = max(begin - width - 1, row_end - 2 * width)
@@ -130,9 +128,7 @@ def _label(mask, words, width, min_size_px, labels):  # type: ignore[no-untyped-
             count += kept
             # from here on size holds the id, which later runs of the component look up
             size[i] = count if kept else 0
-        if size[root] > 0:
-            for q in range(start[i], stop[i]):
-                labels[q] = size[root]
+        labels[start[i] : stop[i]] = size[root]
     return count
 
 
@@ -181,7 +177,10 @@ def summarize_segments(
     SegmentSummary
 
     """
-    for name, image, dtype in (('semantic', semantic, np.uint8), ('score', score, np.float32)):
+    for name, image, dtype in (
+        ('semantic', semantic, np.uint8),
+        ('score', score, np.float32),
+    ):
         if image.shape != segments.labels.shape or image.dtype != dtype:
             raise ValueError(
                 f'{name} must be {np.dtype(dtype)} of shape {segments.labels.shape}, got '
@@ -193,10 +192,13 @@ def summarize_segments(
     score_sum = np.zeros(count)
     score_max = np.full(count, -np.inf, np.float32)
     votes = np.zeros((count, int(semantic.max(initial=0)) + 1), np.int32)
-    _summarize(
-        segments.labels, np.ascontiguousarray(semantic), np.ascontiguousarray(score),
-        area, corners, score_sum, score_max, votes,
-    )  # fmt: skip
+    images = (np.ascontiguousarray(image) for image in (segments.labels, semantic, score))
+    known = _summarize(*images, area, corners, score_sum, score_max, votes)
+    if not known:
+        raise ValueError(
+            f'segments.labels must lie in 0..count, got others with count={count}. '
+            'Pass the Segments that find_segments returned, unchanged.'
+        )
     boxes = corners.copy()
     boxes[:, 2:] += 1 - corners[:, :2]
     class_id = votes.argmax(1).astype(np.uint8)
@@ -208,22 +210,38 @@ def summarize_segments(
     array(types.int32, 2), array(types.uint8, 2), array(types.float32, 2),
     array(types.int64, 1, readonly=False), array(types.int32, 2, readonly=False),
     array(types.float64, 1, readonly=False), array(types.float32, 1, readonly=False),
-    array(types.int32, 2, readonly=False),
+    array(types.int32, 2, readonly=False), returns=types.boolean,
 )  # fmt: skip
 def _summarize(labels, semantic, score, area, corners, score_sum, score_max, votes):  # type: ignore[no-untyped-def]
-    """Fill the tables; corners holds the first and last column and row."""
+    """
+    Fill the tables; return False for labels that are no segment's.
+
+    corners holds first column, first row, last column, last row.
+    """
     height, width = labels.shape
+    known = True
     for y in range(height):
-        for x in range(width):
-            k = labels[y, x] - 1
-            if k < 0:
+        x = 0
+        while x < width:
+            label = labels[y, x]
+            if label <= 0 or label > area.size:
+                known &= label == 0
+                x += 1
                 continue
+            k, begin = label - 1, x
+            run_sum, run_max = np.float64(0.0), score_max[k]
+            while x < width and labels[y, x] == label:
+                value = score[y, x]
+                run_sum += value
+                run_max = max(run_max, value)
+                votes[k, semantic[y, x]] += 1
+                x += 1
             if area[k] == 0:
-                corners[k, 0], corners[k, 1], corners[k, 2], corners[k, 3] = x, y, x, y
-            corners[k, 0] = min(corners[k, 0], x)
-            corners[k, 2] = max(corners[k, 2], x)
+                corners[k, 0], corners[k, 1], corners[k, 2] = begin, y, x - 1
+            corners[k, 0] = min(corners[k, 0], begin)
+            corners[k, 2] = max(corners[k, 2], x - 1)
             corners[k, 3] = y
-            area[k] += 1
-            score_sum[k] += score[y, x]
-            score_max[k] = max(score_max[k], score[y, x])
-            votes[k, semantic[y, x]] += 1
+            area[k] += x - begin
+            score_sum[k] += run_sum
+            score_max[k] = run_max
+    return known
