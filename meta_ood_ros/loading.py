@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
-from meta_ood_ros.core.backends import resolve_device
+from meta_ood_ros.core.backends import resolve_device, self_check
 from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 import numpy as np
@@ -15,9 +16,8 @@ import torch
 
 _PACKAGE_SCHEME = 'package://'
 
-# Size of the frame that is run while configuring, so that the first real one finds every kernel
-# compiled; its content is noise.
-_TRIAL_SIZE = (480, 640)
+#: Size of the image that is tried while configuring; most cameras have this aspect or 16:9.
+TRIAL_SIZE = (480, 640)
 
 
 def resolve_path(text: str, *, parameter: str) -> Path | None:
@@ -160,10 +160,9 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
         str(place.device),
         backend=settings.backend,
         precision=settings.precision,
+        engine_cache=settings.engine_cache,
     )
-    noise = np.random.default_rng(0).integers(0, 256, (*_TRIAL_SIZE, 3), dtype=np.uint8)
-    # At this threshold all of it is OoD, so that the code about segments is compiled, too.
-    pipeline(noise, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
+    _try_out(pipeline, settings)
     short_side = settings.work_short_side
     if short_side not in (FROM_BUNDLE, bundle.work_short_side) and bundle.meta_classifiers:
         warnings.append(
@@ -172,3 +171,17 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             'one at this size with meta-ood-train fit-meta.'
         )
     return LoadedPipeline(pipeline, tuple(warnings))
+
+
+def _try_out(pipeline: OodPipeline, settings: NodeSettings) -> None:
+    """Run one image, so that the first real one finds everything compiled, and check it."""
+    # Smooth patches of colour: noise has no classes to agree on.
+    colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    image = cv2.resize(colors, TRIAL_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    # At this threshold all of it is OoD, so that the code about segments is compiled, too.
+    pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
+    backend = pipeline.backend
+    if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
+        bundle, size = pipeline.bundle, pipeline.work_size(TRIAL_SIZE, settings)
+        x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
+        self_check(backend, bundle.build_network(), x)

@@ -92,11 +92,24 @@ class Pictures:
     @cached_property
     def _semantic_ood(self) -> np.ndarray:
         """The same with C where a segment is accepted."""
-        accepted = np.concatenate([[False], self._result.accepted])
-        if not accepted.any():
+        if not self._result.accepted.any():
             return self._semantic
-        is_ood = accepted[self._result.segments.labels]
-        return np.where(is_ood, np.uint8(self._classes), self._semantic)
+        pixels, labels = self._ood_pixels
+        marked = self._semantic.copy()
+        marked.reshape(-1)[pixels[self._accepted[labels]]] = self._classes
+        return marked
+
+    @cached_property
+    def _accepted(self) -> np.ndarray:
+        """Whether the segment of each label is accepted; False for 0."""
+        return np.concatenate([[False], self._result.accepted])
+
+    @cached_property
+    def _ood_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Flat positions of the pixels of segments, and their labels: a look-up of few."""
+        labels = self._result.segments.labels.reshape(-1)
+        pixels = np.flatnonzero(labels != 0)  # of bool it is four times as fast as of int32
+        return pixels, labels[pixels]
 
     def _fill_labels(self, labels: np.ndarray, out: np.ndarray) -> None:
         to_received_labels(labels, out.shape[:2], out=out)
@@ -108,7 +121,12 @@ class Pictures:
         self._fill_labels(self._semantic_ood, out)
 
     def _fill_segment_ids(self, out: np.ndarray) -> None:
-        self._fill_labels(self._published.ids[self._result.segments.labels], out)
+        pixels, labels = self._ood_pixels
+        same_size = out.shape == self._result.work_size
+        ids = out if same_size else np.zeros(self._result.work_size, np.uint16)
+        ids.reshape(-1)[pixels] = self._published.ids[labels]  # out is zero at first
+        if not same_size:
+            self._fill_labels(ids, out)
 
     def _fill_confidence(self, out: np.ndarray) -> None:
         values = to_received_values(self._result.max_probability, out.shape)
@@ -130,9 +148,8 @@ class Pictures:
     def _fill_overlay(self, out: np.ndarray) -> None:
         _paint(to_received_labels(self._semantic_ood, out.shape[:2]), self._colors, out)
         cv2.addWeighted(self._image, 1.0 - self._alpha, out, self._alpha, 0.0, dst=out)
-        accepted = np.concatenate([[False], self._result.accepted])
         contours = trace_contours(
-            self._result.segments.labels, accepted, out.shape[:2], tolerance=0.0
+            self._result.segments.labels, self._accepted, out.shape[:2], tolerance=0.0
         )
         if not contours:
             return

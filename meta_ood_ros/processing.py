@@ -12,6 +12,7 @@ from meta_ood_ros.conversions import to_rgb
 from meta_ood_ros.core.pipeline import OodPipeline, OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.diagnostics import CameraRecord, Conditions
+from meta_ood_ros.loading import TRIAL_SIZE
 from meta_ood_ros.publishers import CameraOutputs
 from meta_ood_ros.received_grid import to_received_labels
 from meta_ood_ros.scheduling import Frame, LatestFrames
@@ -72,6 +73,8 @@ class FrameProcessor:
         Returns whether publishing still makes sense; not so after SIGINT.
     ros_seconds : callable
         Returns the time of the node's clock.
+    log : callable
+        Takes a sentence worth reading, but no warning.
 
     """
 
@@ -87,6 +90,7 @@ class FrameProcessor:
         settings: Callable[[], NodeSettings],
         is_alive: Callable[[], bool],
         ros_seconds: Callable[[], float],
+        log: Callable[[str], None],
     ) -> None:
         self._pipeline = pipeline
         self._frames = frames
@@ -98,6 +102,8 @@ class FrameProcessor:
         self._settings = settings
         self._is_alive = is_alive
         self._ros_seconds = ros_seconds
+        self._log = log
+        self._prepared = {pipeline.work_size(TRIAL_SIZE, settings())}
         self.failures_in_a_row = 0
         self.last_failure = ''
 
@@ -126,6 +132,7 @@ class FrameProcessor:
             self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
             return None
         decoded = time.perf_counter()
+        self._announce(image.shape[:2], settings)
         try:
             result = self._pipeline(
                 image,
@@ -164,6 +171,17 @@ class FrameProcessor:
         publish = 1000 * (time.perf_counter() - start)
         record.milliseconds.append(answer.milliseconds | {'publish': publish, 'total': 1000 * age})
         record.facts['frame_age_ms'] = f'{1000 * age:.4g}'
+
+    def _announce(self, size: tuple[int, int], settings: NodeSettings) -> None:
+        """Say that a backend of fixed sizes has to be built for this one before it can answer."""
+        backend, work = self._pipeline.backend, self._pipeline.work_size(size, settings)
+        if backend.name == 'eager' or work in self._prepared:
+            return
+        self._prepared.add(work)
+        self._log(
+            f'Backend {backend.name} meets images of {work[0]} x {work[1]} for the first time: '
+            'if it has to be built for them, frames are dropped meanwhile.'
+        )
 
     def _drop(self, frame: Frame, cause: str, sentence: str) -> None:
         self._records[frame.camera].note_drop(frame, cause, sentence)

@@ -106,6 +106,7 @@ class Session:
             settings=live,
             is_alive=node.context.ok,
             ros_seconds=lambda: 1e-9 * node.get_clock().now().nanoseconds,
+            log=node.get_logger().info,
         )
         self._worker = Worker(self._frames, self._processor.compute, self._processor.send)
 

@@ -77,8 +77,8 @@ PEAKS = {
     'semantic': 1.0,
     'entropy': 1.0,
     'confidence': 1.0,
-    'segment_ids': 2.0,  # labels -> ids
-    'semantic_ood': 3.0,  # a mask of the accepted segments, and the classes with it
+    'segment_ids': 1.5,  # which pixels belong to segments, as a mask
+    'semantic_ood': 3.0,  # that mask, and the classes with OoD
     'semantic_color': 1.0,
     'overlay': 5 / 3,  # semantic_ood, and the mask whose border is traced
 }
