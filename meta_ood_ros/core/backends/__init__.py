@@ -1,10 +1,13 @@
 """How a network runs: one interface, chosen by name, each absence explained."""
 
-from typing import Any
-
+from meta_ood_ros.core.backends.agreement import self_check, SelfCheck, TOLERANCES
 from meta_ood_ros.core.backends.backend import Backend, BackendError, PRECISIONS
+from meta_ood_ros.core.backends.compiled import CompiledBackend
 from meta_ood_ros.core.backends.device import resolve_device, ResolvedDevice
 from meta_ood_ros.core.backends.eager import EagerBackend
+from meta_ood_ros.core.backends.onnx import OnnxBackend
+from meta_ood_ros.core.backends.tensorrt import TensorRtBackend
+from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 import torch
 from torch import nn
 
@@ -13,11 +16,14 @@ BACKEND_NAMES = ('eager', 'compile', 'onnx', 'tensorrt')
 __all__ = [
     'BACKEND_NAMES',
     'PRECISIONS',
+    'TOLERANCES',
     'Backend',
     'BackendError',
     'ResolvedDevice',
+    'SelfCheck',
     'load_backend',
     'resolve_device',
+    'self_check',
 ]
 
 
@@ -27,7 +33,7 @@ def load_backend(
     *,
     device: str | torch.device = 'auto',
     precision: str = 'auto',
-    **options: Any,
+    engine_cache: str = '',
 ) -> Backend:
     """
     Make a network ready to run.
@@ -35,15 +41,16 @@ def load_backend(
     Parameters
     ----------
     name : str
-        One of BACKEND_NAMES, or 'auto': the fastest that needs no build step, eager.
+        One of BACKEND_NAMES, or 'auto': the fastest that needs no build step, which is eager, or
+        onnx for an `OnnxNetwork`.
     network : OodNetwork
-        Copied; the original stays as it is.
+        Left as it is.
     device : str or torch.device
         'auto', 'cpu', 'cuda' or 'cuda:N', see `resolve_device`.
     precision : str
-        One of PRECISIONS, or 'auto': fp16 on a GPU, fp32 on a CPU.
-    **options
-        What the chosen backend takes besides.
+        One of PRECISIONS, or 'auto': fp16 on a GPU, fp32 on a CPU and in onnx.
+    engine_cache : str
+        Folder in which tensorrt keeps its engines; '' is meta_ood below the XDG cache folder.
 
     Returns
     -------
@@ -61,14 +68,26 @@ def load_backend(
         raise BackendError(f'backend must be one of {known}, got {name!r}. Check its spelling.')
     if precision not in (*PRECISIONS, 'auto'):
         known = ', '.join(('auto', *PRECISIONS))
-        raise BackendError(f'precision must be one of {known}, got {precision!r}.')
+        raise BackendError(
+            f'precision must be one of {known}, got {precision!r}. Check its spelling.'
+        )
     place = resolve_device(device).device
+    is_onnx_file = isinstance(network, OnnxNetwork)
+    if is_onnx_file and name in ('eager', 'compile'):
+        raise BackendError(
+            f'backend of a network from an ONNX file must be auto, onnx or tensorrt, got {name}: '
+            'PyTorch cannot run it. Set backend to auto.'
+        )
+    if name == 'auto':
+        name = 'onnx' if is_onnx_file else 'eager'
     if precision == 'auto':
-        precision = 'fp16' if place.type == 'cuda' else 'fp32'
-    if name in ('auto', 'eager'):
-        if options:
-            raise BackendError(
-                f'backend eager takes no options, got {", ".join(options)}. Remove them.'
-            )
-        return EagerBackend(network, device=place, precision=precision)
-    raise BackendError(f'backend {name} is not built yet. Set backend to auto or eager.')
+        precision = 'fp16' if place.type == 'cuda' and name != 'onnx' else 'fp32'
+    if name == 'onnx':
+        return OnnxBackend(network, device=place, precision=precision)
+    if name == 'tensorrt':
+        return TensorRtBackend(
+            network, device=place, precision=precision, engine_cache=engine_cache
+        )
+    if name == 'compile':
+        return CompiledBackend(network, device=place, precision=precision)
+    return EagerBackend(network, device=place, precision=precision)

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 import math
 
+import numpy as np
 import torch
 from torch import nn, Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
@@ -99,7 +100,7 @@ class PyramidPool(nn.Module):
         )
         self.merge_layer = nn.Sequential(
             _br(width * scales),
-            nn.ChannelShuffle(scales),  # so that each group of the next layer sees all scales
+            Interleave(scales),  # so that each group of the next layer sees all scales
             _cbr(width * scales, width, kernel=3, groups=width),
             nn.Conv2d(width, outputs, kernel_size=1, bias=is_last),
         )
@@ -114,17 +115,63 @@ class PyramidPool(nn.Module):
         return self.br(self.merge_layer(torch.cat(pyramid, dim=1)))
 
 
+class Interleave(nn.Module):
+    """Channels of `parts` blocks, taken in turn: (N, c, h, w), a1 a2 b1 b2 -> a1 b1 a2 b2."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.parts, -1)).transpose(1, 2).flatten(1, 2)
+
+
 def _at_scale(x: Tensor, scale: float, stage: nn.Module) -> Tensor:
     if scale == 1.0:
         return stage(x)
-    height, width = x.shape[-2:]
+    height, width = (int(side) for side in x.shape[-2:])
     size = (height, width)
     scaled = (_scaled(height, scale), _scaled(width, scale))
     if scale > 1.0:
         enlarged = interpolate(x, scaled, mode='bilinear', align_corners=True)
-        return adaptive_avg_pool2d(stage(enlarged), size)
-    reduced = stage(adaptive_avg_pool2d(x, scaled))
+        return mean_pool(stage(enlarged), size)
+    reduced = stage(mean_pool(x, scaled))
     return interpolate(reduced, size, mode='bilinear', align_corners=True)
+
+
+def mean_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """
+    Return the means (N, c, *size) over the windows of adaptive average pooling.
+
+    ONNX has no such operator for windows of unequal sizes, so an exported graph spells it out:
+    plain pooling where the windows are equal or overlap in the 3 : 2 pattern, else the product
+    with one averaging matrix a side.
+    """
+    if not torch.onnx.is_in_onnx_export():
+        return adaptive_avg_pool2d(x, size)
+    sides = [int(side) for side in x.shape[-2:]]
+    if all(side % wanted == 0 for side, wanted in zip(sides, size, strict=True)):
+        return avg_pool2d(x, [side // wanted for side, wanted in zip(sides, size, strict=True)])
+    if all(2 * side == 3 * wanted for side, wanted in zip(sides, size, strict=True)):
+        # windows 0-1, 1-2, 3-4, 4-5, ...: those of stride 1 without every third
+        kept = [
+            torch.tensor([i for i in range(side - 1) if i % 3 < 2], device=x.device)
+            for side in sides
+        ]
+        means = avg_pool2d(x, kernel_size=2, stride=1)
+        return means.index_select(2, kept[0]).index_select(3, kept[1])
+    rows, columns = (_means(side, wanted).to(x) for side, wanted in zip(sides, size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _means(side: int, wanted: int) -> Tensor:
+    """Return the matrix (wanted, side) that averages the windows of adaptive pooling."""
+    # numpy, because the exporter would record every step that torch takes
+    matrix = np.zeros((wanted, side), dtype=np.float32)
+    for i in range(wanted):
+        first, end = i * side // wanted, -(-(i + 1) * side // wanted)
+        matrix[i, first:end] = 1.0 / (end - first)
+    return torch.from_numpy(matrix)
 
 
 def _scaled(side: int, scale: float) -> int:

@@ -1,6 +1,7 @@
 """The one door to all backends, and the eager one behind it."""
 
 from meta_ood_ros.core.backends import BackendError, load_backend
+from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 import pytest
 import torch
 
@@ -83,8 +84,28 @@ def test_unknown_names_are_refused(tiny_network):
         load_backend('eager', tiny_network, precision='fp8')
     with pytest.raises(BackendError, match=r"device must be auto, cpu, cuda or cuda:N, got 'tpu'"):
         load_backend('eager', tiny_network, device='tpu')
-    with pytest.raises(BackendError, match=r'eager takes no options, got engine\. Remove'):
-        load_backend('eager', tiny_network, device='cpu', engine=1)
+
+
+@pytest.mark.parametrize('name', ['eager', 'compile'])
+def test_pytorch_cannot_run_a_file(onnx_file, name):
+    network = OnnxNetwork(onnx_file, num_classes=5, stride=2)
+    match = f'ONNX file must be auto, onnx or tensorrt, got {name}: PyTorch cannot run it'
+    with pytest.raises(BackendError, match=match):
+        load_backend(name, network, device='cpu')
+
+
+def test_auto_runs_a_file_with_onnxruntime(onnx_file, small_network, tiny_image):
+    network = OnnxNetwork(onnx_file, num_classes=5, stride=2)
+    backend = load_backend('auto', network, device='cpu')
+    assert (backend.name, backend.precision) == ('onnx', 'fp32')
+    expected = small_network(tiny_image)
+    assert (backend(tiny_image) - expected).abs().max() <= 1e-4 * expected.std()
+
+
+def test_each_name_gives_its_backend(small_network):
+    for name in ('eager', 'compile', 'onnx'):
+        backend = load_backend(name, small_network, device='cpu')
+        assert (backend.name, backend.precision) == (name, 'fp32')
 
 
 def test_precisions_that_pytorch_cannot_run_are_refused(tiny_network):

@@ -1,0 +1,172 @@
+"""Built engines on disk, each with a note of what it was built for."""
+
+from dataclasses import asdict, dataclass
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+import tempfile
+
+from meta_ood_ros import __version__
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """
+    All that an engine depends on: another value of any field asks for another engine.
+
+    Parameters
+    ----------
+    network : str
+        See `hash_network`.
+    gpu : str
+        Name and compute capability.
+    tensorrt : str
+        Version.
+    precision : str
+        'fp32' or 'fp16'.
+    shape : (int, int, int, int)
+        N, 3, h0, w0.
+
+    """
+
+    network: str
+    gpu: str
+    tensorrt: str
+    precision: str
+    shape: tuple[int, int, int, int]
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the engine's file, without GPU and version: these go stale."""
+        batch, _, height, width = self.shape
+        return f'{self.network[:16]}-{batch}x{height}x{width}-{self.precision}.engine'
+
+
+class EngineCache:
+    """
+    A folder of engines.
+
+    Parameters
+    ----------
+    folder : str or Path
+        '' is meta_ood below the XDG cache folder.
+
+    """
+
+    def __init__(self, folder: str | Path = '') -> None:
+        self.folder = Path(folder).expanduser() if str(folder) else default_folder()
+
+    def load(self, key: EngineKey) -> bytes | None:
+        """
+        Return the engine built for exactly this key, or None.
+
+        Parameters
+        ----------
+        key : EngineKey
+            What is wanted; what differs from the stored engine is logged.
+
+        Returns
+        -------
+        bytes or None
+            The serialized engine.
+
+        """
+        path = self.folder / key.file_name
+        try:
+            engine = path.read_bytes()
+            note = json.loads(_note(path).read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            logger.warning('Engine %s cannot be read (%s) and is built again.', path, error)
+            return None
+        wanted = _wanted(key, engine)
+        changed = [name for name in wanted if note.get(name) != wanted[name]]
+        if changed:
+            logger.warning(
+                'Engine %s was built for other %s and is built again.', path, ', '.join(changed)
+            )
+            return None
+        return engine
+
+    def store(self, key: EngineKey, engine: bytes) -> None:
+        """
+        Keep an engine; where that fails, warn and go on.
+
+        Parameters
+        ----------
+        key : EngineKey
+            What it was built for.
+        engine : bytes
+            The serialized engine.
+
+        """
+        path = self.folder / key.file_name
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, engine)
+            _write(_note(path), json.dumps(_wanted(key, engine), indent=1).encode())
+        except OSError as error:
+            logger.warning(
+                'Engine cannot be kept in %s (%s): it will be built at every start. '
+                'Set engine_cache to a folder that can be written.',
+                self.folder,
+                error.strerror,
+            )
+
+
+def default_folder() -> Path:
+    """Return meta_ood below $XDG_CACHE_HOME, which is ~/.cache where it is not set."""
+    base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(base).expanduser() / 'meta_ood'
+
+
+def hash_network(network: nn.Module) -> str:
+    """
+    Return the SHA-256 of a network: its layers, its weights and the version of this package.
+
+    Parameters
+    ----------
+    network : Module
+        Of any kind; an ONNX network counts by its file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    """
+    digest = hashlib.sha256(f'{__version__}\n{network!r}\n'.encode())
+    digest.update(getattr(network, 'content', b''))
+    for name, value in network.state_dict().items():
+        digest.update(f'{name} {value.dtype} {tuple(value.shape)}\n'.encode())
+        bits = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(bits.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _wanted(key: EngineKey, engine: bytes) -> dict[str, object]:
+    note = asdict(key) | {'shape': list(key.shape)}
+    return note | {'content': hashlib.sha256(engine).hexdigest()}
+
+
+def _note(path: Path) -> Path:
+    return path.with_suffix('.json')
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write as a whole or not at all: a robot may lose power at any time."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    os.close(descriptor)
+    try:
+        Path(name).write_bytes(content)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
