@@ -226,6 +226,9 @@ def finetune(
         'deterministic': 'warn',
         'default_root_dir': output,
     }
+    if world > 1 or torch.cuda.device_count() > 1:
+        # The published ESPNetv2 has parameters that its forward pass does not use.
+        options['strategy'] = 'ddp_find_unused_parameters_true'
     options.update(trainer_options)
     trainer = lightning.Trainer(**options)
     batches.resume_from(lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready)

@@ -63,8 +63,10 @@ class RunLog(lightning.Callback):
         assert isinstance(pl_module, FinetuneModule)
         scores = pl_module.last_scores
         if trainer.is_global_zero and scores is not None:
-            if trainer.sanity_checking:
-                _write_rows(self.output / VALIDATION_FILE, [])
+            # A run killed behind a validation repeats it.
+            rows = [] if trainer.sanity_checking else read_rows(self.output / VALIDATION_FILE)
+            kept = [one for one in rows if int(one['step']) < trainer.global_step]
+            _write_rows(self.output / VALIDATION_FILE, kept)
             row = {name: f'{value:.6g}' for name, value in scores.as_dict().items()}
             _append_row(self.output / VALIDATION_FILE, {'step': trainer.global_step, **row})
 

@@ -124,7 +124,9 @@ class SceneSamples:
         return self._drawn[index]
 
     def _draw(self, index: int) -> Sample:
-        scene = render_scene(self.first_seed + index, size=self.size, split=self.split)
+        scene = render_scene(
+            self.first_seed + index, size=self.size, ood_objects=(0, 4), split=self.split
+        )
         target = np.where(scene.ood_ids > 0, np.uint8(OOD), scene.classes).astype(np.uint8)
         name = self.names[index]
         return Sample(scene.image, target, name, name)

@@ -1,0 +1,211 @@
+"""Whole small runs: what they write, what they leave alone, and that they reach their aim."""
+
+from dataclasses import replace
+
+from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.image import to_network_input
+from meta_ood_ros.core.networks import build_network, load_checkpoint, load_weights
+from meta_ood_training.cli import main
+from meta_ood_training.datasets.sample import OOD
+from meta_ood_training.finetune import finetune, open_config, open_networks
+from meta_ood_training.trainer.checkpoints import save_whole
+from meta_ood_training.trainer.dry_run import try_one_step
+from meta_ood_training.trainer.run_log import read_rows
+from meta_ood_training.trainer.street import open_samples
+from meta_ood_training.trainer.validation import Scores
+import numpy as np
+import pytest
+import torch
+
+
+def with_training(config, **changes):
+    return replace(config, training=replace(config.training, **changes))
+
+
+def weights(path):
+    return load_checkpoint(path)
+
+
+def test_a_run_writes_weights_that_load_and_logs_of_every_step(tmp_path, small_config, quiet):
+    config = small_config(average_decay=0.9)
+    finetune(config, tmp_path / 'run', command='meta-ood-train finetune x.yaml', **quiet)
+    network = build_network('espnet_v2', num_classes=19, scale=0.5)
+    load_weights(network, weights(tmp_path / 'run' / 'final.pth'), source='the run')
+    rows = read_rows(tmp_path / 'run' / 'loss.csv')
+    # An epoch is 6 frames and int(0.4 x 6) = 2 proxies in batches of 2; two epochs.
+    assert [int(row['step']) for row in rows] == list(range(1, 9))
+    assert all(float(row['l_out']) >= 2.944 for row in rows)
+    assert float(rows[0]['learning_rate']) > 0
+    assert (tmp_path / 'run' / 'curves.png').read_bytes().startswith(b'\x89PNG')
+    facts = torch.load(tmp_path / 'run' / 'final.pth', weights_only=True)
+    assert facts['command'] == 'meta-ood-train finetune x.yaml'
+    assert facts['config']['data'] == ['camvid', 'ecssd']
+    assert facts['step'] == 8
+
+
+def test_the_average_differs_from_the_last_weights_and_lies_behind_them(
+    tmp_path, small_config, quiet
+):
+    config = small_config()
+    finetune(config, tmp_path / 'last', **quiet)
+    finetune(with_training(config, average_decay=0.9), tmp_path / 'average', **quiet)
+    torch.manual_seed(0)
+    last, average = (
+        weights(tmp_path / 'last' / 'final.pth'),
+        weights(tmp_path / 'average' / 'final.pth'),
+    )
+    key = 'base_net.level1.conv.weight'
+    assert not torch.equal(last[key], average[key])
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_train_mode_moves_them(
+    tmp_path, small_config, quiet
+):
+    config = small_config(max_steps=2)
+    start = build_network('espnet_v2', num_classes=19, scale=0.5).state_dict()
+    key = 'base_net.level1.bn.running_mean'
+    finetune(with_training(config, frozen_batch_norm=True), tmp_path / 'frozen', **quiet)
+    finetune(config, tmp_path / 'moving', **quiet)
+    assert torch.equal(weights(tmp_path / 'frozen' / 'final.pth')[key], start[key])
+    assert not torch.equal(weights(tmp_path / 'moving' / 'final.pth')[key], start[key])
+
+
+@pytest.mark.parametrize(('reset', 'steps'), [(False, 8), (True, 4)])
+def test_adam_is_kept_across_epochs_unless_the_published_code_is_repeated(
+    tmp_path, reset, steps, small_config, quiet
+):
+    config = small_config()
+    config = replace(config, optimizer=replace(config.optimizer, reset_optimizer_each_epoch=reset))
+    finetune(with_training(config, resume_steps=8), tmp_path / 'run', **quiet)
+    kept = torch.load(tmp_path / 'run' / 'last.ckpt', weights_only=False)
+    states = kept['optimizer_states'][0]['state']
+    assert {int(state['step']) for state in states.values()} == {steps}
+
+
+def test_training_raises_the_entropy_of_unseen_pastes_above_that_of_the_street(
+    tmp_path, small_config, quiet
+):
+    config = small_config(epochs=16)
+    finetune(config, tmp_path / 'run', **quiet)
+    network = build_network('espnet_v2', num_classes=19, scale=0.5)
+    load_weights(network, weights(tmp_path / 'run' / 'final.pth'), source='the run')
+    network.eval()
+    samples, _ = open_samples(config)
+    inside, outside = [], []
+    for position in range(8):
+        sample = samples[1000, position]
+        with torch.inference_mode():
+            logits = network(to_network_input(sample.image))
+        entropy = predict_dense(logits[0], (48, 48), align_corners=True).entropy
+        outside += entropy[sample.target == OOD].tolist()
+        inside += entropy[sample.target < 19].tolist()
+    assert np.mean(outside) > 0.6
+    assert np.mean(outside) > np.mean(inside) + 0.1
+
+
+def test_the_best_checkpoint_is_the_one_that_the_validation_log_says(
+    tmp_path, small_config, quiet
+):
+    keeper = finetune(small_config(validation=True), tmp_path / 'run', **quiet)
+    rows = read_rows(tmp_path / 'run' / 'validation.csv')
+    assert [int(row['step']) for row in rows] == [0, 3, 6]
+    best = torch.load(tmp_path / 'run' / 'best.pth', weights_only=True)
+    assert best['step'] == keeper.best_step
+    assert best['scores']['average_precision'] == keeper.best.average_precision
+    kept = [float(row['average_precision']) for row in rows[1:]]
+    assert keeper.best.average_precision == pytest.approx(max(kept), rel=1e-4)
+    assert best['start_scores']['mean_iou'] == pytest.approx(float(rows[0]['mean_iou']), rel=1e-4)
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path, small_config, quiet):
+    config = small_config(validation=True, epochs=3)
+    config = replace(
+        config,
+        validation=replace(config.validation, every_steps=1, patience=2),
+        optimizer=replace(config.optimizer, learning_rate=1e-12, warmup_steps=0),
+    )
+    finetune(config, tmp_path / 'run', **quiet)
+    rows = read_rows(tmp_path / 'run' / 'validation.csv')
+    assert len(rows) <= 5
+
+
+def test_a_teacher_is_the_networks_own_start_unless_another_is_named(
+    tmp_path, small_config, quiet
+):
+    config = small_config()
+    assert open_networks(config)[1] is None
+    street = (replace(config.street[0], targets='consistent'),)
+    with pytest.raises(ValueError, match='a teacher needs trained weights, got none'):
+        open_networks(replace(config, street=street))
+    start = build_network('espnet_v2', num_classes=19, scale=0.5)
+    torch.save(start.state_dict(), tmp_path / 'start.pth')
+    config = replace(
+        config,
+        street=street,
+        network=replace(config.network, weights='start'),
+        data={**config.data, 'start': str(tmp_path / 'start.pth')},
+    )
+    network, teacher = open_networks(config)
+    assert teacher is not network
+    assert torch.equal(
+        teacher.state_dict()['base_net.level1.conv.weight'],
+        start.state_dict()['base_net.level1.conv.weight'],
+    )
+    keeper = finetune(with_training(config, max_steps=2), tmp_path / 'run', **quiet)
+    assert keeper.best is None
+    assert weights(tmp_path / 'run' / 'final.pth').keys() == start.state_dict().keys()
+
+
+def test_a_dry_run_names_data_loss_memory_and_time(tmp_path, small_config):
+    said = try_one_step(small_config(validation=True))
+    for expected in (
+        r'street images [6]',
+        'the run has 8 optimizer steps of 2 x 1',
+        'validation has 2 frames',
+        'l_in ',
+        'GiB on cpu',
+        's a step',
+    ):
+        assert expected in said
+
+
+def test_the_verb_asks_for_missing_data_and_an_empty_folder(tmp_path, capsys, repository):
+    config = str(repository / 'config' / 'finetune_espnet_v2.yaml')
+    assert main(['finetune', config, '--output', str(tmp_path / 'a')]) == 2
+    assert 'needs the data' in capsys.readouterr().err
+    assert main(['finetune', config, '--data', 'camvid']) == 2
+    assert "--data must be NAME=PATH, got 'camvid'" in capsys.readouterr().err
+    assert main(['finetune', config, '--data', f'camvid={tmp_path}/none', '--dry-run']) == 2
+    assert 'must exist' in capsys.readouterr().err
+    assert main(['finetune', config, '--resume', '--output', str(tmp_path / 'a')]) == 2
+    assert 'got no such file. Start without --resume' in capsys.readouterr().err
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'b' / 'last.ckpt').touch()
+    assert main(['finetune', config, '--output', str(tmp_path / 'b')]) == 2
+    assert 'which holds a run. Add --resume' in capsys.readouterr().err
+
+
+def test_data_on_the_command_line_add_to_those_of_the_file(repository):
+    config = open_config(
+        repository / 'config' / 'finetune_espnet_v2.yaml', ['camvid=a=b'], ['training.seed=3']
+    )
+    assert config.data['camvid'] == 'a=b'
+    assert config.training.seed == 3
+
+
+def test_a_checkpoint_is_whole_or_absent(tmp_path):
+    path = tmp_path / 'x.pth'
+    save_whole({'a': 1}, path)
+    with pytest.raises(Exception, match=r'pickle|lambda|local'):
+        save_whole({'a': lambda: None}, path)
+    assert torch.load(path, weights_only=True) == {'a': 1}
+    assert [one.name for one in tmp_path.iterdir()] == ['x.pth']
+
+
+def test_the_best_checkpoint_keeps_the_mean_iou_and_has_the_highest_average_precision():
+    start = Scores(0.1, 0.6, 0.7, 0.01, mean_iou=0.50)
+    good = Scores(0.4, 0.3, 0.9, 0.01, mean_iou=0.495)
+    assert good.is_better(None, start, 0.01)
+    assert not Scores(0.9, 0.1, 0.9, 0.01, mean_iou=0.48).is_better(good, start, 0.01)
+    assert not Scores(0.3, 0.1, 0.9, 0.01, mean_iou=0.6).is_better(good, start, 0.01)
+    assert Scores(0.5, 0.4, 0.9, 0.01, mean_iou=0.491).is_better(good, start, 0.01)

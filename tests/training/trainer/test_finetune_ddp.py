@@ -1,0 +1,78 @@
+"""Two processes that share a batch get the gradients of one process that has it all."""
+
+from pathlib import Path
+import subprocess
+import sys
+
+from meta_ood_ros.core.networks import build_network
+from meta_ood_training.datasets.sample import IGNORED, OOD
+from meta_ood_training.losses import entropy_maximization_loss
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.functional import interpolate
+
+KEY = 'base_net.level1.conv.weight'
+
+
+def make_batch():
+    """Two images on the first rank's side, two on the second's, with very different counts."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randn((4, 3, 64, 64), generator=generator)
+    target = torch.randint(0, 19, (4, 64, 64), generator=generator).to(torch.uint8)
+    target[0, :60] = IGNORED
+    target[1, :, :50] = OOD
+    target[2, :3, :3] = OOD
+    return images, target
+
+
+def gradients(network, images, target, normalization):
+    logits = interpolate(network(images), (64, 64), mode='bilinear', align_corners=True)
+    loss = entropy_maximization_loss(
+        logits, target, ood_loss_weight=0.4, normalization=normalization
+    )
+    loss.total.backward()
+    # ESPNetv2's published form has a few parameters that its forward pass never uses.
+    return {key: value.grad for key, value in network.named_parameters() if value.grad is not None}
+
+
+def make_network():
+    torch.manual_seed(1)
+    # Batch norm in eval mode; ESPNetv2 has no dropout.
+    return build_network('espnet_v2', num_classes=19, scale=0.5).eval()
+
+
+def work(rank, folder, normalization):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
+    network = torch.nn.parallel.DistributedDataParallel(make_network())
+    images, target = make_batch()
+    mine = slice(2 * rank, 2 * rank + 2)
+    found = gradients(network, images[mine], target[mine], normalization)
+    if rank == 0:
+        named = {key.removeprefix('module.'): value for key, value in found.items()}
+        torch.save(named, Path(folder) / 'g')
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize('normalization', ['per_term', 'all_pixels'])
+def test_two_gloo_processes_have_the_gradients_of_one(tmp_path: Path, normalization):
+    ranks = [
+        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path), normalization])
+        for rank in (0, 1)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    shared = torch.load(tmp_path / 'g', weights_only=True)
+    alone = gradients(make_network(), *make_batch(), normalization)
+    assert shared.keys() == alone.keys()
+    for key, value in alone.items():
+        assert torch.allclose(
+            shared[key], value, rtol=1e-4, atol=1e-6 * float(value.abs().max() + 1)
+        ), key
+    assert float(alone[KEY].abs().max()) > 0
+
+
+if __name__ == '__main__':
+    work(int(sys.argv[1]), sys.argv[2], sys.argv[3])
