@@ -221,21 +221,26 @@ def _summarize(labels, semantic, score, area, corners, score_sum, score_max, vot
     height, width = labels.shape
     known = True
     for y in range(height):
+        ids, classes, values = labels[y], semantic[y], score[y]
         x = 0
-        while x < width:
-            label = labels[y, x]
-            if label <= 0 or label > area.size:
-                known &= label == 0
+        while known:
+            while x < width and ids[x] == 0:
                 x += 1
-                continue
-            k, begin = label - 1, x
+            if x == width:
+                break
+            begin, label = x, ids[x]
+            while x < width and ids[x] == label:
+                x += 1
+            k = label - 1
+            if k < 0 or k >= area.size:
+                known = False
+                break
             run_sum, run_max = np.float64(0.0), score_max[k]
-            while x < width and labels[y, x] == label:
-                value = score[y, x]
-                run_sum += value
-                run_max = max(run_max, value)
-                votes[k, semantic[y, x]] += 1
-                x += 1
+            for q in range(begin, x):
+                run_sum += values[q]
+                run_max = values[q] if values[q] > run_max else run_max
+            for q in range(begin, x):
+                votes[k, classes[q]] += 1
             if area[k] == 0:
                 corners[k, 0], corners[k, 1], corners[k, 2] = begin, y, x - 1
             corners[k, 0] = min(corners[k, 0], begin)

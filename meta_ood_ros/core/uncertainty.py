@@ -62,8 +62,7 @@ def normalized_entropy(logits: Tensor, dim: int = 0) -> Tensor:
 
     """
     _check_classes(logits, dim, 'logits')
-    # torch.special.entr(p) is -p log p with 0 for p = 0, but its log sees a p already rounded;
-    # the log-probability keeps its digits however close p is to 1.
+    # log_softmax of finite logits is finite, so that 0 * log 0 is 0 * a number
     log_p = torch.log_softmax(logits, dim)
     entropy = -(log_p.exp() * log_p).sum(dim)
     return (entropy / math.log(logits.shape[dim])).clamp(0.0, 1.0)
