@@ -1,5 +1,6 @@
 """PyTorch as it is: no build step, any input size. The reference that other backends meet."""
 
+from contextlib import AbstractContextManager, nullcontext
 import copy
 
 from meta_ood_ros.core.backends.backend import BackendError, check_input
@@ -95,7 +96,8 @@ def to_channels_last(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device=device, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return the context in which PyTorch computes with this precision."""
-    dtype = DTYPES[precision]
-    return torch.autocast(device.type, dtype=dtype, enabled=precision != 'fp32')
+    if precision == 'fp32':
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])

@@ -1,6 +1,8 @@
 """A PyTorch network -> an ONNX graph for one input size, in a form that onnxruntime runs fast."""
 
+import inspect
 import io
+from typing import Any
 import warnings
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
@@ -39,12 +41,18 @@ def to_onnx(network: nn.Module, shape: tuple[int, int, int, int]) -> bytes:
             exported,
             (torch.zeros(shape),),
             file,  # type: ignore[arg-type]  # the annotation forgets that files are allowed
-            dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],
+            **_through_torchscript(),
         )
     return file.getvalue()
+
+
+def _through_torchscript() -> dict[str, Any]:
+    # before PyTorch 2.5 there is no other way, and no name for this one
+    has_choice = 'dynamo' in inspect.signature(torch.onnx.export).parameters
+    return {'dynamo': False} if has_choice else {}
 
 
 class _PReluByParts(nn.Module):

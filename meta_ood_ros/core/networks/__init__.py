@@ -15,6 +15,7 @@ from meta_ood_ros.core.networks.deeplabv3plus import (
 )
 from meta_ood_ros.core.networks.dual_gcn import DualGcnResNet50
 from meta_ood_ros.core.networks.espnet_v2 import cityscapes_19, EspNetV2
+from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 
 _BUILDERS: dict[str, Callable[..., OodNetwork]] = {
@@ -29,6 +30,7 @@ MAX_CLASSES = 255
 
 __all__ = [
     'NETWORK_NAMES',
+    'OnnxNetwork',
     'OodNetwork',
     'build_network',
     'cityscapes_19',

@@ -1,6 +1,7 @@
 """Published checkpoints -> weights of our networks, without running anything found in the file."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
             'not a file. Check the path.'
         )
     try:
-        with torch.serialization.safe_globals(_NUMPY_NUMBER):
+        with _trust_numpy_numbers():
             record = torch.load(path, map_location='cpu', weights_only=True)
     # A damaged stream makes the reader fail with almost any exception.
     except Exception as error:
@@ -102,6 +103,13 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], *, source
                 'network with the arguments, such as num_classes, that the file was saved from.'
             )
     network.load_state_dict(state_dict, strict=False)
+
+
+def _trust_numpy_numbers() -> AbstractContextManager[object]:
+    # before PyTorch 2.5 a file that holds such a number is refused instead
+    if not hasattr(torch.serialization, 'safe_globals'):
+        return nullcontext()
+    return torch.serialization.safe_globals(_NUMPY_NUMBER)
 
 
 def _not_weights(path: Path, found: str) -> str:
