@@ -1,0 +1,106 @@
+"""Street sources and proxies as a configuration names them."""
+
+import cv2
+from meta_ood_training.datasets.idd_lite import IddLite
+from meta_ood_training.datasets.sample import IGNORED, OOD
+from meta_ood_training.mixing import MixedSamples
+from meta_ood_training.trainer.street import (
+    idd_lite_part,
+    open_proxies,
+    open_samples,
+    open_street,
+    resize_sample,
+    SceneSamples,
+)
+from meta_ood_training.training_config import ProxyConfig, StreetConfig
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def idd(tmp_path):
+    """Draw 40 sequences of two frames; the label image counts through all coarse classes."""
+    for kind in ('images', 'labels'):
+        (tmp_path / 'idd' / kind).mkdir(parents=True)
+    label = np.repeat(np.array([0, 1, 2, 3, 4, 5, 6, 255], np.uint8), 4)[None].repeat(16, 0)
+    for sequence in range(40):
+        for frame in range(2):
+            name = f'{sequence}_{frame}'
+            cv2.imwrite(str(tmp_path / 'idd' / 'images' / f'{name}.jpg'), np.zeros((16, 32, 3)))
+            cv2.imwrite(str(tmp_path / 'idd' / 'labels' / f'{name}.png'), label)
+    return tmp_path / 'idd'
+
+
+def test_select_sequences_of_idd_lite_never_train(idd):
+    dataset = IddLite(idd)
+    fit, select = idd_lite_part(dataset, 'fit'), idd_lite_part(dataset, 'select')
+    assert len(fit) + len(select) == len(dataset) == 80
+    assert 0 < len(select) < 20
+    assert not set(fit.groups) & set(select.groups)
+    trained = open_street(StreetConfig('idd_lite_fit', 'idd'), {'idd': str(idd)}, 19)
+    assert list(trained.samples.names) == list(fit.names)
+
+
+def test_coarse_labels_allow_their_classes_and_pasted_controls_stay_themselves(idd):
+    config = StreetConfig('idd_lite_fit', 'idd', targets='consistent')
+    street = open_street(config, {'idd': str(idd)}, 19)
+    target = street.samples[0].target
+    assert np.unique(target).tolist() == [0, 1, 2, 3, 4, 5, 6, IGNORED]
+    allowed = street.allowed
+    assert allowed[0].nonzero()[0].tolist() == [0]
+    assert allowed[6].nonzero()[0].tolist() == [10]
+    assert allowed[2].nonzero()[0].tolist() == [11, 12]
+    assert allowed[IGNORED].all()
+    for control in (11, 13, 18):
+        assert allowed[control].nonzero()[0].tolist() == [control]
+
+
+def test_scenes_repeat_and_mark_their_unknown_objects():
+    scenes = SceneSamples(6, size=(90, 160))
+    again = SceneSamples(6, size=(90, 160))
+    assert len(scenes) == len(set(scenes.names)) == 6
+    assert any((scenes[index].target == OOD).any() for index in range(6))
+    for index in range(6):
+        assert np.array_equal(scenes[index].image, again[index].image)
+        values = np.unique(scenes[index].target)
+        assert set(values.tolist()) <= {*range(19), OOD, IGNORED}
+    with pytest.raises(IndexError):
+        scenes[6]
+
+
+def test_resizing_keeps_label_values_and_the_size_asked_for():
+    sample = SceneSamples(1, size=(90, 160))[0]
+    resized = resize_sample(sample, (45, 80))
+    assert resized.image.shape == (45, 80, 3)
+    assert set(np.unique(resized.target)) <= set(np.unique(sample.target))
+
+
+def test_bounds_on_the_labelled_share_choose_whole_proxy_images(small_config):
+    data = small_config().data
+    shares = {'all': (0.0, 1.0), 'low': (0.0, 0.35), 'high': (0.35, 1.0)}
+    found = {
+        name: open_proxies(
+            ProxyConfig('ecssd', 'ecssd', split='all', min_share=least, max_share=most), data
+        )
+        for name, (least, most) in shares.items()
+    }
+    assert len(found['low']) + len(found['high']) == len(found['all']) == 64
+    assert min(len(found['low']), len(found['high'])) > 5
+    for proxies in (found['low'],):
+        assert max((proxies[i].target == OOD).mean() for i in range(len(proxies))) <= 0.35
+
+
+def test_a_run_opens_all_its_sources_and_proxies_name_no_classes(small_config):
+    samples, allowed = open_samples(small_config())
+    assert isinstance(samples, MixedSamples)
+    assert samples.epoch_length == 8
+    assert allowed.shape == (2, 256, 19)
+    assert not allowed[-1][OOD].any()
+
+
+def test_unknown_layouts_and_missing_data_are_named(small_config):
+    data = small_config().data
+    with pytest.raises(ValueError, match="needs the data 'kitti', got camvid, ecssd"):
+        open_street(StreetConfig('camvid_val', 'kitti'), data, 19)
+    with pytest.raises(ValueError, match="dataset must be one of .*got 'camvid_valid'"):
+        open_street(StreetConfig('camvid_valid', 'camvid'), data, 19)
