@@ -49,7 +49,9 @@ def test_coarse_labels_allow_their_classes_and_pasted_controls_stay_themselves(i
     allowed = street.allowed
     assert allowed[0].nonzero()[0].tolist() == [0]
     assert allowed[6].nonzero()[0].tolist() == [10]
-    assert allowed[2].nonzero()[0].tolist() == [11, 12]
+    assert allowed[1].nonzero()[0].tolist() == [1, 9]
+    # Animals are living things, and no train id names them: the teacher may be unsure.
+    assert allowed[[2, 3]].all()
     assert allowed[IGNORED].all()
     for control in (11, 13, 18):
         assert allowed[control].nonzero()[0].tolist() == [control]

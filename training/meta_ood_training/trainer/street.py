@@ -27,6 +27,7 @@ from meta_ood_training.training_config import FinetuneConfig, ProxyConfig, Stree
 import numpy as np
 
 IDD_COARSE_CLASSES = 7
+LIVING_THINGS, VEHICLES = 2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +190,9 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
         if config.targets == 'consistent':
             samples = idd_lite_part(dataset, part) if part == 'fit' else dataset
             allowed = allowed_table()
+            # Living things may be animals and vehicles may be carts: no train id names these,
+            # and to be made sure of one would teach certainty on unknown objects.
+            allowed[[LIVING_THINGS, VEHICLES]] = True
             # Coarse values end at 6; 7..18 come from pasted controls and are class ids.
             rest = slice(IDD_COARSE_CLASSES, num_classes)
             allowed[rest] = np.eye(num_classes, dtype=bool)[rest]
