@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 from meta_ood_ros.core.backends import resolve_device, self_check
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle import Bundle, load_bundle
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
@@ -154,15 +154,16 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             'Set device to cpu if that is meant, else install a PyTorch with CUDA.'
         )
     bundle = load_bundle(resolve_path(settings.bundle, parameter='bundle'))
-    pipeline = OodPipeline(
-        bundle,
-        settings,
-        str(place.device),
-        backend=settings.backend,
-        precision=settings.precision,
-        engine_cache=settings.engine_cache,
-    )
-    _try_out(pipeline, settings)
+    try:
+        pipeline = _make_pipeline(bundle, settings, str(place.device))
+    except RuntimeError as error:  # of CUDA: too old a GPU, too little memory, a broken driver
+        if settings.device != 'auto' or place.device.type == 'cpu':
+            raise
+        warnings.append(
+            f'device auto found a GPU that does not work ({str(error).splitlines()[0]}): the '
+            'network runs on the CPU, which is slow. Check nvidia-smi, or set device to cpu.'
+        )
+        pipeline = _make_pipeline(bundle, settings, 'cpu')
     short_side = settings.work_short_side
     if short_side not in (FROM_BUNDLE, bundle.work_short_side) and bundle.meta_classifiers:
         warnings.append(
@@ -173,8 +174,16 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
     return LoadedPipeline(pipeline, tuple(warnings))
 
 
-def _try_out(pipeline: OodPipeline, settings: NodeSettings) -> None:
-    """Run one image, so that the first real one finds everything compiled, and check it."""
+def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> OodPipeline:
+    """Return a pipeline that has processed an image and was checked with it."""
+    pipeline = OodPipeline(
+        bundle,
+        settings,
+        device,
+        backend=settings.backend,
+        precision=settings.precision,
+        engine_cache=settings.engine_cache,
+    )
     # Smooth patches of colour: noise has no classes to agree on.
     colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     image = cv2.resize(colors, TRIAL_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
@@ -182,6 +191,7 @@ def _try_out(pipeline: OodPipeline, settings: NodeSettings) -> None:
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     backend = pipeline.backend
     if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
-        bundle, size = pipeline.bundle, pipeline.work_size(TRIAL_SIZE, settings)
+        size = pipeline.work_size(TRIAL_SIZE, settings)
         x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
         self_check(backend, bundle.build_network(), x)
+    return pipeline

@@ -36,10 +36,10 @@ class OodNode(LifecycleNode):
 
     def __init__(self, name: str = 'ood', **arguments: object) -> None:
         super().__init__(name, **arguments)
-        self._state = 'unconfigured'
+        self._phase = 'unconfigured'
         self._error = ''
         self._session: Session | None = None
-        self.parameters = Parameters(self, is_unconfigured=lambda: self._state == 'unconfigured')
+        self.parameters = Parameters(self, is_unconfigured=lambda: self._phase == 'unconfigured')
         self._diagnostics = DiagnosticsPublisher(self)
         # The steady clock: with use_sim_time and no /clock this still has to say what is wrong.
         self._timer = self.create_timer(
@@ -95,7 +95,7 @@ class OodNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the frame in work, then be silent."""
         self._session.deactivate()
-        self._state = 'inactive'
+        self._phase = 'inactive'
         self._diagnostics.hurry()
         return super().on_deactivate(state)
 
@@ -114,7 +114,7 @@ class OodNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Give everything back, so that the node can be configured again."""
         self._release()
-        self._state = 'unconfigured'
+        self._phase = 'unconfigured'
         return super().on_error(state)
 
     def destroy_node(self) -> None:
@@ -130,7 +130,7 @@ class OodNode(LifecycleNode):
             session.close()
 
     def _enter(self, state: str) -> None:
-        self._state, self._error = state, ''
+        self._phase, self._error = state, ''
         self._diagnostics.hurry()
 
     def _complain(self, sentence: str) -> None:
@@ -141,7 +141,7 @@ class OodNode(LifecycleNode):
         self._diagnostics.hurry()
 
     def _poll(self) -> None:
-        if self._session is not None and self._state == 'active':
+        if self._session is not None and self._phase == 'active':
             reason = self._session.poll()
             if reason:
                 self._complain(reason)
@@ -152,10 +152,10 @@ class OodNode(LifecycleNode):
         name = self.get_fully_qualified_name()
         if self._session is None:
             level = DiagnosticStatus.ERROR if self._error else DiagnosticStatus.OK
-            message = self._error or self._state
-            facts = {'state': self._state}
+            message = self._error or self._phase
+            facts = {'state': self._phase}
             return [to_status(name, '', level=level, message=message, facts=facts)]
-        statuses = self._session.statuses(self._state)
+        statuses = self._session.statuses(self._phase)
         if self._error:
             for status in statuses:
                 status.level, status.message = DiagnosticStatus.ERROR, self._error

@@ -79,3 +79,80 @@ def test_foreign_work_size_is_a_warning_only_with_meta_classifier(
         settings = NodeSettings(bundle=str(folder), device='cpu', work_short_side=side)
         warnings = load_pipeline(settings).warnings
         assert any('fitted at 96' in one for one in warnings) == warned
+
+
+@pytest.mark.parametrize(
+    ('options', 'checks'),
+    [
+        ({'precision': 'fp32'}, 0),  # the reference itself
+        ({'precision': 'bf16'}, 1),
+        ({'precision': 'bf16', 'self_check': False}, 0),
+    ],
+)
+def test_backend_is_checked_against_float32_eager(bundle_folder, monkeypatch, options, checks):
+    found = []
+    from meta_ood_ros.core.backends import self_check
+
+    def check(backend, network, x):
+        found.append((backend.precision, tuple(x.shape)))
+        return self_check(backend, network, x)
+
+    monkeypatch.setattr('meta_ood_ros.loading.self_check', check)
+    load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', **options))
+    assert found == [('bf16', (1, 3, 96, 128))] * checks
+
+
+def test_backend_that_disagrees_is_an_error(bundle_folder, monkeypatch):
+    from meta_ood_ros.core.backends import EagerBackend
+
+    run = EagerBackend.__call__
+    monkeypatch.setattr(EagerBackend, '__call__', lambda self, x: 100 * run(self, x))
+    with pytest.raises(ValueError, match='must agree with float32 eager'):
+        load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', precision='bf16'))
+
+
+def test_trial_image_compiles_the_code_about_segments(bundle_folder, monkeypatch):
+    from meta_ood_ros.core import pipeline
+
+    counts = []
+    summarize = pipeline.summarize_segments
+    monkeypatch.setattr(
+        pipeline,
+        'summarize_segments',
+        lambda segments, *maps: counts.append(segments.count) or summarize(segments, *maps),
+    )
+    load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', min_size_px=10**6))
+    assert counts == [1]
+
+
+def test_cpu_threads_are_those_of_the_whole_process(bundle_folder):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', cpu_threads=1))
+        assert torch.get_num_threads() == cv2.getNumThreads() == 1
+    finally:
+        torch.set_num_threads(before)
+        cv2.setNumThreads(-1)
+
+
+def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_folder, monkeypatch):
+    from meta_ood_ros.core.backends import ResolvedDevice
+    from meta_ood_ros.core.pipeline import OodPipeline
+    import torch
+
+    class BrokenOnGpu(OodPipeline):
+        def __init__(self, bundle, settings, device, **options):
+            if device != 'cpu':
+                raise RuntimeError('CUDA error: no kernel image is available\nCompile with ...')
+            super().__init__(bundle, settings, device, **options)
+
+    monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', BrokenOnGpu)
+    gpu = ResolvedDevice(torch.device('cuda', 0))
+    monkeypatch.setattr('meta_ood_ros.loading.resolve_device', lambda name: gpu)
+    loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder)))
+    assert str(loaded.pipeline.backend.device) == 'cpu'
+    assert 'does not work (CUDA error: no kernel image is available)' in loaded.warnings[0]
+    with pytest.raises(RuntimeError, match='no kernel image'):
+        load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cuda:0'))

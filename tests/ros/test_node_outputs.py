@@ -245,3 +245,49 @@ def test_header_of_any_content_comes_back_bit_for_bit(robot, colour_network):
         camera.publish(to_image(header, scene(), 'rgb8'))
         wait_for(lambda n=before: len(segments) > n)
         assert segments[-1].header == header
+
+
+def test_diagnostics_tell_times_thresholds_and_model(robot, colour_network):
+    robot.start(diagnostics_period=0.1, entropy_threshold=0.6)
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    answer = robot.ask(camera, scene((60, 40, 10, 20)), segments)
+    wait_for(lambda: facts().get('processed') == '1')
+    told = facts()
+    assert told.level == b'\x00'
+    assert told.message == 'running'
+    assert told['model_id'] == answer.model_id
+    assert (told['backend'], told['precision'], told['device']) == ('eager', 'fp32', 'cpu')
+    assert (told['score'], told['entropy_threshold']) == ('entropy', '0.6')
+    assert (told['meta_threshold'], told['work_short_side']) == ('0.5', '96')
+    assert (told['image_size'], told['segments'], told['accepted']) == ('96 x 128', '1', '1')
+    stages = 'wait decode preparation network dense segments metrics meta_classifier publish total'
+    times = {stage: float(told[f'ms_{stage}']) for stage in stages.split()}
+    assert times['total'] >= times['network'] + times['publish'] > 0
+    assert float(told['frame_age_ms']) > 0
+    status = facts.arrays[-1].status[0]
+    assert (status.name, status.hardware_id) == ('/ood: image', 'cpu')
+
+
+def test_threshold_without_its_own_meta_classifier_is_told(
+    robot, colour_network, tiny_bundle, tmp_path
+):
+    from meta_ood_ros.core.bundle import save_bundle
+
+    save_bundle(tiny_bundle, tmp_path / 'judging')
+    robot.start(diagnostics_period=0.1, bundle=str(tmp_path / 'judging'))
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    answer = robot.ask(camera, scene((60, 40, 10, 20)), segments)
+    assert answer.segments_found == 1
+    wait_for(lambda: facts().get('processed') == '1')
+    assert facts().level == b'\x00'
+    assert robot.set(entropy_threshold=0.7) == ''
+    robot.ask(camera, scene(), segments)
+    wait_for(lambda: 'fitted at entropy_threshold 0.7: the one of 0.5 is used' in facts().message)
+    assert facts().level == b'\x01'
+    assert robot.set(entropy_threshold=0.5) == ''
+    robot.ask(camera, scene(), segments)
+    wait_for(lambda: facts().level == b'\x00')
