@@ -109,6 +109,8 @@ def check_logits(
     (int, int)
 
     """
+    if isinstance(logits, np.ndarray):
+        logits = np.require(logits, requirements='W')  # torch warns of read-only memory
     tensor = torch.as_tensor(logits).detach()
     if tensor.ndim != 3 or min(tensor.shape) < 1 or tensor.shape[0] < 2:
         raise ValueError(

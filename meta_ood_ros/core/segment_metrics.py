@@ -33,6 +33,8 @@ class SegmentMetrics:
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """Return the column of that name, (K,)."""
+        if name not in self.names:
+            raise KeyError(f'no segment metric {name!r}. The names are: {", ".join(self.names)}')
         return self.values[:, self.names.index(name)]
 
 
