@@ -27,7 +27,8 @@ class ContactSheet:
 
     def __init__(self, expected: int, most: int = 24) -> None:
         shown = min(max(expected, 1), most)
-        self._wanted = {int((k + 0.5) * expected / shown) for k in range(shown)}
+        # The first is among them, so that a run that is broken off has a sheet, too.
+        self._wanted = {k * expected // shown for k in range(shown)}
         self._tiles: list[tuple[np.ndarray, str]] = []
 
     def wants(self, number: int) -> bool:

@@ -15,9 +15,6 @@ import signal
 import sys
 from types import FrameType
 
-#: Pictures of the bundled scene, unless told otherwise: eight streets.
-SCENE_FRAMES = 40
-
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """
@@ -101,8 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     """
     options = parse_arguments(arguments)
+    # A polite kill ends the demo in order, as Ctrl-C does.
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from meta_ood_ros.demo_run import find_source, run
+        return _run(options)
     except ImportError as error:
         print(
             f'The demo needs {error.name}: on a ROS machine source the workspace and run '
@@ -110,14 +109,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    signal.signal(signal.SIGTERM, _interrupt)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here: what is needed may be missing, and a wrong option need not wait for it.
+    from meta_ood_ros.demo_frames import find_source
+
     try:
-        source = find_source(options, scene_frames=SCENE_FRAMES)
+        source = find_source(
+            images=options.images, bag=options.bag, topic=options.topic, frames=options.frames
+        )
     except (OSError, ValueError) as error:
         print(f'Nothing to play: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    from meta_ood_ros.demo_run import run
+
     return run(source, options)
 
 

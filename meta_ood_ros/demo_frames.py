@@ -15,6 +15,8 @@ import numpy as np
 
 #: Training draws from small seeds; the demo shows streets that no network has seen.
 FIRST_SEED = 1_000_000
+#: Pictures of the bundled scene: eight streets.
+SCENE_FRAMES = 40
 STREET_FRAMES = 5
 SCENE_SIZE = (360, 640)
 
@@ -62,6 +64,38 @@ class Source(Protocol):
     def loss(self) -> str:
         """Return what could not be read, '' for nothing; to be asked after iteration."""
         ...
+
+
+def find_source(
+    *,
+    images: Path | None = None,
+    bag: Path | None = None,
+    topic: str = '',
+    frames: int | None = None,
+) -> Source:
+    """
+    Return what is to be played: a folder, a bag, or else rendered streets.
+
+    Parameters
+    ----------
+    images, bag : Path or None
+        One of them at most.
+    topic : str
+        Of the bag; '' takes the only one with images.
+    frames : int or None
+        At most so many; of rendered streets SCENE_FRAMES, unless told otherwise.
+
+    Raises
+    ------
+    ValueError
+        The folder or bag holds nothing to play.
+
+    """
+    if images is not None:
+        return FolderSource(images, frames)
+    if bag is not None:
+        return BagSource(bag, frames, topic)
+    return SceneSource(frames or SCENE_FRAMES)
 
 
 class SceneSource:

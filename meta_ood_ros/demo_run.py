@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import sys
 import time
 
-from meta_ood_ros.demo_frames import BagSource, DemoFrame, FolderSource, SceneSource, Source
+from meta_ood_ros.demo_frames import DemoFrame, Source
 from meta_ood_ros.demo_node import NodeDiedError, NodeProcess, prepare_environment
 from meta_ood_ros.demo_output import OutputFolder
 from meta_ood_ros.demo_pictures import draw_frame, draw_view, to_view
@@ -30,30 +30,6 @@ _PARAMETERS = {
     'overlay_alpha': 0.4,
     'diagnostics_period': 0.2,
 }
-
-
-def find_source(options: argparse.Namespace, *, scene_frames: int) -> Source:
-    """
-    Return what is to be played.
-
-    Parameters
-    ----------
-    options : Namespace
-        Of demo.py.
-    scene_frames : int
-        Length of the bundled scene.
-
-    Raises
-    ------
-    ValueError
-        The folder or bag holds nothing to play.
-
-    """
-    if options.images is not None:
-        return FolderSource(options.images, options.frames)
-    if options.bag is not None:
-        return BagSource(options.bag, options.frames, options.topic)
-    return SceneSource(options.frames or scene_frames)
 
 
 def run(source: Source, options: argparse.Namespace) -> int:
