@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
+from meta_ood_training.command_line import describe_command
 from meta_ood_training.meta_comparison import (
     choose_entropy_threshold,
     compare_stages,
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.baseline:
         baseline = _evaluate(arguments, arguments.baseline, (KINDS[0],), settings, 'baseline')
     report: dict[str, Any] = {
-        'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+        'command': describe_command(sys.argv[1:]),
         'revision': source_revision(),
         'date': datetime.now(timezone.utc).date().isoformat(),
         'data': sidecar,
@@ -280,7 +281,7 @@ def _fitted_bundle(
         provenance={
             **bundle.provenance,
             'meta_classifier': {
-                'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+                'command': describe_command(sys.argv[1:]),
                 'revision': source_revision(),
                 'date': datetime.now(timezone.utc).date().isoformat(),
                 'segments_command': sidecar['command'],

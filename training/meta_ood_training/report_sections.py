@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meta_ood_training.report_tables import render_table, show_interval, show_percent
+from meta_ood_training.report_tables import (
+    render_table,
+    show_interval,
+    show_percent,
+    show_reduction,
+)
 
 
 def render_comparison(report: Mapping[str, Any]) -> str:
@@ -29,10 +34,7 @@ def render_comparison(report: Mapping[str, Any]) -> str:
     reductions = [
         [
             one['from'],
-            *(
-                f'{one[name]["value"]:.0%} [{one[name]["low"]:.0%}, {one[name]["high"]:.0%}]'
-                for name in ('errors', 'missed_objects')
-            ),
+            *(show_reduction(one[name]) for name in ('errors', 'missed_objects')),
         ]
         for one in comparison['reductions']
     ]

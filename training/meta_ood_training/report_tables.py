@@ -31,3 +31,10 @@ def show_percent(value: float | None) -> str:
 def show_interval(scores: Mapping[str, Any], name: str) -> str:
     one = scores['intervals'][name]
     return f'{one["value"]:.0f} [{one["low"]:.0f}, {one["high"]:.0f}]'
+
+
+def show_reduction(one: Mapping[str, Any]) -> str:
+    """Return a reduction with its interval; a dash where there was nothing to reduce."""
+    if not math.isfinite(one['value']):
+        return '-'
+    return f'{one["value"]:.0%} [{one["low"]:.0%}, {one["high"]:.0%}]'

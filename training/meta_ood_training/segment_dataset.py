@@ -17,6 +17,7 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.bags import BagFrames, BagOptions
+from meta_ood_training.command_line import describe_command
 from meta_ood_training.datasets.registry import open_dataset, parse_dataset
 from meta_ood_training.labelled_frames import (
     DatasetFrames,
@@ -253,7 +254,7 @@ def _describe(
         'parts': parts,
         'rows_of_part_0': counts,
         'lost': list(losses),
-        'command': ' '.join(['meta-ood-train', *sys.argv[1:]]),
+        'command': describe_command(sys.argv[1:]),
         'revision': source_revision(),
     }
 
