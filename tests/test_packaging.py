@@ -267,8 +267,8 @@ def test_wheel_requires_every_module_that_is_imported(repository, wheel):
     text = zipfile.ZipFile(wheel).read(name).decode()
     required = set(re.findall(r'^Requires-Dist: ([\w-]+)(?!.*extra)', text, re.MULTILINE))
     imported = {m for m in third_party(repository / 'meta_ood_ros') if not is_ros(m)}
-    # The demo reads and writes bags, which a robot does not.
-    assert {IMPORT_NAMES.get(m, m) for m in imported} - {'rosbags'} <= required
+    # The demo reads and writes bags and shows progress, which a robot does not.
+    assert {IMPORT_NAMES.get(m, m) for m in imported} - {'rosbags', 'tqdm'} <= required
     assert not [name for name in required if name.startswith(('rclpy', 'ros-'))]
 
 
