@@ -475,7 +475,7 @@ def test_sidecar_is_json_with_the_command(from_files):
 
 
 def test_bag_in_better_bundle_out_node_restarted_with_it(small_bundle, tmp_path):
-    """Walk the way that docs/training.md describes, with the real node at its end."""
+    """Walk the way that docs/meta_classification.md describes, with the real node at its end."""
     pytest.importorskip('rclpy')
     bag = record(tmp_path / 'bag', 14)
     words = ['--bag', bag, '--label-topic', '/camera/labels', '--block-seconds', '4']
