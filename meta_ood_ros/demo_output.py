@@ -8,7 +8,7 @@ import re
 import cv2
 from meta_ood_ros.bags import BagWriter
 from meta_ood_ros.contact_sheet import ContactSheet
-from meta_ood_ros.demo_player import Received
+from meta_ood_ros.demo_answers import Received
 import numpy as np
 
 _SHEET, _RECORDING, _MANIFEST = 'contact_sheet.png', 'demo', '.pictures'

@@ -210,7 +210,7 @@ def to_view(title: str, note: str, image: np.ndarray | None, answer: Any) -> Fra
     image : ndarray of shape (H, W, 3), uint8, or None
         What was sent.
     answer : Answer
-        Of demo_player.
+        Of demo_answers.
 
     """
     needed = ('overlay', 'entropy_color', 'semantic_color', 'semantic')

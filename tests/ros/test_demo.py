@@ -16,8 +16,8 @@ from meta_ood_ros.bags import Bag, BagWriter
 from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.bundle import save_bundle
 from meta_ood_ros.demo import main
+from meta_ood_ros.demo_answers import Answer
 from meta_ood_ros.demo_frames import DemoFrame
-from meta_ood_ros.demo_player import Answer
 from meta_ood_ros.demo_report import Tally
 from meta_ood_ros.demo_truth import FrameTruth, ObjectTruth
 from meta_ood_ros.pictures import PICTURES
