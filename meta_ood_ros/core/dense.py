@@ -5,7 +5,11 @@ The network's logits are four to sixteen times smaller than the image; upsampled
 they would be the largest array of the whole robot (159 MB for 19 classes at 1024x2048).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+import warnings
 
 from meta_ood_ros.core.dense_cpu import predict_on_cpu
 from meta_ood_ros.core.dense_torch import predict_in_strips
@@ -79,9 +83,10 @@ def predict_dense(
             tensor.numpy(), size, align_corners=align_corners
         )
     else:
-        maps = predict_in_strips(tensor, size, align_corners=align_corners)
+        predict = _find_gpu_path(str(tensor.device))
+        maps = predict(tensor, size, align_corners=align_corners)
         finite = bool(maps[1].isfinite().all())
-        semantic, entropy, max_probability = (to_host(values) for values in maps)
+        semantic, entropy, max_probability = (values.numpy() for values in _to_host(maps))
     if not finite:
         raise ValueError(
             f'logits must be finite, got NaN or infinity among the {tuple(tensor.shape)} values. '
@@ -135,18 +140,35 @@ def check_logits(
     return tensor.to(torch.float32).contiguous(), (int(size[0]), int(size[1]))
 
 
-def to_host(values: Tensor) -> NDArray:
-    """
-    Return a tensor's values as an array in host memory.
+@cache
+def _find_gpu_path(device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """Return the fused kernel if it runs on the device, else the path that runs everywhere."""
+    if find_spec('triton') is None or not device.startswith('cuda'):
+        return predict_in_strips
+    try:
+        from meta_ood_ros.core.dense_triton import predict_with_triton
 
-    Parameters
-    ----------
-    values : Tensor
-        Any shape and device.
+        # compiles, for which Triton needs a C compiler and a GPU that it knows
+        predict_with_triton(torch.zeros(2, 2, 2, device=device), (4, 4), align_corners=False)
+    except Exception as error:
+        warnings.warn(
+            f'the fused GPU kernel does not run on {device} ({error}); dense prediction takes the '
+            'slower path of plain torch. Install a C compiler (apt install gcc).',
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return predict_in_strips
+    return predict_with_triton
 
-    Returns
-    -------
-    ndarray of the same shape and dtype
 
-    """
-    return values.cpu().numpy()
+def _to_host(maps: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+    """Return the maps in host memory."""
+    if maps[0].device.type != 'cuda':
+        return [values.cpu() for values in maps]
+    # page-locked memory, which torch keeps for reuse, is copied to without a detour; and one wait
+    # serves all three maps
+    hosts = [torch.empty(values.shape, dtype=values.dtype, pin_memory=True) for values in maps]
+    for host, values in zip(hosts, maps, strict=True):
+        host.copy_(values, non_blocking=True)
+    torch.cuda.current_stream(maps[0].device).synchronize()
+    return hosts
