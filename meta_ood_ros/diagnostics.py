@@ -13,6 +13,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from meta_ood_ros.scheduling import Counts, Frame
 from rclpy.node import Node
 
+#: Owner of conditions that concern the whole node; no camera can have this name.
+ALL_CAMERAS = '*'
+
 #: Images are missed after this many seconds without one.
 SILENCE = 3.0
 
@@ -37,29 +40,31 @@ class Conditions:
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
-        self._standing: dict[str, str] = {}
+        self._standing: dict[tuple[str, str], str] = {}
         self._logged: set[str] = set()
         self._lock = threading.Lock()
 
-    def set(self, key: str, sentence: str) -> None:
+    def set(self, owner: str, what: str, sentence: str) -> None:
         """
-        Let a sentence stand under a key until another, or '', takes its place.
+        Let a sentence stand until another, or '', takes its place.
 
         Parameters
         ----------
-        key : str
+        owner : str
+            A camera, or ALL_CAMERAS.
+        what : str
             What the sentence is about.
         sentence : str
             '' says that all is well again.
 
         """
         with self._lock:
-            if self._standing.get(key, '') == sentence:
+            if self._standing.get((owner, what), '') == sentence:
                 return
             if sentence:
-                self._standing[key] = sentence
+                self._standing[owner, what] = sentence
             else:
-                del self._standing[key]
+                del self._standing[owner, what]
         if sentence:
             self.log_once(sentence)
 
@@ -72,10 +77,10 @@ class Conditions:
             self._logged.add(kind)
         self._warn(sentence)
 
-    def standing(self, prefix: str = '') -> list[str]:
-        """Return the sentences that stand under keys with this prefix."""
+    def standing(self, *owners: str) -> list[str]:
+        """Return the sentences that stand for these owners."""
         with self._lock:
-            return [one for key, one in self._standing.items() if key.startswith(prefix)]
+            return [one for (owner, _), one in self._standing.items() if owner in owners]
 
 
 @dataclass

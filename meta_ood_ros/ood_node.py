@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import sys
+import traceback
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.diagnostics import DiagnosticsPublisher, to_status
@@ -12,7 +13,7 @@ from meta_ood_ros.session import Session
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 #: Subscriptions, failures and diagnostics are looked after this often, in seconds.
@@ -66,6 +67,7 @@ class OodNode(LifecycleNode):
             )
         except Exception as error:
             self._complain(f'Cannot configure: {error}')
+            self.get_logger().debug(traceback.format_exc())
             return FAILURE
         pipeline = self._session.pipeline
         self.get_logger().info(
@@ -87,6 +89,7 @@ class OodNode(LifecycleNode):
             self._session.activate()
         except Exception as error:
             self._complain(f'Cannot activate: {error}')
+            self.get_logger().debug(traceback.format_exc())
             super().on_deactivate(state)
             return FAILURE
         self._enter('active')
@@ -185,8 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rclpy.init(args=arguments)
     node: OodNode | None = None
     try:
+        # First of all: an executor that a signal meets while it is being made leaves a traceback.
+        executor = SingleThreadedExecutor()
         node = OodNode()
-        return _run(node)
+        executor.add_node(node)
+        return _run(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except Exception:
@@ -199,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def _run(node: OodNode) -> int:
+def _run(node: OodNode, executor: Executor) -> int:
     """Start the node if it is to start itself, and spin."""
     log = node.get_logger()
     if not node.parameters.value('autostart'):
@@ -211,7 +217,7 @@ def _run(node: OodNode) -> int:
         return 0
     elif node.trigger_configure() != SUCCESS or node.trigger_activate() != SUCCESS:
         return int(rclpy.ok())  # interrupted, it has not failed
-    rclpy.spin(node)
+    executor.spin()
     return 0
 
 

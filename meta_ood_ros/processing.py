@@ -11,7 +11,7 @@ import time
 from meta_ood_ros.conversions import to_rgb
 from meta_ood_ros.core.pipeline import OodPipeline, OodResult
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.diagnostics import CameraRecord, Conditions
+from meta_ood_ros.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
 from meta_ood_ros.loading import TRIAL_SIZE
 from meta_ood_ros.publishers import CameraOutputs
 from meta_ood_ros.received_grid import to_received_labels
@@ -221,7 +221,7 @@ class FrameProcessor:
                 f'{OLDEST_STAMP:.0f} s old. Set use_sim_time when a bag is played, or '
                 'synchronise the clocks.'
             )
-        self._conditions.set(f'{frame.camera}/stamp', sentence)
+        self._conditions.set(frame.camera, 'stamp', sentence)
 
     def _look_at(self, camera: str, result: OodResult) -> None:
         facts = self._records[camera].facts
@@ -241,7 +241,7 @@ class FrameProcessor:
                 f'No meta classifier was fitted at entropy_threshold {result.entropy_threshold:g}:'
                 f' the one of {fitted:g} is used. Fit one with meta-ood-train fit-meta.'
             )
-        self._conditions.set('all/classifier', sentence)
+        self._conditions.set(ALL_CAMERAS, 'meta classifier', sentence)
 
 
 @lru_cache(maxsize=16)

@@ -10,6 +10,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.diagnostics import (
+    ALL_CAMERAS,
     CameraRecord,
     Conditions,
     count_facts,
@@ -82,9 +83,9 @@ class Session:
         loaded = load_pipeline(settings)
         self.pipeline = loaded.pipeline
         for index, warning in enumerate(loaded.warnings):
-            self._conditions.set(f'all/{index}', warning)
+            self._conditions.set(ALL_CAMERAS, f'loading {index}', warning)
         if 'fastrtps' in get_rmw_implementation_identifier():
-            self._conditions.set('all/shared_memory', explain_shared_memory())
+            self._conditions.set(ALL_CAMERAS, 'shared memory', explain_shared_memory())
         self._cameras: dict[str, _Camera] = {}
         try:
             for camera in settings.cameras:
@@ -179,7 +180,7 @@ class Session:
         )
 
     def _explainer(self, camera: str) -> Callable[[str], None]:
-        return lambda sentence: self._conditions.set(f'{camera}/qos/{sentence}', sentence)
+        return lambda sentence: self._conditions.set(camera, sentence, sentence)
 
     def _on_image(self, name: str, message: Any) -> None:
         camera = self._cameras[name]
@@ -233,8 +234,8 @@ class Session:
         if camera.subscription is not None:
             facts['topic'] = camera.subscription.topic
             facts['reliability'] = camera.subscription.reliability.name.lower()
-            self._conditions.set(f'{name}/silence', self._silence(camera))
-        warnings = [*self._conditions.standing('all/'), *self._conditions.standing(f'{name}/')]
+            self._conditions.set(name, 'silence', self._silence(camera))
+        warnings = self._conditions.standing(ALL_CAMERAS, name)
         summary = state if not active else 'idle: nobody subscribes' if idle else 'running'
         return to_status(
             f'{self._node.get_fully_qualified_name()}: {name or "image"}',

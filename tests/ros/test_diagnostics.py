@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.diagnostics import (
+    ALL_CAMERAS,
     CameraRecord,
     Conditions,
     count_facts,
@@ -19,17 +20,18 @@ def test_condition_is_logged_when_it_appears_and_stands_until_it_is_gone():
     log = []
     conditions = Conditions(log.append)
     for _ in range(3):
-        conditions.set('front/stamp', 'Clocks differ.')
-    conditions.set('all/device', 'No GPU.')
+        conditions.set('front', 'stamp', 'Clocks differ.')
+    conditions.set(ALL_CAMERAS, 'device', 'No GPU.')
     assert log == ['Clocks differ.', 'No GPU.']
-    assert conditions.standing('front/') == ['Clocks differ.']
-    assert conditions.standing() == ['Clocks differ.', 'No GPU.']
-    conditions.set('front/stamp', '')
-    conditions.set('front/other', '')  # was never there
-    assert conditions.standing('front/') == []
-    conditions.set('front/stamp', 'Clocks differ.')
+    assert conditions.standing('front') == ['Clocks differ.']
+    assert conditions.standing('front/left') == conditions.standing('fro') == []
+    assert conditions.standing(ALL_CAMERAS, 'front') == ['Clocks differ.', 'No GPU.']
+    conditions.set('front', 'stamp', '')
+    conditions.set('front', 'other', '')  # was never there
+    assert conditions.standing('front') == []
+    conditions.set('front', 'stamp', 'Clocks differ.')
     assert len(log) == 2  # once in the log, but back in the diagnostics
-    assert conditions.standing('front/') == ['Clocks differ.']
+    assert conditions.standing('front') == ['Clocks differ.']
 
 
 def test_sentences_that_differ_in_numbers_only_are_logged_once():

@@ -10,6 +10,8 @@ import threading
 import time
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from meta_ood_ros.core.bundle import save_bundle
 import pytest
 
@@ -196,6 +198,23 @@ def test_shutdown_from_every_state(robot, colour_network, state):
     assert robot.node._state_machine.current_state[1] == 'finalized'
     assert own_topics(robot.node) == set()
     assert workers() == []
+
+
+def test_lifecycle_manager_drives_the_node_by_services(robot, colour_network):
+    robot.start(active=False, autostart=False)
+    change = robot.peer.create_client(ChangeState, '/ood/change_state')
+    state = robot.peer.create_client(GetState, '/ood/get_state')
+    assert change.wait_for_service(5)
+    assert state.wait_for_service(5)
+    for transition, label in (
+        (Transition.TRANSITION_CONFIGURE, 'inactive'),
+        (Transition.TRANSITION_ACTIVATE, 'active'),
+        (Transition.TRANSITION_DEACTIVATE, 'inactive'),
+        (Transition.TRANSITION_CLEANUP, 'unconfigured'),
+    ):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert change.call(request, timeout_sec=20).success
+        assert state.call(GetState.Request(), timeout_sec=5).current_state.label == label
 
 
 def test_failed_activation_leaves_the_node_inactive(robot, colour_network, monkeypatch):

@@ -3,6 +3,7 @@
 from dataclasses import fields
 
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.ood_node import OodNode
 import pytest
 
 from .conftest import scene
@@ -123,3 +124,12 @@ def test_misspelled_parameter_is_named_with_the_nearest(robot):
         'Parameter camera is unknown and has no effect. Did you mean cameras?',
         'Parameter entropy_treshold is unknown and has no effect. Did you mean entropy_threshold?',
     ]
+
+
+def test_shipped_parameter_file_is_the_default_of_every_parameter(robot, repository):
+    path = repository / 'config' / 'ood.yaml'
+    node = OodNode(context=robot.context, cli_args=['--ros-args', '--params-file', str(path)])
+    try:
+        assert node.parameters.settings() == NodeSettings()
+    finally:
+        node.destroy_node()
