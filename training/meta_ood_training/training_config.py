@@ -51,20 +51,25 @@ class StreetConfig:
         `labels` trains on the labels alone. `teacher` takes the teacher's probabilities where
         there is no label. `consistent` takes the teacher's probabilities everywhere, restricted
         to the classes that the label may stand for and renormalised: a label that names one
-        class stays hard, a coarse one is refined, an absent one is the teacher's.
+        class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
+        the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
+        they are left to the teacher alone.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
     count : int
         Number of scenes, for `scenes` alone.
+    ood_objects : int
+        Unknown objects in a scene at most, for `scenes` alone.
 
     """
 
     layout: str
     data: str = ''
     repeats: float = 1.0
-    targets: Literal['labels', 'teacher', 'consistent'] = 'labels'
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
     short_side: int = 0
     count: int = 200
+    ood_objects: int = 3
 
     def __post_init__(self) -> None:
         if self.repeats <= 0:

@@ -36,8 +36,8 @@ def label_sets(
         C.
     targets : str
         `labels`: a class id stands for itself, all else for nothing. `teacher`: the same, and
-        unlabelled pixels (253, 255) may be anything. `consistent`: like `teacher`, with the
-        given sets.
+        unlabelled pixels (253, 255) may be anything. `consistent` and `cautious`: like
+        `teacher`, with the given sets.
     sets : mapping of int to sequence of int, optional
         Target value -> class ids, for `consistent`.
 
@@ -52,7 +52,7 @@ def label_sets(
     if targets == 'labels':
         return table
     table[[IN_DISTRIBUTION, IGNORED]] = True
-    if targets == 'consistent':
+    if targets in ('consistent', 'cautious'):
         for value, classes in (sets or {}).items():
             table[value] = False
             table[value, list(classes)] = True

@@ -89,6 +89,8 @@ class SceneSamples:
         Family of OoD shapes, see `meta_ood_ros.scenes`.
     size : tuple of int
         (height, width) [px].
+    ood_objects : int
+        Unknown objects in a scene at most.
 
     """
 
@@ -96,6 +98,7 @@ class SceneSamples:
         self,
         count: int,
         *,
+        ood_objects: int = 3,
         first_seed: int = 10_000,
         split: str = 'train',
         size: tuple[int, int] = (360, 640),
@@ -104,6 +107,7 @@ class SceneSamples:
         self.first_seed = first_seed
         self.split = split
         self.size = size
+        self.ood_objects = ood_objects
         self._drawn: dict[int, Sample] = {}
 
     @property
@@ -126,7 +130,10 @@ class SceneSamples:
 
     def _draw(self, index: int) -> Sample:
         scene = render_scene(
-            self.first_seed + index, size=self.size, ood_objects=(0, 4), split=self.split
+            self.first_seed + index,
+            size=self.size,
+            ood_objects=(0, self.ood_objects),
+            split=self.split,
         )
         target = np.where(scene.ood_ids > 0, np.uint8(OOD), scene.classes).astype(np.uint8)
         name = self.names[index]
@@ -181,18 +188,18 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     """
     allowed = label_sets(num_classes, config.targets, CAMVID_SETS)
     if config.layout == 'scenes':
-        samples: SampleDataset = SceneSamples(config.count)
+        samples: SampleDataset = SceneSamples(config.count, ood_objects=config.ood_objects)
         # Scenes are labelled exactly: only their void is left to a teacher.
         allowed = label_sets(num_classes, config.targets)
     elif config.layout in ('idd_lite', 'idd_lite_fit'):
         dataset = IddLite(find_data(config.data, data, use='street'))
         part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
-        if config.targets == 'consistent':
+        if config.targets in ('consistent', 'cautious'):
             samples = idd_lite_part(dataset, part) if part == 'fit' else dataset
             allowed = allowed_table()
-            # Living things may be animals and vehicles may be carts: no train id names these,
-            # and to be made sure of one would teach certainty on unknown objects.
-            allowed[[LIVING_THINGS, VEHICLES]] = True
+            if config.targets == 'cautious':
+                # Living things may be animals, vehicles may be carts: no train id names these.
+                allowed[[LIVING_THINGS, VEHICLES]] = True
             # Coarse values end at 6; 7..18 come from pasted controls and are class ids.
             rest = slice(IDD_COARSE_CLASSES, num_classes)
             allowed[rest] = np.eye(num_classes, dtype=bool)[rest]

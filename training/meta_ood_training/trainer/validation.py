@@ -24,8 +24,8 @@ from torch.utils.data import Dataset
 
 JPEG_QUALITY = 90
 VALIDATION_SEED = 20
-OBJECT = PasteSettings(area_min=0.001, area_max=0.1, top=0.35)
-"""Objects of about 19 to 190 px across on a 512 x 683 frame, mostly near the ground."""
+OBJECT = PasteSettings(area_min=0.0006, area_max=0.03, top=0.35)
+"""Objects of about 14 to 100 px across on a 512 x 683 frame, mostly near the ground."""
 THRESHOLDS = (0.5,)
 
 
@@ -243,13 +243,11 @@ def _make_frame(
     stride: int,
     names_classes: bool,
 ) -> ValidationFrame:
+    height, width = to_work_size(sample.target.shape, short_side=short_side, stride=stride)
+    sample = resize_sample(sample, (height, width))
     rng = sample_rng(VALIDATION_SEED, 0, number)
     if number % 2 == 0:
-        # Before scaling, so that the object is as sharp as what surrounds it.
         cut_out = objects[int(rng.integers(len(objects)))].load()
         sample = paste_object(sample, cut_out, OBJECT, rng)
-    height, width = sample.target.shape
-    size = to_work_size((height, width), short_side=short_side, stride=stride)
-    sample = resize_sample(sample, size)
     classes = sample.target if names_classes else np.full_like(sample.target, IGNORED)
     return ValidationFrame(recompress(sample.image, JPEG_QUALITY), sample.target, classes)
