@@ -265,7 +265,7 @@ def test_overlay_writes_a_set_that_the_folder_layout_reads(street, capsys):
             # Ignored pixels stay ignored unless the object covers them.
             assert set(np.unique(sample.target[:4])) <= {IGNORED, OOD}
     assert manifest['ood_share'] == pytest.approx(ood / (24 * 96 * 128))
-    assert manifest['settings']['jpeg_quality'] == 90
+    assert manifest['settings']['jpeg_quality'] == 95
 
 
 def test_overlay_repeats_byte_for_byte_and_follows_its_seed(street):

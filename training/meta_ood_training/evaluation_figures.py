@@ -67,17 +67,17 @@ def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: P
 
     Notes
     -----
-    The area of each half is the same; its width is the share of pixels at that entropy.
+    The width is the share of pixels at that entropy; each half is scaled to its own maximum, or
+    the many certain in-distribution pixels would leave nothing to see of the rest.
 
     """
-    figure = _new_figure(1.6 + 1.6 * len(evaluations), 4.2)
+    figure = _new_figure(max(4.5, 1.6 + 1.6 * len(evaluations)), 4.2)
     axes = figure.subplots()
     middle = (np.arange(VIOLIN_BINS) + 0.5) / VIOLIN_BINS
     for place, evaluation in enumerate(evaluations.values()):
         ood, known = entropy_shares(evaluation.counts['entropy'])
-        widest = max(ood.max(), known.max(), 1e-12)
         for side, shares, colour in ((-1, known, 'tab:blue'), (1, ood, 'tab:orange')):
-            edge = place + side * 0.45 * shares / widest
+            edge = place + side * 0.45 * shares / max(shares.max(), 1e-12)
             axes.fill_betweenx(middle, place, edge, color=colour, alpha=0.8, linewidth=0)
             median = middle[np.searchsorted(np.cumsum(shares), 0.5)]
             axes.plot([place, place + side * 0.3], [median, median], color='black', linewidth=1)

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--control-share', type=float, default=0.5, help='other frames with a control'
     )
-    parser.add_argument('--jpeg-quality', type=int, default=90, help='of every frame')
+    parser.add_argument('--jpeg-quality', type=int, default=95, help='of every frame')
     parser.add_argument('--seed', type=int, default=0, help='decides everything')
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from meta_ood_training.datasets.sample import OOD
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,9 +23,9 @@ class ConfusionCounts:
         Ascending entropy thresholds in (0, 1]; T of them.
     equivalent_predictions : mapping of int to int
         Predicted class -> class it counts as in this data set (rider is bicycle in CamVid).
-    counts : ndarray of shape (T + 1, C + 1, C), int64
-        Pixels by number of thresholds that their entropy reaches, labelled class (C = OoD) and
-        predicted class.
+    counts : ndarray of shape (T + 1, C, C), int64
+        Pixels by number of thresholds that their entropy reaches, labelled class and predicted
+        class.
 
     """
 
@@ -36,11 +35,8 @@ class ConfusionCounts:
     counts: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        shape = (len(self.thresholds) + 1, self.num_classes + 1, self.num_classes)
+        shape = (len(self.thresholds) + 1, self.num_classes, self.num_classes)
         self.counts = np.zeros(shape, np.int64)
-        self._rows = np.full(256, -1, np.int64)
-        self._rows[: self.num_classes] = np.arange(self.num_classes)
-        self._rows[OOD] = self.num_classes
         self._columns = np.arange(256)
         for predicted, counted in self.equivalent_predictions.items():
             self._columns[predicted] = counted
@@ -61,18 +57,17 @@ class ConfusionCounts:
         entropy : ndarray of shape (H, W), float32
             Normalized, in [0, 1].
         target : ndarray of shape (H, W), uint8
-            As in `Sample`; only class ids and OOD count.
+            As in `Sample`; only class ids count.
 
         """
-        row = self._rows[target]
-        used = row >= 0
+        used = target < self.num_classes
         if not used.any():
             return
         # entropy >= threshold is OoD, so an entropy equal to a threshold has reached it.
         limits = np.asarray(self.thresholds, np.float32)
         level = np.searchsorted(limits, entropy[used], side='right')
         column = self._columns[semantic[used]]
-        cell = (level * (self.num_classes + 1) + row[used]) * self.num_classes + column
+        cell = (level * self.num_classes + target[used]) * self.num_classes + column
         self.counts += np.bincount(cell, minlength=self.counts.size).reshape(self.counts.shape)
 
     def iou(self) -> NDArray[np.float64]:
@@ -82,10 +77,10 @@ class ConfusionCounts:
         Returns
         -------
         ndarray of shape (C,), float64
-            NaN for a class that is not labelled; OoD pixels do not count.
+            NaN for a class that is not labelled.
 
         """
-        matrix = self.counts.sum(axis=0)[: self.num_classes]
+        matrix = self.counts.sum(axis=0)
         return _iou(np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0))
 
     def mean_iou(self) -> float:
@@ -107,17 +102,13 @@ class ConfusionCounts:
         Returns
         -------
         ndarray of shape (T,), float64
-            Mean over the labelled in-distribution classes (figure 6 of Chan et al.); a
-            prediction as class c on a labelled OoD object is a false positive of c.
+            Mean over the labelled classes; OoD is no class of its own (figure 6 of Chan et al.).
 
         """
         # predictions that keep their class at threshold t are those that do not reach it
         kept = np.cumsum(self.counts, axis=0)[:-1]
-        labelled = self.counts.sum(axis=(0, 2))[: self.num_classes]
-        curves = [
-            _mean(_iou(np.diag(matrix[: self.num_classes]), labelled, matrix.sum(axis=0)))
-            for matrix in kept
-        ]
+        labelled = self.counts.sum(axis=(0, 2))
+        curves = [_mean(_iou(np.diag(one), labelled, one.sum(axis=0))) for one in kept]
         return np.array(curves)
 
 
