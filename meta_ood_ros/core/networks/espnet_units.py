@@ -109,7 +109,7 @@ class PyramidPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.projection_layer(x)
         pyramid = [
-            _at_scale(x, scale, stage)
+            at_scale(x, scale, stage)
             for scale, stage in zip(PYRAMID_SCALES, self.stages, strict=True)
         ]
         return self.br(self.merge_layer(torch.cat(pyramid, dim=1)))
@@ -126,7 +126,25 @@ class Interleave(nn.Module):
         return x.unflatten(1, (self.parts, -1)).transpose(1, 2).flatten(1, 2)
 
 
-def _at_scale(x: Tensor, scale: float, stage: nn.Module) -> Tensor:
+def at_scale(x: Tensor, scale: float, stage: nn.Module) -> Tensor:
+    """
+    Return what a stage makes of a map at another scale, brought back to the map's grid.
+
+    Parameters
+    ----------
+    x : Tensor of shape (N, c, h, w)
+        The map.
+    scale : float
+        Above 1 it is enlarged before and averaged after; below 1 the other way round.
+    stage : Module
+        Keeps the size.
+
+    Returns
+    -------
+    Tensor of shape (N, c, h, w)
+        Every value is an average of values of the stage, with weights that add up to 1.
+
+    """
     if scale == 1.0:
         return stage(x)
     height, width = (int(side) for side in x.shape[-2:])

@@ -3,6 +3,8 @@
 import copy
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
+from meta_ood_ros.core.backends.fold_pyramid import FoldedPyramidPool
+from meta_ood_ros.core.networks.espnet_units import PyramidPool
 import pytest
 import torch
 from torch import nn
@@ -75,6 +77,25 @@ def test_real_network_keeps_its_logits(tiny_network, tiny_image):
     assert _count(folded) < _count(tiny_network) / 2
     expected = tiny_network(tiny_image)
     assert (folded(tiny_image) - expected).abs().max() <= 1e-5 * expected.std()
+
+
+@pytest.mark.parametrize('size', [(6, 8), (7, 13), (2, 3), (33, 40)])
+@pytest.mark.parametrize('is_last', [False, True])
+def test_pyramid_is_the_same_function(size, is_last):
+    """In float64, where only a wrong formula could differ: any size, both kinds of last layer."""
+    generator = torch.Generator().manual_seed(5)
+    pool = _lively(PyramidPool(6, 19, is_last=is_last))
+    for module in pool.modules():
+        if isinstance(module, nn.PReLU):
+            module.weight.data.uniform_(-1.0, 2.0, generator=generator)
+    network = nn.Sequential(pool).double().eval()
+    x = torch.randn(2, 6, *size, generator=generator, dtype=torch.float64)
+    folded = fold_batch_norms(network)
+    assert isinstance(folded[0], FoldedPyramidPool)
+    assert _count(folded) == 0
+    expected = network(x)
+    torch.testing.assert_close(folded(x), expected, rtol=1e-11, atol=1e-11)
+    assert isinstance(network[0], PyramidPool)
 
 
 def test_train_mode_is_refused():

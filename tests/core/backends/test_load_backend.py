@@ -29,10 +29,12 @@ def test_bfloat16_gives_float32_logits_close_to_the_reference(tiny_network, tiny
 def test_network_is_left_alone(tiny_network, tiny_image):
     before = {key: value.clone() for key, value in tiny_network.state_dict().items()}
     image = tiny_image.clone()
+    generator = torch.get_rng_state()
     backend = load_backend('eager', tiny_network, device='cpu', precision='bf16')
     backend.prepare((32, 32))
     backend(tiny_image)
     assert torch.equal(image, tiny_image)
+    assert torch.equal(torch.get_rng_state(), generator)
     after = tiny_network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(before[key], after[key]) for key in before)
