@@ -41,6 +41,7 @@ setup(
         'safetensors',
         'PyYAML',
     ],
-    extras_require={'test': ['pytest']},
+    # demo: reading bags and showing progress, which a robot does without.
+    extras_require={'demo': ['rosbags', 'tqdm'], 'test': ['pytest']},
     entry_points={'console_scripts': ['ood_node = meta_ood_ros.ood_node:main']},
 )

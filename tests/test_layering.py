@@ -18,6 +18,7 @@ CORE = [path for path in ROBOT if 'core' in path.relative_to(REPOSITORY).parts]
 TRAINING = sorted((REPOSITORY / 'training').rglob('*.py'))
 LONGEST_FILE = 320
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
+VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}
 ROS_ROOTS = {'rclpy', 'launch', 'launch_ros', 'cv_bridge', 'ament_index_python', 'rosidl_parser'}
 
 
@@ -63,7 +64,7 @@ print(len(names), *sys.modules)
 def test_core_imports_nothing_of_ros_and_of_the_package_around_it(path):
     for module in imported_modules(path):
         assert not is_ros(module), module
-        if module.startswith('meta_ood_ros'):
+        if module.startswith('meta_ood_ros') and module not in VERSION:
             assert module.startswith('meta_ood_ros.core'), module
 
 
