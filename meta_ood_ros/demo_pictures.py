@@ -15,6 +15,7 @@ import numpy as np
 VIEW_WIDTH = 960
 _HEADER, _FOOTER, _GAP = 40, 64, 4
 _PAPER, _INK, _FAINT, _REJECTED = (24, 26, 30), (236, 238, 240), (150, 154, 160), (210, 210, 210)
+_LABELLED_PX = 250  # of the view; smaller segments are outlined only, rejected ones below 4 times
 _SMALLEST_SHARE = 0.002  # of the pixels; classes below are not named
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -79,7 +80,8 @@ def draw_view(view: FrameView) -> np.ndarray:
     taken: list[tuple[int, int, int, int]] = []
     # The largest are labelled first; labels that would lie on another one are left out.
     for one in sorted(segments, key=lambda one: (not one.accepted, -one.area_px)):
-        _label(canvas, one, scale, taken)
+        if one.area_px * scale**2 >= (_LABELLED_PX if one.accepted else 4 * _LABELLED_PX):
+            _label(canvas, one, scale, taken)
     return canvas
 
 

@@ -186,14 +186,19 @@ class Player:
         """
         pending = {camera: _Pending(Answer(one, camera)) for camera, one in frames.items()}
         for camera, one in pending.items():
-            one.dropped_before = self._dropped(camera)
+            one.dropped_before = self._count(camera, 'dropped')
+            one.idle_before = self._count(camera, 'idle_frames')
             self._send(camera, one)
         while not all(one.is_done(self._awaited) for one in pending.values()):
             self._take(pending)
             self._check()
             for camera, one in pending.items():
-                if one.answer.segments is None and self._dropped(camera) > one.dropped_before:
+                if self._count(camera, 'dropped') > one.dropped_before:
                     one.answer.drop = self._facts[camera].get('last_drop', 'no reason given')
+                elif self._count(camera, 'idle_frames') > one.idle_before:
+                    # The node had not found its subscribers yet: it takes the frame again.
+                    one.idle_before = self._count(camera, 'idle_frames')
+                    self._publish(camera, one)
         for one in pending.values():
             if one.answer.segments is not None:
                 one.answer.missing = tuple(sorted(self._awaited - one.came))
@@ -202,21 +207,24 @@ class Player:
     def _send(self, camera: str, one: _Pending) -> None:
         frame, sender = one.answer.frame, self._senders[camera]
         if frame.recorded is not None:
-            data, one.stamp_ns = frame.recorded.raw.data, frame.recorded.stamp_ns
+            one.data, one.stamp_ns = frame.recorded.raw.data, frame.recorded.stamp_ns
             kind = frame.recorded.raw.type_name
         else:
             one.stamp_ns, kind = time.time_ns(), 'sensor_msgs/msg/Image'
             header = Header(frame_id=f'{camera or "camera"}_optical_frame')
             header.stamp.sec, header.stamp.nanosec = divmod(one.stamp_ns, 10**9)
-            data = serialize_message(to_image(header, frame.image, 'rgb8'))
+            one.data = serialize_message(to_image(header, frame.image, 'rgb8'))
             if frame.scene is not None:
                 labels = serialize_message(to_image(header, to_labels(frame.scene), 'mono8'))
                 topic = sender.topic_name.removesuffix('image') + 'labels'
                 self._record(Received(topic, kind, labels, one.stamp_ns))
-        self._record(Received(sender.topic_name, kind, data, one.stamp_ns))
+        self._record(Received(sender.topic_name, kind, one.data, one.stamp_ns))
+        self._publish(camera, one)
+
+    def _publish(self, camera: str, one: _Pending) -> None:
         one.sent = time.monotonic()
         one.deadline = one.sent + ANSWER_SECONDS
-        sender.publish(data)
+        self._senders[camera].publish(one.data)
 
     def _take(self, pending: Mapping[str, _Pending]) -> None:
         """Record the next message, if one comes soon, and note whose answer it is."""
@@ -236,8 +244,8 @@ class Player:
         else:
             one.answer.pictures[name] = received
 
-    def _dropped(self, camera: str) -> int:
-        return int(self._facts[camera].get('dropped', 0))
+    def _count(self, camera: str, key: str) -> int:
+        return int(self._facts[camera].get(key, 0))
 
     def close(self) -> None:
         """Leave the conversation."""
@@ -252,10 +260,12 @@ class _Pending:
     """A frame whose answer is not complete."""
 
     answer: Answer
+    data: bytes = b''
     stamp_ns: int = 0
     sent: float = 0.0
     deadline: float = 0.0
     dropped_before: int = 0
+    idle_before: int = 0
     came: set[str] = field(default_factory=set)
 
     def is_done(self, awaited: set[str]) -> bool:

@@ -116,14 +116,17 @@ class _Demo:
                 check_node=node.check,
             )
             stack.callback(player.close)
+            # Ends before the folder is closed: nothing is drawn any more then.
+            workers = stack.enter_context(ThreadPoolExecutor(2))
+            frames = _ahead(source, workers)
             player.wait_for_node()
             print(f'The node is ready after {time.monotonic() - start:.1f} s.', flush=True)
-            # Their ends come first: nothing is drawn any more when the folder is closed.
-            workers = stack.enter_context(ThreadPoolExecutor(2))
             bar = stack.enter_context(tqdm(total=len(source), unit='frame', mininterval=0.5))
-            self._play(player, workers, bar)
+            self._play(player, frames, workers, bar)
             for sentence in node.warnings():
-                bar.write(f'The node warned: {sentence}')
+                # An offline source pauses as long as the node takes; that is no silent camera.
+                if not sentence.startswith('No image arrives'):
+                    bar.write(f'The node warned: {sentence}')
 
     def _parameters(self) -> dict[str, object]:
         options = self._options
@@ -136,10 +139,16 @@ class _Demo:
             chosen['cameras'] = options.cameras
         return _PARAMETERS | chosen
 
-    def _play(self, player: Player, workers: ThreadPoolExecutor, bar: tqdm) -> None:
+    def _play(
+        self,
+        player: Player,
+        source: Iterator[DemoFrame],
+        workers: ThreadPoolExecutor,
+        bar: tqdm,
+    ) -> None:
         drawn: list[Future[FrameTruth | None]] = []
         number = 0
-        for frames in self._rounds(workers, bar):
+        for frames in self._rounds(source, bar):
             answers = player.play(frames)
             self._collect(drawn)
             drawn = []
@@ -153,10 +162,10 @@ class _Demo:
             bar.set_postfix_str(f'{self.tally.accepted} unknown segments', refresh=False)
         self._collect(drawn)
 
-    def _rounds(self, workers: ThreadPoolExecutor, bar: tqdm) -> Iterator[dict[str, DemoFrame]]:
+    def _rounds(self, source: Iterator[DemoFrame], bar: tqdm) -> Iterator[dict[str, DemoFrame]]:
         """Deal the readable frames to the cameras."""
         cameras, dealt = self._options.cameras, {}
-        for frame in _ahead(self._source, workers):
+        for frame in source:
             self.tally.frames += 1
             if frame.complaint:
                 self.tally.unreadable += 1
@@ -209,9 +218,14 @@ class _Demo:
 
 
 def _ahead(source: Source, workers: ThreadPoolExecutor) -> Iterator[DemoFrame]:
-    """Yield the frames, the next being made while the node works on one."""
+    """Return an iterator over the frames; the next is made while the node works on one."""
     frames = iter(source)
-    upcoming = workers.submit(next, frames, None)
-    while (frame := upcoming.result()) is not None:
-        upcoming = workers.submit(next, frames, None)
-        yield frame
+    first = workers.submit(next, frames, None)  # at once, while the node starts
+
+    def deliver() -> Iterator[DemoFrame]:
+        upcoming = first
+        while (frame := upcoming.result()) is not None:
+            upcoming = workers.submit(next, frames, None)
+            yield frame
+
+    return deliver()
