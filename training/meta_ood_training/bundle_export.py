@@ -15,9 +15,10 @@ from meta_ood_ros.core.networks import load_weights, NETWORK_NAMES, OodNetwork
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.config_reader import ConfigError
+from meta_ood_training.loop_config import BundleConfig
 from meta_ood_training.revision import source_revision
 from meta_ood_training.trainer.starting_network import open_network, read_weights
-from meta_ood_training.training_config import BundleConfig, NetworkConfig
+from meta_ood_training.training_config import NetworkConfig
 import torch
 from torch import Tensor
 import yaml

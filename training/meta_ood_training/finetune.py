@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 import time
 from typing import Any
+import warnings
 
 import lightning
-from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.config_reader import ConfigError, read_config
 from meta_ood_training.revision import machine, source_revision
 from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
@@ -28,7 +28,7 @@ from meta_ood_training.trainer.checkpoints import (
 from meta_ood_training.trainer.dry_run import try_one_step
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
-from meta_ood_training.trainer.starting_network import open_network
+from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import ValidationFrames
 from meta_ood_training.training_config import FinetuneConfig
@@ -222,7 +222,8 @@ def finetune(
         'enable_checkpointing': False,
         'logger': False,
         'plugins': [WholeFiles()],
-        'callbacks': [keeper, RunLog(output)],
+        # The log first: a row is written before the resume point that counts it as done.
+        'callbacks': [RunLog(output), keeper],
         'deterministic': 'warn',
         'default_root_dir': output,
     }
@@ -240,6 +241,9 @@ def finetune(
         persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
     )
+    # RunBatches goes on where the run stood, which Lightning cannot know of a plain loader.
+    warnings.filterwarnings('ignore', message='.*your dataloader is not resumable.*')
+    warnings.filterwarnings('ignore', message='.*but have no `val_dataloader`.*')
     trainer.fit(
         module,
         loader,
@@ -248,36 +252,6 @@ def finetune(
         weights_only=False,
     )
     return keeper
-
-
-def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
-    """
-    Return the network to train, and its teacher.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-
-    Returns
-    -------
-    network : OodNetwork
-        With its starting weights.
-    teacher : OodNetwork or None
-        None where no street source takes a teacher's targets.
-
-    """
-    network = open_network(config.network, config.data)
-    if all(street.targets == 'labels' for street in config.street):
-        return network, None
-    described = config.objective.teacher_architecture or config.network
-    weights = config.objective.teacher or described.weights
-    if not weights:
-        raise ConfigError(
-            'a teacher needs trained weights, got none: network.weights and objective.teacher '
-            'are both empty. Name one, or set targets: labels.'
-        )
-    return network, open_network(replace(described, weights=weights), config.data)
 
 
 def run_facts(config: FinetuneConfig, command: str) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network, load_checkpoint, load_weights
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.finetune import finetune, open_config, open_networks
+from meta_ood_training.finetune import finetune, open_config
 from meta_ood_training.trainer.checkpoints import save_whole
 from meta_ood_training.trainer.dry_run import try_one_step
 from meta_ood_training.trainer.run_log import read_rows
+from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import Scores
 import numpy as np

@@ -6,6 +6,7 @@ import time
 
 from meta_ood_training.trainer.batches import Batch, join_batches, RunBatches, TrainingSamples
 from meta_ood_training.trainer.module import FinetuneModule
+from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import ValidationFrames
 from meta_ood_training.training_config import FinetuneConfig
@@ -30,8 +31,6 @@ def try_one_step(config: FinetuneConfig) -> str:
         A few lines: data, loss terms, memory, time.
 
     """
-    from meta_ood_training.finetune import open_networks
-
     training = config.training
     if training.threads:
         torch.set_num_threads(training.threads)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 import copy
-import math
+from functools import partial
 from typing import Any
 
 import lightning
@@ -11,6 +11,7 @@ from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.losses import entropy_maximization_loss, EntropyMaximizationLoss
 from meta_ood_training.trainer.batches import Batch
 from meta_ood_training.trainer.label_sets import restrict_teacher
+from meta_ood_training.trainer.schedule import learning_rate_share
 from meta_ood_training.trainer.validation import Scores, ScoreSums
 from meta_ood_training.training_config import FinetuneConfig
 import numpy as np
@@ -19,8 +20,6 @@ from torch import nn, Tensor
 import torch.distributed as dist
 from torch.nn.functional import interpolate
 
-LAST_LEARNING_RATE = 0.05
-"""Share of the peak at which a cosine ends."""
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
 
@@ -241,33 +240,13 @@ class FinetuneModule(lightning.LightningModule):
         optimizer = torch.optim.Adam(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_share)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, partial(learning_rate_share, config=config, steps=self.steps)
+        )
         return {
             'optimizer': optimizer,
             'lr_scheduler': {'scheduler': schedule, 'interval': 'step'},
         }
-
-    def learning_rate_share(self, step: int) -> float:
-        """
-        Return the learning rate of a step as a share of the peak.
-
-        Parameters
-        ----------
-        step : int
-            Optimizer steps before it.
-
-        Returns
-        -------
-        float
-            In (0, 1].
-
-        """
-        config = self.config.optimizer
-        share = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-        if config.schedule == 'cosine':
-            fall = 0.5 * (1 + math.cos(math.pi * min(step / max(self.steps, 1), 1.0)))
-            share *= LAST_LEARNING_RATE + (1 - LAST_LEARNING_RATE) * fall
-        return share
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

@@ -32,13 +32,15 @@ class RunLog(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Drop rows from beyond the point where this run begins."""
-        if trainer.is_global_zero:
-            for name in (LOSS_FILE, VALIDATION_FILE):
-                rows = [row for row in read_rows(self.output / name)]
-                kept = [row for row in rows if int(row['step']) <= trainer.global_step]
-                if trainer.global_step == 0 and name == LOSS_FILE:
-                    kept = []
-                _write_rows(self.output / name, kept)
+        if not trainer.is_global_zero:
+            return
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        for name, column, end in (
+            (LOSS_FILE, 'batch', done),
+            (VALIDATION_FILE, 'step', trainer.global_step + 1),
+        ):
+            path = self.output / name
+            _write_rows(path, [row for row in read_rows(path) if int(row[column]) < end])
 
     def on_train_batch_end(
         self,

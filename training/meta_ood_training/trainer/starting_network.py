@@ -1,6 +1,7 @@
 """Config -> the network with the weights that training starts from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from meta_ood_ros.core.bundle import load_bundle
@@ -12,7 +13,7 @@ from meta_ood_ros.core.networks import (
     OodNetwork,
 )
 from meta_ood_training.config_reader import ConfigError
-from meta_ood_training.training_config import NetworkConfig
+from meta_ood_training.training_config import FinetuneConfig, NetworkConfig
 from torch import Tensor
 
 PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
@@ -103,3 +104,33 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
         weights = read_weights(path, config.architecture, config.num_classes)
         load_weights(network, weights, source=str(path))
     return network
+
+
+def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
+    """
+    Return the network to train, and its teacher.
+
+    Parameters
+    ----------
+    config : FinetuneConfig
+        The run.
+
+    Returns
+    -------
+    network : OodNetwork
+        With its starting weights.
+    teacher : OodNetwork or None
+        None where no street source takes a teacher's targets.
+
+    """
+    network = open_network(config.network, config.data)
+    if all(street.targets == 'labels' for street in config.street):
+        return network, None
+    described = config.objective.teacher_architecture or config.network
+    weights = config.objective.teacher or described.weights
+    if not weights:
+        raise ConfigError(
+            'a teacher needs trained weights, got none: network.weights and objective.teacher '
+            'are both empty. Name one, or set targets: labels.'
+        )
+    return network, open_network(replace(described, weights=weights), config.data)

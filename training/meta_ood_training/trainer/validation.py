@@ -11,11 +11,11 @@ from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.objects import find_coco_objects, find_ecssd_objects, ObjectSource
 from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.loop_config import ValidationConfig
 from meta_ood_training.pasting import paste_object, PasteSettings
 from meta_ood_training.scores import ConfusionCounts, measure_scores, ScoreHistogram
 from meta_ood_training.trainer.starting_network import find_data
 from meta_ood_training.trainer.street import idd_lite_part, resize_sample
-from meta_ood_training.training_config import ValidationConfig
 import numpy as np
 import torch
 from torch import Tensor
