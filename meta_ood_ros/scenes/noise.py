@@ -39,6 +39,14 @@ def noise_tile(kind: str) -> np.ndarray:
     return field
 
 
+@functools.cache
+def _four_tiles(kind: str) -> np.ndarray:
+    """Two by two tiles, so that a cut-out is a slice wherever it begins."""
+    tiles = np.tile(noise_tile(kind), (2, 2))
+    tiles.setflags(write=False)
+    return tiles
+
+
 def noise(
     rng: np.random.Generator, kind: str, shape: tuple[int, int], zoom: float = 1.0
 ) -> np.ndarray:
@@ -65,11 +73,10 @@ def noise(
     rows = max(int(np.ceil(shape[0] / zoom)), 1)
     columns = max(int(np.ceil(shape[1] / zoom)), 1)
     top, left = rng.integers(TILE, size=2)
-    tile = noise_tile(kind)
-    if top + rows <= TILE and left + columns <= TILE:
-        patch = tile[top : top + rows, left : left + columns]
+    if rows <= TILE and columns <= TILE:
+        patch = _four_tiles(kind)[top : top + rows, left : left + columns]
     else:
-        patch = tile.take(range(top, top + rows), axis=0, mode='wrap')
+        patch = noise_tile(kind).take(range(top, top + rows), axis=0, mode='wrap')
         patch = patch.take(range(left, left + columns), axis=1, mode='wrap')
     if patch.shape != tuple(shape):
         patch = cv2.resize(patch, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
