@@ -54,7 +54,7 @@ def reference_steps(samples: MixedSamples, batch: int, network: nn.Module) -> It
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        yield float(loss)
+        yield float(loss.detach())
 
 
 def our_steps(samples: MixedSamples, batch: int, network: nn.Module) -> Iterator[float]:
