@@ -25,6 +25,7 @@ from meta_ood_ros.core.meta_classifier import (
 )
 from meta_ood_ros.core.networks import build_network, OodNetwork
 from meta_ood_ros.core.networks.checkpoints import load_weights
+from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 from meta_ood_ros.core.segment_metrics import metric_names
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -160,6 +161,8 @@ class Bundle:
 
         """
         try:
+            if self.architecture == ONNX_ARCHITECTURE:
+                return OnnxNetwork(self.onnx, num_classes=self.num_classes, **self.arguments)
             network = build_network(
                 self.architecture, num_classes=self.num_classes, **self.arguments
             )

@@ -4,6 +4,7 @@ from dataclasses import replace
 import hashlib
 
 from meta_ood_ros.core.bundle import Bundle, BundleError, load_bundle, save_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import pytest
 import torch
@@ -152,3 +153,55 @@ def test_pickle_is_never_loaded(saved):
     torch.save({'a': torch.zeros(1)}, saved / 'network.safetensors')
     with pytest.raises(BundleError, match='must be a safetensors file'):
         load_bundle(saved)
+
+
+@pytest.fixture
+def onnx_bundle(tiny_bundle):
+    onnx = pytest.importorskip('onnx')
+    # A network of the user's own, drawn by hand: class c scores c times the mean of R, G and B.
+    weight = np.arange(19, dtype=np.float32).reshape(19, 1, 1, 1) / 3 * np.ones((1, 3, 1, 1), 'f4')
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node('Conv', ['image', 'weight'], ['logits'], strides=[4, 4])],
+        'own',
+        [onnx.helper.make_tensor_value_info('image', 1, ['n', 3, 'h', 'w'])],
+        [onnx.helper.make_tensor_value_info('logits', 1, ['n', 19, 'y', 'x'])],
+        [onnx.numpy_helper.from_array(weight, 'weight')],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 17)])
+    model.ir_version = 9
+    return replace(
+        tiny_bundle,
+        architecture='onnx',
+        arguments={'stride': 4, 'align_corners': False},
+        weights={},
+        onnx=model.SerializeToString(),
+        work_short_side=0,
+        input_mean=(0.0, 0.0, 0.0),
+        input_std=(1.0, 1.0, 1.0),
+    )
+
+
+def test_network_of_the_users_own(onnx_bundle, tmp_path):
+    save_bundle(onnx_bundle, tmp_path / 'own')
+    loaded = load_bundle(tmp_path / 'own')
+    assert sorted(path.name for path in (tmp_path / 'own').iterdir()) == [
+        'bundle.yaml',
+        'meta_classifier.safetensors',
+        'network.onnx',
+    ]
+    white = OodPipeline(loaded)(np.full((16, 24, 3), 255, dtype=np.uint8))
+    assert (white.semantic == 18).all()  # the largest score
+    probabilities = np.exp(np.arange(19.0)) / np.exp(np.arange(19.0)).sum()
+    entropy = -(probabilities * np.log(probabilities)).sum() / np.log(19)
+    np.testing.assert_allclose(white.entropy, entropy, atol=1e-5)
+
+
+def test_network_of_the_users_own_with_other_classes(onnx_bundle):
+    fewer = replace(
+        onnx_bundle,
+        class_names=onnx_bundle.class_names[:5],
+        class_colors=onnx_bundle.class_colors[:5],
+        meta_classifiers=(),
+    )
+    with pytest.raises(BundleError, match='must give logits of shape .* 5 classes, got'):
+        fewer.build_network()
