@@ -206,10 +206,15 @@ def finetune(
     if config.validation is not None:
         frames = ValidationFrames(config.validation, config.data, network.stride)
         every = config.validation.every_steps * training.accumulate or every
-    (output / CONFIG_FILE).write_text(json.dumps(asdict(config), indent=1), encoding='utf-8')
+    if rank == 0:
+        text = json.dumps(asdict(config), indent=1)
+        (output / CONFIG_FILE).write_text(text, encoding='utf-8')
+    # torchrun tells how many ranks this host has; without it, all devices or one process.
+    on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 0)) or training.devices
     options: dict[str, Any] = {
         'accelerator': 'auto',
-        'devices': training.devices or ('auto' if torch.cuda.is_available() else 1),
+        'devices': on_host or ('auto' if torch.cuda.is_available() else 1),
+        'num_nodes': world // on_host if world > 1 else 1,
         'precision': training.precision,
         'max_epochs': 1,
         'accumulate_grad_batches': training.accumulate,

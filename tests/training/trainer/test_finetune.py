@@ -130,6 +130,16 @@ def test_patience_ends_a_run_that_no_longer_improves(tmp_path, small_config, qui
     assert len(rows) <= 5
 
 
+@pytest.mark.parametrize('options', [{'precision': 'bf16-mixed'}, {'channels_last': False}])
+def test_mixed_precision_and_memory_layout_change_little(tmp_path, small_config, quiet, options):
+    config = small_config(max_steps=2)
+    finetune(config, tmp_path / 'plain', **quiet)
+    finetune(with_training(config, **options), tmp_path / 'other', **quiet)
+    plain, other = (read_rows(tmp_path / name / 'loss.csv') for name in ('plain', 'other'))
+    for one, two in zip(plain, other, strict=True):
+        assert float(two['loss']) == pytest.approx(float(one['loss']), rel=0.03)
+
+
 def test_a_teacher_is_the_networks_own_start_unless_another_is_named(
     tmp_path, small_config, quiet
 ):

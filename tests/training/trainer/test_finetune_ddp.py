@@ -1,16 +1,24 @@
 """Two processes that share a batch get the gradients of one process that has it all."""
 
+from dataclasses import asdict, replace
+import json
+import os
 from pathlib import Path
 import subprocess
 import sys
 
-from meta_ood_ros.core.networks import build_network
+import lightning
+from meta_ood_ros.core.networks import build_network, load_checkpoint
 from meta_ood_training.datasets.sample import IGNORED, OOD
+from meta_ood_training.finetune import finetune
 from meta_ood_training.losses import entropy_maximization_loss
+from meta_ood_training.trainer.run_log import read_rows
+from meta_ood_training.trainer.starting_network import open_networks
 import pytest
 import torch
 import torch.distributed as dist
 from torch.nn.functional import interpolate
+import yaml
 
 KEY = 'base_net.level1.conv.weight'
 
@@ -72,6 +80,46 @@ def test_two_gloo_processes_have_the_gradients_of_one(tmp_path: Path, normalizat
             shared[key], value, rtol=1e-4, atol=1e-6 * float(value.abs().max() + 1)
         ), key
     assert float(alone[KEY].abs().max()) > 0
+
+
+def test_two_ranks_under_torchrun_end_with_the_weights_of_one(tmp_path, small_config, quiet):
+    # Half the batch on each rank, batch norm in eval mode: the same step but for rounding.
+    config = small_config(frozen_batch_norm=True, batch_size=4, max_steps=1, validation=True)
+    finetune(config, tmp_path / 'alone', **quiet)
+    halved = replace(config, training=replace(config.training, batch_size=2))
+    path = tmp_path / 'run.yaml'
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(asdict(halved)))), encoding='utf-8')
+    words = ['finetune', str(path), '--output', str(tmp_path / 'ranks')]
+    launcher = ['-m', 'torch.distributed.run', '--nproc-per-node', '2', '--standalone']
+    subprocess.run(
+        [sys.executable, *launcher, '-m', 'meta_ood_training.cli', *words],
+        check=True,
+        timeout=300,
+        capture_output=True,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1'},
+    )
+    alone = load_checkpoint(tmp_path / 'alone' / 'final.pth')
+    ranks = load_checkpoint(tmp_path / 'ranks' / 'final.pth')
+    start = make_start(config)
+    agrees, changed = [], []
+    for key, value in alone.items():
+        if value.is_floating_point():
+            moved = (value - start[key]).abs().flatten()
+            apart = (ranks[key] - value).abs().flatten()
+            agrees.append(apart <= 0.01 * moved)
+            changed.append(moved > 0)
+    # Adam's first step is of the size of the learning rate whatever the gradient is, so where a
+    # gradient is little more than rounding its sign may differ.
+    agrees, changed = torch.cat(agrees), torch.cat(changed)
+    assert changed.float().mean() > 0.8
+    assert agrees[changed].float().mean() > 0.9
+    one, two = (read_rows(tmp_path / name / 'validation.csv') for name in ('alone', 'ranks'))
+    assert one[0] == two[0]
+
+
+def make_start(config):
+    lightning.seed_everything(config.training.seed, verbose=False)
+    return open_networks(config)[0].state_dict()
 
 
 if __name__ == '__main__':
