@@ -49,7 +49,7 @@ def test_sizes_and_types(size):
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_labels_are_consistent(kind, split):
     seen = set()
-    for seed in range(4):
+    for seed in range(3):
         scene = render_scene(seed, size=SMALL, ood_objects=(1, 3), split=split, kind=kind)
         assert set(np.unique(scene.classes)) <= {*range(19), VOID}
         assert (scene.classes[scene.ood_ids > 0] == VOID).all()
@@ -64,8 +64,8 @@ def test_labels_are_consistent(kind, split):
 
 def test_objects_stand_on_the_road():
     checked = 0
-    for seed in range(12):
-        scene = render_scene(seed, ood_objects=2)
+    for seed in range(8):
+        scene = render_scene(seed, size=(180, 320), ood_objects=2)
         for ood_id in np.unique(scene.ood_ids[scene.ood_ids > 0]):
             rows, columns = np.nonzero(scene.ood_ids == ood_id)
             bottom = rows.max()
