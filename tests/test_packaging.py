@@ -302,3 +302,13 @@ def test_every_required_module_is_pinned_for_a_bare_machine(repository, wheel):
     names = third_party(repository / 'meta_ood_ros') | third_party(repository / 'training')
     names = {IMPORT_NAMES.get(m, m).lower() for m in names if not is_ros(m)}
     assert names <= pinned
+
+
+def test_every_bundle_says_under_which_terms_its_weights_stand(repository):
+    notice = (repository / 'NOTICE').read_text()
+    for path in sorted((repository / 'meta_ood_ros' / 'bundles').glob('*/bundle.yaml')):
+        bundle = yaml.safe_load(path.read_text())
+        assert bundle['licence_of_weights'], path
+        assert 'not for safety use' in bundle['data_terms'], path
+        holder = re.search(r'\(c\) \d+ ([\w ]+)', bundle['licence_of_weights'])
+        assert holder is None or holder[1] in notice
