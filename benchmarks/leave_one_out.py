@@ -8,11 +8,12 @@ row says; the fast path is timed whole. Both find the same processors as busy or
 import time
 from typing import Any
 
-from benchmarks.comparison import Comparison, Options
 from meta_ood_training.leave_one_out import leave_one_out
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+
+from benchmarks.comparison import Comparison, Options
 
 TITLE = 'Leave-one-segment-out of the meta classifier, 10,000 segments x 75 metrics'
 
