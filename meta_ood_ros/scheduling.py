@@ -101,8 +101,8 @@ class LatestFrames:
         message : object
             The image message.
         max_rate : float
-            Frames per second let through, in the mean; one frame may come early by up to a
-            period, so that a camera of that very rate loses none to its jitter. 0 is no limit.
+            Frames per second let through, in the mean; a frame may come early by half a period,
+            so that a camera of that very rate loses none to its jitter. 0 is no limit.
 
         """
         now = self._clock()
@@ -118,7 +118,7 @@ class LatestFrames:
             else:
                 if max_rate > 0:
                     period = 1.0 / max_rate
-                    self._due[camera] = max(self._due[camera], now - period) + period
+                    self._due[camera] = max(self._due[camera], now - period / 2) + period
                 if camera in self._slots:
                     dropped = self._slots[camera], 'replaced'
                 self._slots[camera] = frame

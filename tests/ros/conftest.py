@@ -42,15 +42,15 @@ class ColourBackend:
 
     name, precision, device = 'eager', 'fp32', torch.device('cpu')
 
-    def __init__(self, bundle, seconds=0.0):
-        self.seconds = seconds
+    def __init__(self, bundle, gate):
         self.calls = 0
+        self._gate = gate
         self._mean = torch.tensor(bundle.input_mean).view(1, 3, 1, 1)
         self._std = torch.tensor(bundle.input_std).view(1, 3, 1, 1)
 
     def __call__(self, x):
         self.calls += 1
-        time.sleep(self.seconds)
+        assert self._gate.wait(60)
         rgb = x * self._std + self._mean
         logits = torch.zeros(1, 19, *x.shape[2:])
         unknown = (rgb[:, 0] > 0.5) & (rgb[:, 1] < 0.5)
@@ -63,19 +63,34 @@ class ColourBackend:
         """Nothing to be made ready."""
 
 
+class ColourNetwork:
+    """Holds up the network while its gate is closed: no test need guess how slow it is."""
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.gate.set()
+        self.backends = []
+
+    @property
+    def frames(self):
+        """Return how many frames the network has begun, the one tried while configuring aside."""
+        return sum(one.calls - 1 for one in self.backends)
+
+
 @pytest.fixture
 def colour_network(monkeypatch):
-    """Let nodes of this process run the network that knows colours; returns its settings."""
-    options = {'seconds': 0.0, 'backends': []}
+    """Let nodes of this process run the network that knows colours; tests may hold it up."""
+    network = ColourNetwork()
 
     class ColourPipeline(OodPipeline):
         def __init__(self, bundle=None, *args, **kwargs):
             super().__init__(bundle, *args, **kwargs)
-            self.backend = ColourBackend(self.bundle, options['seconds'])
-            options['backends'].append(self.backend)
+            self.backend = ColourBackend(self.bundle, network.gate)
+            network.backends.append(self.backend)
 
     monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', ColourPipeline)
-    return options
+    yield network
+    network.gate.set()
 
 
 @pytest.fixture(scope='session')
@@ -232,7 +247,7 @@ class Facts(dict):
         self.message = status.message if status else ''
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=30.0):
     """Return as soon as the condition holds; fail if it does not in time."""
     end = time.monotonic() + seconds
     while not condition():

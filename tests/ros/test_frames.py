@@ -14,41 +14,43 @@ from .conftest import make_header, scene, wait_for
 
 
 def test_latest_frame_wins_and_callbacks_answer_during_inference(robot, colour_network):
-    colour_network['seconds'] = 0.4
     robot.start(max_age=0.0, diagnostics_period=0.1)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     alpha = robot.peer.create_client(SetParameters, '/ood/set_parameters')
     robot.connect(camera)
-    headers = []
-    backend = colour_network['backends'][0]
-    headers.append(robot.send(camera, scene()))
-    wait_for(lambda: backend.calls == 2)  # the trial while configuring, and this frame
-    for _ in range(5):
-        time.sleep(0.02)
+    assert alpha.wait_for_service(30)
+    colour_network.gate.clear()
+    headers = [robot.send(camera, scene())]
+    wait_for(lambda: colour_network.frames == 1)
+    for number in range(2, 7):
         headers.append(robot.send(camera, scene()))
-    assert alpha.wait_for_service(5)
-    start = time.monotonic()
+        wait_for(lambda n=number: facts().get('in') == str(n))
     change = ParameterMsg(name='overlay_alpha', value=ParameterValue(type=3, double_value=0.1))
-    answer = alpha.call(SetParameters.Request(parameters=[change]), timeout_sec=5)
+    answer = alpha.call(SetParameters.Request(parameters=[change]), timeout_sec=30)
     assert answer.results[0].successful
-    assert time.monotonic() - start < 0.2  # while the network is at work
+    assert segments == []  # the network is still at work on the first frame
+    assert facts()['dropped_replaced'] == '4'
+    colour_network.gate.set()
     wait_for(lambda: len(segments) == 2)
     assert [one.header for one in segments] == [headers[0], headers[-1]]
     wait_for(lambda: facts()['processed'] == '2')
-    assert (facts()['in'], facts()['dropped_replaced']) == ('6', '4')
+    assert (facts()['in'], facts()['dropped']) == ('6', '4')
 
 
 def test_frame_that_waited_too_long_is_dropped(robot, colour_network):
-    colour_network['seconds'] = 0.3
-    robot.start(max_age=0.1, diagnostics_period=0.1)
+    robot.start(max_age=0.0, diagnostics_period=0.1)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
-    backend = colour_network['backends'][0]
+    colour_network.gate.clear()
     first = robot.send(camera, scene())
-    wait_for(lambda: backend.calls == 2)
+    wait_for(lambda: colour_network.frames == 1)
     second = robot.send(camera, scene())
+    wait_for(lambda: facts().get('in') == '2')
+    assert robot.set(max_age=0.1) == ''
+    time.sleep(0.2)
+    colour_network.gate.set()
     wait_for(lambda: facts().get('dropped_stale') == '1')
     assert facts()['last_drop_stamp'] == f'{second.stamp.sec}.{second.stamp.nanosec:09d}'
     assert 'max_age is 0.1 s' in facts()['last_drop']
@@ -57,7 +59,7 @@ def test_frame_that_waited_too_long_is_dropped(robot, colour_network):
 
 def test_age_counts_from_arrival_not_from_the_stamp(robot, colour_network):
     # A bag that is replayed without /clock: its stamps are years old.
-    robot.start(max_age=0.2, diagnostics_period=0.1)
+    robot.start(max_age=60.0, diagnostics_period=0.1)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
@@ -81,7 +83,7 @@ def test_drop_is_told_at_once_however_long_the_period(robot, colour_network):
     camera = robot.camera()
     robot.connect(camera, outputs=['ood/segments', 'diagnostics'])
     camera.publish(Image(encoding='nonsense'))
-    wait_for(lambda: facts().get('dropped_invalid') == '1', 2)
+    wait_for(lambda: facts().get('dropped_invalid') == '1', 30)
 
 
 def test_two_cameras_in_a_namespace_share_one_network(robot, colour_network):
@@ -101,46 +103,47 @@ def test_two_cameras_in_a_namespace_share_one_network(robot, colour_network):
             answer = robot.ask(camera, scene((60, 10, 8, 8)), answers[name], frame_id=name)
             assert answer.camera == answer.header.frame_id == name
         wait_for(lambda n=turn: len(masks) == n + 1)
-    assert len(colour_network['backends']) == 1
+    assert len(colour_network.backends) == 1
     wait_for(lambda: facts('front').get('processed') == facts('rear').get('processed') == '3')
     names = {status.name for array in facts.arrays for status in array.status}
     assert {'/robot7/ood: front', '/robot7/ood: rear'} <= names
 
 
-def test_slow_camera_is_not_starved_by_a_fast_one(robot, colour_network):
-    colour_network['seconds'] = 0.03
-    robot.start(cameras=['fast', 'slow'], max_age=0.0)
+def test_waiting_camera_is_served_before_the_newer_frames_of_another(robot, colour_network):
+    robot.start(cameras=['fast', 'slow'], max_age=0.0, diagnostics_period=0.1)
+    facts, order = robot.diagnostics(), []
     answers = {name: robot.listen(f'ood/{name}/segments') for name in ('fast', 'slow')}
     cameras = {name: robot.camera(f'{name}/image') for name in answers}
     robot.connect(*cameras.values(), outputs=[f'ood/{name}/segments' for name in answers])
-    for turn in range(50):
-        robot.send(cameras['fast'], scene())
-        if turn % 10 == 0:
-            robot.send(cameras['slow'], scene())
-        time.sleep(0.01)
-    wait_for(lambda: len(answers['slow']) == 5)
+    compute = robot.node._session._worker._compute
+    robot.node._session._worker._compute = lambda frame: (
+        order.append(frame.camera) or compute(frame)
+    )
+    colour_network.gate.clear()
+    for number, name in enumerate(['fast', 'slow', 'fast', 'fast'], start=1):
+        robot.send(cameras[name], scene())
+        wait_for(lambda n=number: n == sum(int(facts(one).get('in', 0)) for one in answers))
+        wait_for(lambda: colour_network.frames == 1)
+    colour_network.gate.set()
+    wait_for(lambda: len(answers['slow']) == 1 and len(answers['fast']) == 2)
+    assert order == ['fast', 'slow', 'fast']
 
 
-def test_max_rate_limits_each_camera(robot, colour_network):
-    robot.start(max_rate=5.0, diagnostics_period=0.1)
+def test_max_rate_limits_a_camera(robot, colour_network):
+    robot.start(max_rate=0.01, diagnostics_period=0.1)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
-    start = time.monotonic()
-    for _ in range(40):
+    robot.ask(camera, scene(), segments)
+    for number in (1, 2, 3):
         robot.send(camera, scene())
-        time.sleep(0.02)
-    seconds = time.monotonic() - start
-    wait_for(lambda: facts()['in'] == '40')
-    wait_for(lambda: int(facts()['processed']) + int(facts()['dropped']) == 40)
-    assert abs(len(segments) - 5 * seconds) <= 2
-    assert int(facts()['dropped_rate']) == 40 - len(segments)
+        wait_for(lambda n=number: facts().get('dropped_rate') == str(n))
     assert robot.set(max_rate=0.0) == ''
     robot.ask(camera, scene(), segments)
+    assert len(segments) == 2
 
 
 def test_clock_that_jumps_back_drops_what_waits(robot, colour_network):
-    colour_network['seconds'] = 0.4
     robot.start(use_sim_time=True, max_age=0.0, diagnostics_period=0.1)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
@@ -154,13 +157,14 @@ def test_clock_that_jumps_back_drops_what_waits(robot, colour_network):
         wait_for(lambda: robot.node.get_clock().now().nanoseconds == seconds * 10**9)
 
     turn_to(1000)
-    backend = colour_network['backends'][0]
+    colour_network.gate.clear()
     first = robot.send(camera, scene())
-    wait_for(lambda: backend.calls == 2)
+    wait_for(lambda: colour_network.frames == 1)
     robot.send(camera, scene())
-    wait_for(lambda: robot.node._session._frames._slots)
+    wait_for(lambda: facts().get('in') == '2')
     turn_to(10)  # the bag starts over
     wait_for(lambda: facts().get('dropped_cleared') == '1')
+    colour_network.gate.set()
     wait_for(lambda: len(segments) == 1)
     assert segments[0].header == first
     robot.ask(camera, scene(), segments)

@@ -39,7 +39,7 @@ def test_driver_that_comes_after_the_node_is_received(robot, colour_network, bes
     wait_for(lambda: facts().get('reliability') == 'reliable')  # nobody publishes yet
     camera = robot.camera(best_effort=best_effort)
     expected = 'best_effort' if best_effort else 'reliable'
-    wait_for(lambda: facts().get('reliability') == expected, 3)
+    wait_for(lambda: facts().get('reliability') == expected)
     robot.connect(camera)
     robot.ask(camera, scene(), segments)
     assert 'QoS' not in facts().message

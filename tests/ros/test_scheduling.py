@@ -90,6 +90,14 @@ def test_camera_of_exactly_max_rate_loses_nothing_to_jitter(clock):
     assert frames.counts[''].dropped['rate'] <= 1
 
 
+def test_frame_far_too_early_is_dropped_even_after_a_pause(clock):
+    frames = make(clock)
+    for now, passes in ((100, True), (100.4, False), (100.6, True), (101.0, False), (150, True)):
+        clock.now = now
+        frames.offer('', now, max_rate=1.0)
+        assert (frames.take(timeout=0) is not None) == passes
+
+
 def test_max_rate_is_per_camera(clock):
     frames = make(clock, 'front', 'rear')
     frames.offer('front', 1, max_rate=1.0)
