@@ -1,0 +1,104 @@
+"""Comparisons -> a table on the screen, a JSON file and a picture."""
+
+from datetime import datetime, timezone
+import json
+import os
+from pathlib import Path
+import platform
+import subprocess
+from typing import Any
+
+import matplotlib
+
+from benchmarks.comparison import Comparison, find_quartiles
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+import numba
+import numpy as np
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a reader needs to judge the numbers."""
+    cpu = platform.processor() or platform.machine()
+    information = Path('/proc/cpuinfo')
+    if information.is_file():
+        names = [line for line in information.read_text().splitlines() if 'model name' in line]
+        cpu = names[0].partition(':')[2].strip() if names else cpu
+    revision = subprocess.run(
+        ['git', 'describe', '--always', '--dirty'], cwd=REPOSITORY, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    return {
+        'cpu': cpu,
+        'cores': os.cpu_count(),
+        'threads': torch.get_num_threads(),
+        'load_average': os.getloadavg()[0],
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else 'not measured',
+        'python': platform.python_version(),
+        'torch': torch.__version__,
+        'numba': numba.__version__,
+        'numpy': np.__version__,
+        'revision': revision.stdout.strip() or 'unknown',
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    }
+
+
+def format_row(row: Comparison) -> str:
+    """Return one line of text: ratio with quartiles, verdict, medians, what against what."""
+    record = row.to_record()
+    low, high = record['ratio_quartiles']
+    verdict = {None: '', True: ' met', False: ' MISSED'}[row.met]
+    sign = '>=' if row.kind == 'speed-up' else '<='
+    target = '' if row.target is None else f' (target {sign} {row.target:g}:{verdict})'
+    cpu = '' if row.cpu_ratio is None else f'; {row.cpu_ratio:.2f} in processor time'
+    return (
+        f'  {row.ratio:8.2f} x [{low:.2f} .. {high:.2f}{cpu}]{target}  {row.case}: '
+        f'{row.subject} {record["subject_median"]:.3g} {row.unit}, '
+        f'{row.baseline} {record["baseline_median"]:.3g} {row.unit}'
+    )
+
+
+def write_json(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) -> None:
+    """Write all figures with their medians, quartiles and raw values."""
+    figures = {
+        name: {'title': titles[name], 'rows': [row.to_record() for row in comparisons]}
+        for name, comparisons in rows.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({'machine': describe_machine(), 'figures': figures}, indent=1))
+
+
+def draw(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) -> None:
+    """Draw the ratios of each figure as bars with their quartiles; a line marks the target."""
+    shown = {name: comparisons for name, comparisons in rows.items() if comparisons}
+    heights = [1.0 + 0.55 * len(comparisons) for comparisons in shown.values()]
+    figure, axes = plt.subplots(
+        len(shown), 1, figsize=(11, sum(heights)), squeeze=False, layout='constrained',
+        gridspec_kw={'height_ratios': heights},
+    )  # fmt: skip
+    for axis, (name, comparisons) in zip(axes[:, 0], shown.items(), strict=True):
+        ratios = np.array([row.ratio for row in comparisons])
+        quartiles = np.array([find_quartiles(row.ratios) for row in comparisons]).T
+        colors = [{None: '0.6', True: 'C2', False: 'C3'}[row.met] for row in comparisons]
+        places = np.arange(len(comparisons))[::-1]
+        axis.barh(places, ratios, color=colors, height=0.6)
+        spread = np.abs(quartiles - ratios)
+        axis.errorbar(ratios, places, xerr=spread, fmt='none', ecolor='black', capsize=3)
+        for place, row in zip(places, comparisons, strict=True):
+            if row.target is not None:
+                axis.plot([row.target] * 2, [place - 0.4, place + 0.4], color='black', lw=2)
+        labels = [f'{row.case}\n{row.subject} / {row.baseline}' for row in comparisons]
+        axis.set_yticks(places, labels, fontsize=7)
+        if ratios.max() > 10 * ratios.min():
+            axis.set_xscale('log')
+        kinds = {row.kind for row in comparisons}
+        axis.set_xlabel(' and '.join(sorted(kinds)) + ' ratio (bar: median; whisker: quartiles)')
+        axis.set_title(titles[name])
+        axis.grid(axis='x', alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

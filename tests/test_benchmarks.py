@@ -1,0 +1,120 @@
+"""The benchmarks run, their baselines are right and their ratios are what they say."""
+
+import json
+
+from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.segment_metrics import measure_segments
+from meta_ood_ros.core.segments import find_segments
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as runner
+from benchmarks.comparison import compare_times, Comparison, find_quartiles, time_in_turns, Times
+from benchmarks.naive import measure_in_a_loop, predict_dense_naively, upsample_probabilities
+from benchmarks.registry import load_figures, MODULES
+from benchmarks.synthetic import make_scene, THRESHOLD
+
+TINY = ['--rounds', '2', '--image-size', '64', '128', '--segments', '4']
+
+
+@pytest.fixture(scope='module')
+def scene():
+    return make_scene((32, 64), (128, 256), segments=8, share=0.1)
+
+
+def test_runner_writes_what_it_measured(tmp_path, capsys):
+    names = ['post_processing', 'metrics_of_segments', 'growth']
+    assert runner.main([*TINY, '--only', *names, '--results', str(tmp_path)]) == 0
+    record = json.loads((tmp_path / 'benchmarks.json').read_text())
+    assert list(record['figures']) == names
+    assert record['machine']['cores'] >= 1
+    rows = [row for figure in record['figures'].values() for row in figure['rows']]
+    assert len(rows) == 6 + 2 + 9
+    for row in rows:
+        assert row['ratio'] > 0
+        assert row['ratio_quartiles'][0] <= row['ratio'] <= row['ratio_quartiles'][1]
+        assert len(row['subject_values']) == len(row['baseline_values']) == 2
+        assert row['subject'] != row['baseline']
+    assert (tmp_path / 'benchmarks.png').stat().st_size > 10_000
+    assert 'predict_dense' in capsys.readouterr().out
+
+
+def test_a_figure_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    from benchmarks import growth, post_processing
+
+    def fail(options):
+        raise RuntimeError('no network')
+
+    monkeypatch.setattr(post_processing, 'measure', fail)
+    monkeypatch.setattr(growth, 'measure', lambda options: [])
+    arguments = [*TINY, '--only', 'post_processing', 'growth', '--results', str(tmp_path)]
+    assert runner.main(arguments) == 1
+    printed = capsys.readouterr()
+    assert 'failed: RuntimeError: no network' in printed.err
+    assert 'not measured' in printed.out
+    assert list(json.loads((tmp_path / 'benchmarks.json').read_text())['figures']) == ['growth']
+
+
+def test_every_figure_is_listed(capsys):
+    assert runner.main(['--list']) == 0
+    printed = capsys.readouterr().out
+    assert all(module.rpartition('.')[2] in printed for module in MODULES)
+
+
+def test_unknown_figures_are_refused(capsys):
+    with pytest.raises(ValueError, match="there is no figure 'speed'. The figures are: post_proc"):
+        load_figures(('speed',))
+    with pytest.raises(SystemExit):
+        runner.main(['--only', 'speed'])
+    assert "there is no figure 'speed'" in capsys.readouterr().err
+
+
+def test_ratios_by_hand():
+    speed_up = Comparison('', 'a', 'b', [1.0, 2.0, 4.0], [10.0, 12.0, 12.0], target=6.0)
+    assert speed_up.ratios == [10.0, 6.0, 3.0]
+    assert speed_up.ratio == 6.0
+    assert speed_up.met
+    cost = Comparison('', 'a', 'b', [3.0], [2.0], kind='cost', target=1.4)
+    assert cost.ratio == 1.5
+    assert not cost.met
+    assert Comparison('', 'a', 'b', [3.0], [2.0]).met is None
+    assert find_quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 4.0)
+    assert find_quartiles([7.0]) == (7.0, 7.0)
+
+
+def test_processor_time_stands_beside_the_wall_time():
+    times = Times([1.0], [2.0]), Times([4.0], [6.0])
+    assert compare_times('', 'a', 'b', times).cpu_ratio == 3.0
+    assert compare_times('', 'a', 'b', times, kind='cost').cpu_ratio == pytest.approx(1 / 3)
+
+
+def test_runs_take_turns():
+    order = []
+    runs = {name: (lambda name=name: order.append(name)) for name in 'ab'}
+    times = time_in_turns(runs, 3)
+    assert ''.join(order) == 'abababab'
+    assert len(times['a'].wall) == len(times['b'].cpu) == 3
+
+
+@pytest.mark.parametrize(('segments', 'share'), [(8, 0.05), (20, 0.2), (6, 0.3)])
+def test_scenes_have_the_segments_and_pixels_that_they_say(segments, share):
+    scene = make_scene((64, 128), (256, 512), segments=segments, share=share)
+    assert abs(scene.segments - segments) <= 1
+    assert scene.share == pytest.approx(share, rel=0.1)
+
+
+def test_naive_dense_prediction_is_the_same(scene):
+    dense = predict_dense(scene.logits, scene.size)
+    semantic, entropy, max_probability = predict_dense_naively(scene.logits, scene.size)
+    np.testing.assert_allclose(dense.entropy, entropy, atol=1e-5)
+    np.testing.assert_allclose(dense.max_probability, max_probability, atol=1e-5)
+    assert (dense.semantic == semantic).mean() > 0.999
+
+
+def test_the_loop_over_segments_gives_the_same_metrics(scene):
+    probabilities = upsample_probabilities(scene.logits, scene.size)
+    entropy = predict_dense(scene.logits, scene.size).entropy
+    segments = find_segments(entropy >= THRESHOLD)
+    expected = measure_segments(probabilities, segments).values
+    loop = measure_in_a_loop(probabilities, segments.labels, segments.count)
+    np.testing.assert_allclose(loop, expected, rtol=1e-4, atol=1e-5)
