@@ -140,11 +140,18 @@ def draw_lars(path: FilePath, lars: LarsPath, names: Sequence[str], *, first: in
 
     """
     figure, axes = _new_figure((7, 5))
-    for metric in lars.order[:first]:
-        axes.plot(lars.strength, lars.coefficients[metric], label=names[metric])
+    end = _where_first_settle(lars, first)
+    steps = lars.strength <= end
+    for place, metric in enumerate(lars.order[:first]):
+        axes.plot(
+            lars.strength[steps],
+            lars.coefficients[metric, steps],
+            label=names[metric],
+            linestyle='-' if place < 10 else '--',  # matplotlib has ten colours
+        )
     axes.axhline(0.0, color='k', linewidth=0.5)
     axes.set(xlabel='sum of |coefficients|', ylabel='coefficient (positive = true OoD)')
-    axes.set_xlim(0, _where_first_settle(lars, first))
+    axes.set_xlim(0, end)
     axes.legend(fontsize=7)
     _save(figure, path)
 
