@@ -15,6 +15,7 @@ MODULES = (
     'benchmarks.post_processing',
     'benchmarks.metrics_of_segments',
     'benchmarks.growth',
+    'benchmarks.instructions',
     'benchmarks.leave_one_out',
 )
 
