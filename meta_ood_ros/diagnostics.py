@@ -20,7 +20,7 @@ ALL_CAMERAS = '*'
 SILENCE = 3.0
 
 # A drop is told at once, but not more often than this, in seconds.
-_SHORTEST_PERIOD = 0.1
+_SHORTEST_PERIOD = 0.05
 # Mean times are over this many frames.
 _FRAMES = 30
 

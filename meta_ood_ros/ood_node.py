@@ -17,7 +17,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 #: Subscriptions, failures and diagnostics are looked after this often, in seconds.
-POLL_PERIOD = 0.05
+POLL_PERIOD = 0.1
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 

@@ -117,6 +117,13 @@ class FrameProcessor:
             Taken from the slots.
 
         """
+        try:
+            return self._answer(frame)
+        except Exception as error:  # of the network or whatever else: the thread must live on
+            self._fail(frame, error)
+            return None
+
+    def _answer(self, frame: Frame) -> Answer | None:
         settings = self._settings()
         waited = self._frames.age(frame)
         if 0 < settings.max_age < waited:
@@ -132,16 +139,13 @@ class FrameProcessor:
             self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
             return None
         decoded = time.perf_counter()
-        self._announce(image.shape[:2], settings)
-        try:
-            result = self._pipeline(
-                image,
-                settings=self._for_work_grid(settings, image.shape[:2]),
-                ignore_mask=self._mask(frame.camera, image.shape[:2]),
-            )
-        except Exception as error:
-            self._fail(frame, error)
-            return None
+        size = image.shape[:2]
+        self._announce(size, settings)
+        result = self._pipeline(
+            image,
+            settings=self._for_work_grid(settings, size),
+            ignore_mask=self._mask(frame.camera, size),
+        )
         self._look_at(frame.camera, result)
         milliseconds = {'wait': 1000 * waited, 'decode': 1000 * (decoded - start)}
         return Answer(frame, image, result, settings, milliseconds | result.milliseconds)

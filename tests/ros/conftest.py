@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -140,8 +140,9 @@ class Robot:
         def spin():
             try:
                 executor.spin()
-            except ExternalShutdownException:
-                pass
+            except Exception:
+                if self.context.ok():
+                    raise
 
         thread = threading.Thread(target=spin, daemon=True)
         thread.start()

@@ -163,3 +163,16 @@ def test_error_while_sending_ends_with_the_frame(robot, colour_network, monkeypa
     assert 'ZeroDivisionError' in facts()['last_drop']
     robot.ask(camera, scene(), segments)
     wait_for(lambda: semantic)
+
+
+def test_error_outside_the_network_does_not_end_the_worker(robot, colour_network):
+    robot.start(diagnostics_period=0.1)
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    clock = robot.node._session._processor._ros_seconds
+    robot.node._session._processor._ros_seconds = lambda: 1 / 0
+    robot.send(camera, scene())
+    wait_for(lambda: facts().get('dropped_failed') == '1')
+    robot.node._session._processor._ros_seconds = clock
+    robot.ask(camera, scene(), segments)
