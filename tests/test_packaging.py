@@ -162,10 +162,12 @@ def machine(repository, tmp_path):
             path = tools / name
             path.write_text(f'#!/bin/sh\n{text}\n')
             path.chmod(0o755)
+        # `make test` hands its own level and flags down, and make would call itself make[1].
+        own = {key: value for key, value in os.environ.items() if not key.startswith('MAKE')}
         return run(
             *('make', '.venv/.created', f'PYTHON={tools / "python3"}', *arguments),
             cwd=tmp_path / 'clone',
-            env={**os.environ, 'PATH': f'{tools}:{os.environ["PATH"]}'},
+            env={**own, 'PATH': f'{tools}:{os.environ["PATH"]}'},
         )
 
     return start
