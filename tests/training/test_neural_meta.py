@@ -1,5 +1,7 @@
 """Batched training against torch.optim.Adam, one fold at a time."""
 
+from itertools import pairwise
+
 from meta_ood_training.neural_meta import (
     count_parameters,
     NeuralSettings,
@@ -16,7 +18,7 @@ def train_with_torch(z, labels, settings, seed):
     generator = torch.Generator().manual_seed(seed)
     sizes = [z.shape[1], 75, 75, 75, 1]
     modules = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         linear = torch.nn.Linear(inputs, outputs, dtype=torch.float64)
         for parameter in (linear.weight, linear.bias):
             drawn = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
