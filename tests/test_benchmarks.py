@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks.comparison import compare_times, Comparison, find_quartiles, time_in_turns, Times
+from benchmarks.comparison import (
+    compare_times,
+    Comparison,
+    find_quartiles,
+    Options,
+    time_in_turns,
+    Times,
+)
 from benchmarks.naive import measure_in_a_loop, predict_dense_naively, upsample_probabilities
 from benchmarks.registry import load_figures, MODULES
 from benchmarks.synthetic import make_scene, THRESHOLD
@@ -59,6 +66,14 @@ def test_every_figure_is_listed(capsys):
     assert runner.main(['--list']) == 0
     printed = capsys.readouterr().out
     assert all(module.rpartition('.')[2] in printed for module in MODULES)
+
+
+def test_instructions_are_not_counted_without_valgrind(monkeypatch, capsys):
+    from benchmarks import instructions
+
+    monkeypatch.setattr(instructions.shutil, 'which', lambda name: None)
+    assert instructions.measure(Options()) == []
+    assert 'apt install valgrind' in capsys.readouterr().out
 
 
 def test_unknown_figures_are_refused(capsys):

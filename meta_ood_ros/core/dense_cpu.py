@@ -1,11 +1,10 @@
 """
 Low-resolution logits -> semantic, entropy and max_probability at full size, on the CPU.
 
-The image is worked off in tiles of 16 rows whose logits for all classes stay in the first-level
-cache. Inside a tile the 16 rows lie next to each other in memory: the tile's pixels of one column
-share the horizontal weight, so every inner loop is a run of equal operations on neighbouring
-numbers, which LLVM turns into vector instructions. (Along a row each pixel would have to gather
-its two input columns, which is several times slower.)
+The image is worked off in tiles of 16 rows, whose logits of all classes stay in the cache. Inside
+a tile the 16 rows lie next to each other in memory: the pixels of one column share the horizontal
+weight, so that every step is plain arithmetic on lanes. (Along a row each pixel would have to
+gather its two input columns, which is several times slower.)
 """
 
 import math

@@ -21,7 +21,15 @@ from numba.extending import intrinsic
 _FASTMATH = {'contract', 'nsz'}
 
 # Files of parts that are compiled into kernels of other files.
-PARTS = ('interpolation.py', 'jit.py', 'lanes.py', 'raster.py', 'segment_softmax.py')
+PARTS = (
+    'interpolation.py',
+    'jit.py',
+    'lanes.py',
+    'raster.py',
+    'segment_marks.py',
+    'segment_softmax.py',
+    'segment_sums.py',
+)
 
 # Decorates a function that is compiled into the kernels which call it: inlined, because a call
 # would count references to each array it passes, which costs more than most parts do.

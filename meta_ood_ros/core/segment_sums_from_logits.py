@@ -13,6 +13,12 @@ from meta_ood_ros.core.interpolation import count_sources, find_grid, grid_type
 from meta_ood_ros.core.jit import array, kernel, part
 from meta_ood_ros.core.lanes import load, spread, spread_from, store, sum_of
 from meta_ood_ros.core.parallel import count_workers, run_workers
+from meta_ood_ros.core.segment_marks import (
+    find_extremes,
+    find_marks,
+    find_range,
+    take_segment,
+)
 from meta_ood_ros.core.segment_softmax import (
     interpolate_rows,
     LANES,
@@ -31,7 +37,6 @@ TILE_NUMBERS = 1 << 13
 # Each thread has its own table of sums; together they stay below 64 MB.
 TABLE_NUMBERS = 1 << 23
 
-_INTERIOR, _BOUNDARY = 1, 2
 _FIRST, _SECOND, _POSITION = FIRST_MOMENT.start, SECOND_MOMENT.start, POSITION.start
 
 
@@ -43,61 +48,6 @@ class Block(NamedTuple):
     entropy: NDArray[np.float64]
     margin: NDArray[np.float64]
     variation: NDArray[np.float64]
-
-
-@part
-def _find_marks(labels, top, rows, left, columns, inside, marks, used):  # type: ignore[no-untyped-def]
-    """
-    Fill marks (LANES, columns) with 0, _INTERIOR or _BOUNDARY, and used (columns,) with their sum.
-
-    inside (LANES + 2, columns + 2) is scratch: the tile and one pixel around it. Beyond the image
-    everything is inside, for its border makes no boundary.
-    """
-    height, width = labels.shape
-    inside[: rows + 2, : columns + 2] = 1
-    begin, end = max(left - 1, 0), min(left + columns + 1, width)
-    for i in range(rows + 2):
-        y = top + i - 1
-        if 0 <= y < height:
-            # views, because LLVM vectorises what plainly counts from 0
-            line, target = labels[y, begin:end], inside[i, begin - left + 1 :]
-            for j in range(line.size):
-                target[j] = line[j] != 0
-    used[:columns] = 0
-    for r in range(rows):
-        above, row, below, out = inside[r], inside[r + 1], inside[r + 2], marks[r]
-        for j in range(columns):
-            everywhere = (
-                above[j] & above[j + 1] & above[j + 2] & row[j] & row[j + 2]
-                & below[j] & below[j + 1] & below[j + 2]
-            )  # fmt: skip
-            mark = np.uint8(row[j + 1] * (_BOUNDARY - everywhere))
-            out[j] = mark
-            used[j] |= mark
-    marks[rows:, :columns] = 0
-
-
-@part
-def _find_extremes(labels, top, rows, left, columns):  # type: ignore[no-untyped-def]
-    """Return the smallest and the largest label of the tile, or 0 if that is beyond it."""
-    smallest, largest = np.int32(0), np.int32(0)
-    for r in range(rows):
-        line = labels[top + r, left : left + columns]
-        for j in range(columns):
-            smallest = min(smallest, line[j])
-            largest = max(largest, line[j])
-    return smallest, largest
-
-
-@part
-def _find_range(used, columns):  # type: ignore[no-untyped-def]
-    """Return the first and the last column with a mark; there is one."""
-    first, last = 0, columns - 1
-    while used[first] == 0:
-        first += 1
-    while used[last] == 0:
-        last -= 1
-    return first, last
 
 
 @part
@@ -140,25 +90,6 @@ def _flush(pending, num_classes, k, sums):  # type: ignore[no-untyped-def]
     for column in range(FIXED + num_classes if k > 0 else 0):
         sums[k - 1, column] += sum_of(load(pending, column * LANES))
         store(pending, column * LANES, spread(0.0))
-
-
-@part
-def _take_segment(labels, top, rows, x, marks, j, interior, boundary):  # type: ignore[no-untyped-def]
-    """
-    Return the id of the first segment marked in column j, or 0, and remove its marks.
-
-    interior and boundary (LANES,) become 1 where they were.
-    """
-    k = 0
-    for r in range(LANES):
-        interior[r] = 0.0
-        boundary[r] = 0.0
-        if r < rows and marks[r, j] != 0 and (k == 0 or labels[top + r, x] == k):
-            k = labels[top + r, x]
-            interior[r] = marks[r, j] == _INTERIOR
-            boundary[r] = marks[r, j] == _BOUNDARY
-            marks[r, j] = 0
-    return k
 
 
 @part
@@ -211,7 +142,7 @@ def _add_columns(  # type: ignore[no-untyped-def]
     for j in range(first, last + 1):
         x = left + j
         while used[j] != 0:
-            k = _take_segment(labels, top, rows, x, marks, j, interior, boundary)
+            k = take_segment(labels, top, rows, x, marks, j, interior, boundary)
             # nearly always a column meets one segment; others take further rounds
             if k == 0:
                 n += 1
@@ -266,13 +197,13 @@ def _sum_strips(logits, grid, most, labels, classes, worker, workers, sums):  # 
             lane_row[r] = top + r
         for left in range(0, width, tile_columns):
             columns = min(tile_columns, width - left)
-            smallest, largest = _find_extremes(labels, top, rows, left, columns)
+            smallest, largest = find_extremes(labels, top, rows, left, columns)
             if smallest < 0 or largest > sums.shape[0]:
                 return False
             if largest == 0:
                 continue
-            _find_marks(labels, top, rows, left, columns, inside, marks, used)
-            first, last = _find_range(used, columns)
+            find_marks(labels, top, rows, left, columns, inside, marks, used)
+            first, last = find_range(used, columns)
             source = grid.column_low[left + first]
             sources = grid.column_high[left + last] - source + 1
             interpolate_rows(logits, grid.shape, row, mixed, mix, source, sources, vertical)
