@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 import os
 from pathlib import Path
+import signal
 
 import pytest
 
@@ -20,6 +21,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_report_header() -> list[str]:
     """Say so above the results."""
     return ['tests/training: left out, meta_ood_training is not installed'] * NO_TRAINING
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores SIGINT, and so would every program that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _shared(folder: str) -> Path:

@@ -191,8 +191,9 @@ def test_never_holds_all_classes_at_full_size():
     predict_dense(logits, size)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # 9 bytes a pixel are the result; numba's own scratch (a tile) is not traced
-    assert peak < 9 * 512 * 512 + 200_000
+    # 9 bytes a pixel are the result; numba's own scratch (a tile) is not traced. The rest is what
+    # Python allocates beside: all classes at full size would be 105 MB.
+    assert peak < 9 * 512 * 512 + 2_000_000
 
 
 @pytest.mark.parametrize('align_corners', [False, True])

@@ -71,7 +71,7 @@ def test_two_gloo_processes_have_the_gradients_of_one(tmp_path: Path, normalizat
         subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path), normalization])
         for rank in (0, 1)
     ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=400) for rank in ranks] == [0, 0]
     shared = torch.load(tmp_path / 'g', weights_only=True)
     alone = gradients(make_network(), *make_batch(), normalization)
     assert shared.keys() == alone.keys()
@@ -114,7 +114,9 @@ def test_two_ranks_under_torchrun_end_with_the_weights_of_one(tmp_path, small_co
     assert changed.float().mean() > 0.8
     assert agrees[changed].float().mean() > 0.9
     one, two = (read_rows(tmp_path / name / 'validation.csv') for name in ('alone', 'ranks'))
-    assert one[0] == two[0]
+    assert one[0].keys() == two[0].keys()
+    for score, value in one[0].items():  # two threads or one sum in another order
+        assert float(two[0][score]) == pytest.approx(float(value), rel=1e-3, abs=1e-6), score
 
 
 def make_start(config):
