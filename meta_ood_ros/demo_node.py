@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+import ctypes
 import os
 from pathlib import Path
 import re
@@ -11,6 +12,8 @@ import subprocess
 import sys
 
 _STOP_SECONDS = 15.0
+_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec as little as possible is done
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LOG_LINE = re.compile(r'^\[(\w+)\] \[[\d.]+\] \[[^\]]*\]: (.*)$')
 
 
@@ -48,6 +51,7 @@ class NodeProcess:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
             env={**os.environ, 'RCUTILS_COLORIZED_OUTPUT': '0'},
         )
 
@@ -82,6 +86,11 @@ class NodeProcess:
                 self._process.kill()
                 self._process.wait()
         self._file.close()
+
+
+def _end_with_parent() -> None:
+    """Have Linux interrupt the node when the demo is killed and cannot do so itself."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
 
 
 def _to_yaml(value: object) -> str:

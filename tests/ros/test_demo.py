@@ -76,12 +76,12 @@ def stamps_by_topic(bag):
     return stamps
 
 
-def processes_of(folder):
-    """Return the ids of processes that name a folder on their command line."""
+def processes_of(text):
+    """Return the ids of processes with a text on their command line."""
     found = []
     for path in Path('/proc').glob('[0-9]*/cmdline'):
         try:
-            if str(folder).encode() in path.read_bytes():
+            if str(text).encode() in path.read_bytes():
                 found.append(int(path.parent.name))
         except OSError:
             continue
@@ -207,6 +207,23 @@ def test_a_node_that_cannot_start_says_why(tmp_path):
     assert 'Cannot configure: ' in errors
     assert str(tmp_path / 'none') in errors
     assert table['frames in'] == '0'
+
+
+def test_the_node_ends_with_a_demo_that_was_killed(tmp_path):
+    program = (
+        'import os, sys; from pathlib import Path; from meta_ood_ros.demo_node import NodeProcess;'
+        "node = NodeProcess({'bundle': sys.argv[1]}, namespace='', log=Path(sys.argv[2]));"
+        'print(node._process.pid, flush=True); os._exit(9)'
+    )
+    arguments = [sys.executable, '-c', program, str(tmp_path), str(tmp_path / 'log')]
+    done = subprocess.run(arguments, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 9, done.stderr
+    deadline = time.monotonic() + 60
+    while int(done.stdout) in processes_of('ood_node'):
+        assert time.monotonic() < deadline, (tmp_path / 'log').read_text()
+        time.sleep(0.05)
+    # Not because it failed to start.
+    assert 'Cannot configure' not in (tmp_path / 'log').read_text()
 
 
 def test_ctrl_c_keeps_what_was_written_and_ends_the_node(bundle, tmp_path):
