@@ -95,4 +95,6 @@ $(VENV)/.messages: $(MESSAGE_SOURCES) $(VENV)/.requirements
 
 $(VENV)/.packages: $(PACKAGE_SOURCES) $(VENV)/.messages
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable ./training
+	@echo 'Compiling the kernels.'
+	$(RUN) -m meta_ood_ros.core.warm_up
 	@touch $@
