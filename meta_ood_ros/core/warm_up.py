@@ -16,12 +16,11 @@ def warm_up() -> None:
 
     Notes
     -----
-    Takes 9 s of one core where nothing is cached (the first start after an installation) and
-    0.4 s afterwards; compiling raises the process by 170 MB, reading the cache by 60 MB (measured
-    on an AMD EPYC, numba 0.68). A node calls it while it is being configured; without it the
-    first image waits. The cache is numba's: beside the package, or in the user's cache folder
-    where the package is not writable, or NUMBA_CACHE_DIR; where none can be written, each start
-    compiles.
+    Takes 9 s of one core and 170 MB where nothing is cached (the first start after an
+    installation), 0.4 s and 60 MB afterwards (measured on an AMD EPYC, numba 0.68). A node calls
+    it while it is being configured; without it the first image waits. The cache is numba's:
+    beside the package, or in the user's cache folder where the package is not writable, or
+    NUMBA_CACHE_DIR; where none can be written, each start compiles.
 
     """
     for module in (dense_cpu, segments, segment_sums_from_logits):
