@@ -7,6 +7,8 @@ import statistics
 import time
 from typing import Any
 
+KINDS = ('speed-up', 'cost', 'difference')
+
 
 @dataclass(frozen=True)
 class Options:
@@ -46,9 +48,10 @@ class Comparison:
         'ms', 'MB' or 'million instructions'.
     kind : str
         'speed-up': ratio = baseline / subject, the larger the better; 'cost': ratio = subject /
-        baseline, the smaller the better.
+        baseline, the smaller the better; 'difference': subject - baseline in `unit`, the smaller
+        the better, for what comes on top of a baseline rather than in proportion to it.
     target : float or None
-        Where the ratio shall be at least ('speed-up') or at most ('cost').
+        Where the outcome (ratio or difference) shall be at least ('speed-up') or at most (else).
     cpu_ratio : float or None
         The same ratio of the processor time of all threads, which other processes disturb less.
     details : dict
@@ -67,6 +70,13 @@ class Comparison:
     cpu_ratio: float | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a kind that does not exist: it would silently be judged as another."""
+        if self.kind not in KINDS:
+            raise ValueError(
+                f'kind must be one of {", ".join(KINDS)}, got {self.kind!r}. Check its spelling.'
+            )
+
     @property
     def ratios(self) -> list[float]:
         """Return the ratio of each round: noise that lasts longer than a round cancels."""
@@ -81,11 +91,26 @@ class Comparison:
         return statistics.median(self.ratios)
 
     @property
+    def outcomes(self) -> list[float]:
+        """Return what the target is about in each round: differences or ratios."""
+        if self.kind != 'difference':
+            return self.ratios
+        pairs = zip(self.subject_values, self.baseline_values, strict=True)
+        return [subject - baseline for subject, baseline in pairs]
+
+    @property
+    def outcome(self) -> float:
+        """Return the median outcome."""
+        return statistics.median(self.outcomes)
+
+    @property
     def met(self) -> bool | None:
-        """Return whether the median meets the target, or None without one."""
+        """Return whether the median outcome meets the target, or None without one."""
         if self.target is None:
             return None
-        return self.ratio >= self.target if self.kind == 'speed-up' else self.ratio <= self.target
+        if self.kind == 'speed-up':
+            return self.outcome >= self.target
+        return self.outcome <= self.target
 
     def to_record(self) -> dict[str, Any]:
         """Return everything, with medians and quartiles, as JSON can hold it."""
@@ -93,6 +118,8 @@ class Comparison:
             **asdict(self),
             'ratio': self.ratio,
             'ratio_quartiles': find_quartiles(self.ratios),
+            'outcome': self.outcome,
+            'outcome_quartiles': find_quartiles(self.outcomes),
             'subject_median': statistics.median(self.subject_values),
             'baseline_median': statistics.median(self.baseline_values),
             'met': self.met,

@@ -17,6 +17,8 @@ MODULES = (
     'benchmarks.growth',
     'benchmarks.instructions',
     'benchmarks.leave_one_out',
+    'benchmarks.node_overhead',
+    'benchmarks.node_memory',
 )
 
 

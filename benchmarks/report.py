@@ -48,15 +48,16 @@ def describe_machine() -> dict[str, Any]:
 
 
 def format_row(row: Comparison) -> str:
-    """Return one line of text: ratio with quartiles, verdict, medians, what against what."""
+    """Return one line of text: outcome with quartiles, verdict, medians, what against what."""
     record = row.to_record()
-    low, high = record['ratio_quartiles']
+    low, high = record['outcome_quartiles']
     verdict = {None: '', True: ' met', False: ' MISSED'}[row.met]
     sign = '>=' if row.kind == 'speed-up' else '<='
     target = '' if row.target is None else f' (target {sign} {row.target:g}:{verdict})'
     cpu = '' if row.cpu_ratio is None else f'; {row.cpu_ratio:.2f} in processor time'
+    unit = f'{row.unit} more' if row.kind == 'difference' else 'x'
     return (
-        f'  {row.ratio:8.2f} x [{low:.2f} .. {high:.2f}{cpu}]{target}  {row.case}: '
+        f'  {row.outcome:8.2f} {unit} [{low:.2f} .. {high:.2f}{cpu}]{target}  {row.case}: '
         f'{row.subject} {record["subject_median"]:.3g} {row.unit}, '
         f'{row.baseline} {record["baseline_median"]:.3g} {row.unit}'
     )
@@ -73,7 +74,7 @@ def write_json(rows: dict[str, list[Comparison]], titles: dict[str, str], path: 
 
 
 def draw(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) -> None:
-    """Draw the ratios of each figure as bars with their quartiles; a line marks the target."""
+    """Draw the outcomes of each figure as bars with their quartiles; a line marks the target."""
     shown = {name: comparisons for name, comparisons in rows.items() if comparisons}
     heights = [1.0 + 0.55 * len(comparisons) for comparisons in shown.values()]
     figure, axes = plt.subplots(
@@ -81,24 +82,28 @@ def draw(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) 
         gridspec_kw={'height_ratios': heights},
     )  # fmt: skip
     for axis, (name, comparisons) in zip(axes[:, 0], shown.items(), strict=True):
-        ratios = np.array([row.ratio for row in comparisons])
-        quartiles = np.array([find_quartiles(row.ratios) for row in comparisons]).T
+        outcomes = np.array([row.outcome for row in comparisons])
+        quartiles = np.array([find_quartiles(row.outcomes) for row in comparisons]).T
         colors = [{None: '0.6', True: 'C2', False: 'C3'}[row.met] for row in comparisons]
         places = np.arange(len(comparisons))[::-1]
-        axis.barh(places, ratios, color=colors, height=0.6)
-        spread = np.abs(quartiles - ratios)
-        axis.errorbar(ratios, places, xerr=spread, fmt='none', ecolor='black', capsize=3)
+        axis.barh(places, outcomes, color=colors, height=0.6)
+        spread = np.abs(quartiles - outcomes)
+        axis.errorbar(outcomes, places, xerr=spread, fmt='none', ecolor='black', capsize=3)
         for place, row in zip(places, comparisons, strict=True):
             if row.target is not None:
                 axis.plot([row.target] * 2, [place - 0.4, place + 0.4], color='black', lw=2)
         labels = [f'{row.case}\n{row.subject} / {row.baseline}' for row in comparisons]
         axis.set_yticks(places, labels, fontsize=7)
-        if ratios.max() > 10 * ratios.min():
+        if 0.0 < 10 * outcomes.min() < outcomes.max():
             axis.set_xscale('log')
-        kinds = {row.kind for row in comparisons}
-        axis.set_xlabel(' and '.join(sorted(kinds)) + ' ratio (bar: median; whisker: quartiles)')
+        names = sorted({_name_outcome(row) for row in comparisons})
+        axis.set_xlabel(' and '.join(names) + ' (bar: median; whisker: quartiles)')
         axis.set_title(titles[name])
         axis.grid(axis='x', alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _name_outcome(row: Comparison) -> str:
+    return f'difference [{row.unit}]' if row.kind == 'difference' else f'{row.kind} ratio'

@@ -1,5 +1,6 @@
 """The benchmarks run, their baselines are right and their ratios are what they say."""
 
+from dataclasses import replace
 import json
 
 from meta_ood_ros.core.dense import predict_dense
@@ -19,6 +20,7 @@ from benchmarks.comparison import (
 )
 from benchmarks.naive import measure_in_a_loop, predict_dense_naively, upsample_probabilities
 from benchmarks.registry import load_figures, MODULES
+from benchmarks.report import draw, format_row
 from benchmarks.synthetic import make_scene, THRESHOLD
 
 TINY = ['--rounds', '2', '--image-size', '64', '128', '--segments', '4']
@@ -95,6 +97,35 @@ def test_ratios_by_hand():
     assert Comparison('', 'a', 'b', [3.0], [2.0]).met is None
     assert find_quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 4.0)
     assert find_quartiles([7.0]) == (7.0, 7.0)
+
+
+def test_differences_by_hand(tmp_path):
+    more = Comparison(
+        '', 'a', 'b', [300.0, 310.0, 330.0], [100.0, 100.0, 100.0], 'MB', 'difference', 215.0
+    )
+    assert more.outcomes == [200.0, 210.0, 230.0]
+    assert more.outcome == 210.0
+    assert more.ratio == 3.1
+    assert more.met
+    assert not replace(more, target=205.0).met
+    record = more.to_record()
+    assert record['outcome'] == 210.0
+    assert record['outcome_quartiles'] == (205.0, 220.0)
+    assert '  210.00 MB more [205.00 .. 220.00] (target <= 215: met)' in format_row(more)
+    less = replace(more, baseline_values=[400.0, 310.0, 330.0])  # no logarithm of these
+    draw({'memory': [more, less]}, {'memory': 'Memory'}, tmp_path / 'drawn.png')
+    assert (tmp_path / 'drawn.png').stat().st_size > 5_000
+
+
+def test_the_outcome_of_other_kinds_is_their_ratio():
+    cost = Comparison('', 'a', 'b', [3.0], [2.0], kind='cost')
+    assert cost.outcomes == cost.ratios == [1.5]
+    assert '1.50 x [' in format_row(cost)
+
+
+def test_unknown_kinds_are_refused():
+    with pytest.raises(ValueError, match="kind must be one of speed-up, .*, got 'speedup'"):
+        Comparison('', 'a', 'b', [3.0], [2.0], kind='speedup')
 
 
 def test_processor_time_stands_beside_the_wall_time():
