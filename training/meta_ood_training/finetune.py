@@ -26,6 +26,7 @@ from meta_ood_training.trainer.checkpoints import (
     WholeFiles,
 )
 from meta_ood_training.trainer.dry_run import try_one_step
+from meta_ood_training.trainer.memory import keep_freed_memory
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
 from meta_ood_training.trainer.starting_network import open_networks
@@ -170,6 +171,7 @@ def finetune(
     middle of an epoch. Epochs, as `mixing` means them, are known to `RunBatches`.
 
     """
+    keep_freed_memory()
     training = config.training
     if training.threads:
         torch.set_num_threads(training.threads)

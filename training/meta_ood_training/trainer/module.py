@@ -10,6 +10,7 @@ from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.losses import entropy_maximization_loss, EntropyMaximizationLoss
 from meta_ood_training.trainer.batches import Batch
+from meta_ood_training.trainer.cpu_layers import speed_up_layers
 from meta_ood_training.trainer.label_sets import restrict_teacher
 from meta_ood_training.trainer.schedule import learning_rate_share
 from meta_ood_training.trainer.validation import Scores, ScoreSums
@@ -65,6 +66,7 @@ class FinetuneModule(lightning.LightningModule):
         batches_per_epoch: int,
     ) -> None:
         super().__init__()
+        speed_up_layers(network)
         self.network = network
         self.config = config
         self.steps = steps
