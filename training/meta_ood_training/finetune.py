@@ -172,6 +172,8 @@ def finetune(
 
     """
     keep_freed_memory()
+    # deterministic algorithms would fill all new memory with NaN first: an eighth of a step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     training = config.training
     if training.threads:
         torch.set_num_threads(training.threads)
@@ -244,6 +246,7 @@ def finetune(
         TrainingSamples(samples, with_clean=teacher is not None),
         batch_sampler=batches,
         num_workers=_workers(training.workers),
+        worker_init_fn=_yield_to_training,
         collate_fn=join_batches,
         persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
@@ -295,6 +298,11 @@ def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
     place = arguments.config
     place = Path(place.parent.name) / place.name
     return ' '.join(['meta-ood-train finetune', str(place), *arguments.overrides, *named])
+
+
+def _yield_to_training(_: int) -> None:
+    """Let a worker take what the step leaves: a delayed thread of a step delays all others."""
+    os.nice(10)
 
 
 def _workers(wanted: int) -> int:
