@@ -19,6 +19,7 @@ MODULES = (
     'benchmarks.leave_one_out',
     'benchmarks.node_overhead',
     'benchmarks.node_memory',
+    'benchmarks.default_bundle',
 )
 
 
