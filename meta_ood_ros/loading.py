@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
+from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.backends import resolve_device, self_check
 from meta_ood_ros.core.bundle import Bundle, load_bundle
 from meta_ood_ros.core.image import to_network_input
@@ -190,8 +191,10 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> OodPi
     # At this threshold all of it is OoD, so that the code about segments is compiled, too.
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     backend = pipeline.backend
+    size = pipeline.work_size(TRIAL_SIZE, settings)
+    for batch in batch_sizes(backend, len(settings.cameras))[1:]:
+        backend.prepare(size, batch=batch)
     if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
-        size = pipeline.work_size(TRIAL_SIZE, settings)
         x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
         self_check(backend, bundle.build_network(), x)
     return pipeline

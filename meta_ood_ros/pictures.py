@@ -7,7 +7,7 @@ from functools import cached_property
 
 import cv2
 from meta_ood_ros.conversions import new_image
-from meta_ood_ros.core.pipeline import OodResult
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.received_grid import to_received_labels, to_received_values, trace_contours
 from meta_ood_ros.segment_messages import PublishedSegments
 import numpy as np

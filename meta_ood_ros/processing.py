@@ -1,15 +1,17 @@
-"""A waiting frame -> its answer: everything that happens to one image, in the worker's threads."""
+"""Waiting frames -> their answers: all that happens to an image, in the worker's threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 import math
 import time
 
+from meta_ood_ros.batching import group
 from meta_ood_ros.conversions import to_rgb
-from meta_ood_ros.core.pipeline import OodPipeline, OodResult
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
 from meta_ood_ros.loading import TRIAL_SIZE
@@ -49,9 +51,21 @@ class Answer:
     milliseconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A frame that has been decoded, with all that the network needs to know."""
+
+    frame: Frame
+    image: np.ndarray
+    settings: NodeSettings
+    work_size: tuple[int, int]
+    mask: np.ndarray | None
+    milliseconds: dict[str, float]
+
+
 class FrameProcessor:
     """
-    Decodes, computes and sends frame after frame; whatever is wrong with one ends with it.
+    Decodes, computes and sends frames; whatever is wrong with one ends with it.
 
     Parameters
     ----------
@@ -75,6 +89,8 @@ class FrameProcessor:
         Returns the time of the node's clock.
     log : callable
         Takes a sentence worth reading, but no warning.
+    batch_sizes : sequence of int
+        How many frames may go through the network together, see `batching`.
 
     """
 
@@ -91,6 +107,7 @@ class FrameProcessor:
         is_alive: Callable[[], bool],
         ros_seconds: Callable[[], float],
         log: Callable[[str], None],
+        batch_sizes: Sequence[int] = (1,),
     ) -> None:
         self._pipeline = pipeline
         self._frames = frames
@@ -103,27 +120,33 @@ class FrameProcessor:
         self._is_alive = is_alive
         self._ros_seconds = ros_seconds
         self._log = log
+        self._batch_sizes = batch_sizes
         self._prepared = {pipeline.work_size(TRIAL_SIZE, settings())}
         self.failures_in_a_row = 0
         self.last_failure = ''
 
-    def compute(self, frame: Frame) -> Answer | None:
+    def compute(self, frames: list[Frame]) -> Iterator[Answer]:
         """
-        Return the answer to a frame, or None where it was dropped.
+        Yield the answers to the frames; those that are dropped have none.
 
         Parameters
         ----------
-        frame : Frame
-            Taken from the slots.
+        frames : list of Frame
+            Taken from the slots, of different cameras.
 
         """
+        opened = [one for frame in frames if (one := self._open_or_drop(frame)) is not None]
+        for batch in group(opened, key=lambda one: one.work_size, sizes=self._batch_sizes):
+            yield from self._answer(batch)
+
+    def _open_or_drop(self, frame: Frame) -> _Opened | None:
         try:
-            return self._answer(frame)
-        except Exception as error:  # of the network or whatever else: the thread must live on
+            return self._open(frame)
+        except Exception as error:  # whatever it is: the thread must live on
             self._fail(frame, error)
             return None
 
-    def _answer(self, frame: Frame) -> Answer | None:
+    def _open(self, frame: Frame) -> _Opened | None:
         settings = self._settings()
         waited = self._frames.age(frame)
         if 0 < settings.max_age < waited:
@@ -138,17 +161,36 @@ class FrameProcessor:
             self._drop(frame, 'invalid', str(error))
             self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
             return None
-        decoded = time.perf_counter()
+        milliseconds = {
+            'wait': 1000 * waited,
+            'decode': 1000 * (time.perf_counter() - start),
+        }
         size = image.shape[:2]
         self._announce(size, settings)
-        result = self._pipeline(
-            image,
-            settings=self._for_work_grid(settings, size),
-            ignore_mask=self._mask(frame.camera, size),
-        )
-        self._look_at(frame.camera, result)
-        milliseconds = {'wait': 1000 * waited, 'decode': 1000 * (decoded - start)}
-        return Answer(frame, image, result, settings, milliseconds | result.milliseconds)
+        work_size = self._pipeline.work_size(size, settings)
+        mask = self._mask(frame.camera, size)
+        return _Opened(frame, image, settings, work_size, mask, milliseconds)
+
+    def _answer(self, batch: list[_Opened]) -> list[Answer]:
+        """Return the answers to frames that go through the network together."""
+        try:
+            results = self._pipeline.batch(
+                [one.image for one in batch],
+                settings=[self._for_work_grid(one) for one in batch],
+                ignore_masks=[one.mask for one in batch],
+            )
+        except Exception as error:  # of the network or whatever else: the thread must live on
+            if len(batch) > 1:  # one of them may be to blame, the others get their answers
+                return [answer for one in batch for answer in self._answer([one])]
+            self._fail(batch[0].frame, error)
+            return []
+        answers = []
+        for one, result in zip(batch, results, strict=True):
+            self._look_at(one.frame.camera, result)
+            self._records[one.frame.camera].facts['batch'] = str(len(batch))
+            milliseconds = one.milliseconds | result.milliseconds
+            answers.append(Answer(one.frame, one.image, result, one.settings, milliseconds))
+        return answers
 
     def send(self, answer: Answer) -> None:
         """
@@ -199,11 +241,10 @@ class FrameProcessor:
         )
         self._drop(frame, 'failed', self.last_failure)
 
-    def _for_work_grid(self, settings: NodeSettings, size: tuple[int, int]) -> NodeSettings:
-        if settings.min_size_px == 0:
-            return settings
-        work = self._pipeline.work_size(size, settings)
-        return _with_min_size_on(settings, size, work)
+    def _for_work_grid(self, one: _Opened) -> NodeSettings:
+        if one.settings.min_size_px == 0:
+            return one.settings
+        return _with_min_size_on(one.settings, one.image.shape[:2], one.work_size)
 
     def _mask(self, camera: str, size: tuple[int, int]) -> np.ndarray | None:
         mask = self._masks.get(camera)

@@ -7,7 +7,7 @@ from typing import Any
 
 from meta_ood_msgs.msg import OodSegmentArray
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.pipeline import OodResult
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.pictures import PICTURES, Pictures
 from meta_ood_ros.qos import output_events, output_qos

@@ -1,8 +1,8 @@
-"""Frames of several cameras -> one worker: the latest of each, the oldest waiting one first."""
+"""Frames of several cameras -> one worker: the latest of each, the longest waiting first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 import queue
 import threading
@@ -140,12 +140,33 @@ class LatestFrames:
 
         The frame leaves its slot; the caller owes it one call of `count_processed` or `drop`.
         """
+        frames = self.take_ready(1, timeout=timeout)
+        return frames[0] if frames else None
+
+    def take_ready(self, limit: int, *, timeout: float | None = None) -> list[Frame]:
+        """
+        Return the frames that wait, those that have waited longest first.
+
+        Parameters
+        ----------
+        limit : int
+            How many at most.
+        timeout : float, optional
+            Seconds to wait for the first; no frame is waited for once there is one.
+
+        Returns
+        -------
+        list of Frame
+            Empty after the timeout or `close`. They leave their slots; the caller owes each one
+            call of `count_processed` or `drop`.
+
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._slots or self._closed, timeout)
-            if self._closed or not self._slots:
-                return None
-            camera = min(self._slots, key=lambda name: self._slots[name].arrival)
-            return self._slots.pop(camera)
+            if self._closed:
+                return []
+            waiting = sorted(self._slots.values(), key=lambda frame: frame.arrival)[:limit]
+            return [self._slots.pop(frame.camera) for frame in waiting]
 
     def age(self, frame: Frame) -> float:
         """Return the seconds since the frame arrived."""
@@ -190,7 +211,7 @@ class LatestFrames:
 
 class Worker:
     """
-    Two threads: one computes frame after frame, the other sends what the first has made.
+    Two threads: one computes the frames that wait, the other sends what the first has made.
 
     While the network works on a frame, the answer to the one before it is sent. Not more than
     one finished frame waits between the two, so that a slow subscriber slows the network down
@@ -201,21 +222,27 @@ class Worker:
     frames : LatestFrames
         Where the frames come from; opened by `start`, closed by `stop`.
     compute : callable
-        Frame -> what `send` shall send, or None where nothing is to be sent. It must not raise.
+        List of frames -> what `send` shall send, one after the other; frames without an answer
+        are left out. It must not raise.
     send : callable
-        Takes what `compute` returned. It must not raise.
+        Takes one of what `compute` returned. It must not raise.
+    limit : int
+        Frames computed together at most: those of several cameras that wait at the same time.
 
     """
 
     def __init__(
         self,
         frames: LatestFrames,
-        compute: Callable[[Frame], Any],
+        compute: Callable[[list[Frame]], Iterable[Any]],
         send: Callable[[Any], None],
+        *,
+        limit: int = 1,
     ) -> None:
         self._frames = frames
         self._compute = compute
         self._send = send
+        self._limit = limit
         self._made: queue.Queue[Any] = queue.Queue(maxsize=1)
         self._threads: list[threading.Thread] = []
 
@@ -239,11 +266,11 @@ class Worker:
         self._threads = []
 
     def _run_compute(self) -> None:
-        while (frame := self._frames.take()) is not None:
-            made = self._compute(frame)
-            if made is not None:
+        while frames := self._frames.take_ready(self._limit):
+            for made in self._compute(frames):
                 self._made.put(made)
-            del frame, made  # do not hold megabytes while waiting for the next
+                del made
+            del frames  # do not hold megabytes while waiting for the next
         self._made.put(None)
 
     def _run_send(self) -> None:

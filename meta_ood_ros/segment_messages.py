@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meta_ood_msgs.msg import OodSegment, OodSegmentArray
-from meta_ood_ros.core.pipeline import OodResult
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.received_grid import locate_segments, SegmentPlaces, trace_contours
 import numpy as np

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.diagnostics import (
     ALL_CAMERAS,
@@ -97,6 +98,7 @@ class Session:
             self.close()
             raise
         self._frames = LatestFrames(settings.cameras, on_drop=self._on_drop)
+        sizes = batch_sizes(self.pipeline.backend, len(settings.cameras))
         self._processor = FrameProcessor(
             self.pipeline,
             self._frames,
@@ -108,8 +110,11 @@ class Session:
             is_alive=node.context.ok,
             ros_seconds=lambda: 1e-9 * node.get_clock().now().nanoseconds,
             log=node.get_logger().info,
+            batch_sizes=sizes,
         )
-        self._worker = Worker(self._frames, self._processor.compute, self._processor.send)
+        self._worker = Worker(
+            self._frames, self._processor.compute, self._processor.send, limit=sizes[-1]
+        )
 
     def activate(self) -> None:
         """Say the class names, listen to the cameras and start to work."""

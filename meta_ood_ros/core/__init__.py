@@ -30,7 +30,7 @@ from meta_ood_ros.core.networks import NETWORK_NAMES as NETWORK_NAMES
 from meta_ood_ros.core.networks.checkpoints import load_checkpoint as load_checkpoint
 from meta_ood_ros.core.networks.checkpoints import load_weights as load_weights
 from meta_ood_ros.core.pipeline import OodPipeline as OodPipeline
-from meta_ood_ros.core.pipeline import OodResult as OodResult
+from meta_ood_ros.core.result import OodResult as OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments as measure_segments
 from meta_ood_ros.core.segment_metrics import (
     measure_segments_from_logits as measure_segments_from_logits,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-import time
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -14,74 +11,13 @@ from meta_ood_ros.core.bundle import Bundle, load_bundle
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import check_image, to_network_input, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
-from meta_ood_ros.core.segments import (
-    find_segments,
-    Segments,
-    SegmentSummary,
-    summarize_segments,
-)
+from meta_ood_ros.core.segments import find_segments, summarize_segments
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
+from meta_ood_ros.core.stopwatch import Stopwatch
 import numpy as np
 import torch
-
-
-@dataclass(frozen=True, eq=False)
-class OodResult:
-    """
-    What the pipeline says about one image; maps and segments live on the work grid.
-
-    Parameters
-    ----------
-    semantic : ndarray of shape (h, w), uint8
-        Most probable class of each pixel; never changed by OoD.
-    entropy : ndarray of shape (h, w), float32
-        Normalized softmax entropy in [0, 1].
-    max_probability : ndarray of shape (h, w), float32
-        Largest softmax probability in (0, 1].
-    segments : Segments
-        8-connected regions of entropy >= entropy_threshold, K of them.
-    metrics : SegmentMetrics
-        (K, D), one row a segment.
-    ood_probability : ndarray of shape (K,), float32
-        P(true OoD); NaN without meta classifier.
-    accepted : ndarray of shape (K,), bool
-        ood_probability >= meta_threshold, or no meta classifier.
-    summary : SegmentSummary
-        Class, box, size and score of each segment.
-    entropy_threshold, meta_threshold : float
-        As used for this image.
-    classifier_threshold : float or None
-        The entropy threshold at which the meta classifier used was fitted.
-    image_size, work_size : (int, int)
-        Height and width of the camera image and of the work grid, in pixels.
-    ignored : ndarray of shape (h, w), bool, or None
-        Where the ignore mask lies.
-    milliseconds : dict of str to float
-        Time of each stage.
-
-    """
-
-    semantic: np.ndarray
-    entropy: np.ndarray
-    max_probability: np.ndarray
-    segments: Segments
-    metrics: SegmentMetrics
-    ood_probability: np.ndarray
-    accepted: np.ndarray
-    summary: SegmentSummary
-    entropy_threshold: float
-    meta_threshold: float
-    classifier_threshold: float | None
-    image_size: tuple[int, int]
-    work_size: tuple[int, int]
-    ignored: np.ndarray | None = None
-    milliseconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def class_id(self) -> np.ndarray:
-        """Return the most frequent class of each segment, (K,)."""
-        return self.summary.class_id
 
 
 class OodPipeline:
@@ -160,24 +96,75 @@ class OodPipeline:
             The image has another shape or type, or the network gave NaN.
 
         """
-        check_image(image)
-        watch = _Stopwatch()
-        settings = settings or self.settings
-        image_size = (image.shape[0], image.shape[1])
-        work_size = self.work_size(image_size, settings)
-        with watch('preparation'):
-            x = to_network_input(
-                image,
-                work_size,
-                mean=self.bundle.input_mean,
-                std=self.bundle.input_std,
-                device=self.backend.device,
+        return self.batch([image], settings=[settings], ignore_masks=[ignore_mask])[0]
+
+    def batch(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        settings: Sequence[PipelineSettings | None] | None = None,
+        ignore_masks: Sequence[np.ndarray | None] | None = None,
+    ) -> list[OodResult]:
+        """
+        Find the OoD segments of several images that go through the network together.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of shape (H, W, 3), uint8
+            RGB; all of one work size, see `work_size`.
+        settings : sequence of PipelineSettings or None, optional
+            One an image; None stands for those of the pipeline.
+        ignore_masks : sequence of ndarray of shape (H, W), bool, or None, optional
+            One an image.
+
+        Returns
+        -------
+        list of OodResult
+            The same as one call an image gives, up to the rounding of the network. The time of
+            the network is that of all images, because each waits for all.
+
+        Raises
+        ------
+        ValueError
+            An image has another shape or type, the work sizes differ, or the network gave NaN.
+
+        """
+        chosen = [one or self.settings for one in settings or [None] * len(images)]
+        masks = ignore_masks or [None] * len(images)
+        for image in images:
+            check_image(image)
+        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        work_sizes = {self.work_size(*one) for one in zip(sizes, chosen, strict=True)}
+        if len(work_sizes) != 1:
+            raise ValueError(
+                f'images of a batch must have one work size, got {sorted(work_sizes)}. '
+                'Call the pipeline once for each work size.'
             )
-        with watch('network'):
-            logits = self.backend(x)[0]
+        (work_size,) = work_sizes
+        watches = [Stopwatch() for _ in images]
+        inputs = []
+        for image, watch in zip(images, watches, strict=True):
+            with watch('preparation'):
+                inputs.append(self._to_input(image, work_size))
+        together = Stopwatch()
+        with together('network'):
+            logits = self.backend(inputs[0] if len(inputs) == 1 else torch.cat(inputs))
             if logits.is_cuda:  # the kernels run on: without this the next stage pays
                 torch.cuda.synchronize(logits.device)
-        return self._from_logits(logits, work_size, image_size, settings, ignore_mask, watch)
+        results = []
+        for number, watch in enumerate(watches):
+            watch.milliseconds |= together.milliseconds
+            results.append(
+                self._from_logits(
+                    logits[number],
+                    work_size,
+                    sizes[number],
+                    chosen[number],
+                    masks[number],
+                    watch,
+                )
+            )
+        return results
 
     def from_logits(
         self,
@@ -208,7 +195,7 @@ class OodPipeline:
 
         """
         settings = settings or self.settings
-        return self._from_logits(logits, size, size, settings, ignore_mask, _Stopwatch())
+        return self._from_logits(logits, size, size, settings, ignore_mask, Stopwatch())
 
     def work_size(
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
@@ -228,6 +215,15 @@ class OodPipeline:
             bundle.meta_threshold if meta == FROM_BUNDLE else meta,
         )
 
+    def _to_input(self, image: np.ndarray, work_size: tuple[int, int]) -> torch.Tensor:
+        return to_network_input(
+            image,
+            work_size,
+            mean=self.bundle.input_mean,
+            std=self.bundle.input_std,
+            device=self.backend.device,
+        )
+
     def _from_logits(
         self,
         logits: torch.Tensor,
@@ -235,7 +231,7 @@ class OodPipeline:
         image_size: tuple[int, int],
         settings: PipelineSettings,
         ignore_mask: np.ndarray | None,
-        watch: _Stopwatch,
+        watch: Stopwatch,
     ) -> OodResult:
         entropy_threshold, meta_threshold = self.effective_thresholds(settings)
         with watch('dense'):
@@ -302,16 +298,3 @@ def _to_work_grid(
     size = (work_size[1], work_size[0])
     nearest = cv2.resize(ignore_mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     return nearest.astype(bool)
-
-
-class _Stopwatch:
-    """Times of the stages of one image, in the order in which they ran."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.milliseconds[stage] = 1000.0 * (time.perf_counter() - start)

@@ -182,3 +182,47 @@ def test_what_is_no_image_is_refused(pipeline, shape):
 def test_stages_are_timed(pipeline, image):
     stages = ['preparation', 'network', 'dense', 'segments', 'metrics', 'meta_classifier']
     assert list(pipeline(image).milliseconds) == stages
+
+
+def test_a_batch_gives_what_single_calls_give(pipeline, image, threshold):
+    images = [image, image[::-1, ::-1].copy(), np.kron(SCENE, np.ones((8, 8, 1), np.uint8))]
+    mask = np.zeros(images[1].shape[:2], bool)
+    mask[:, :100] = True
+    settings = [
+        PipelineSettings(entropy_threshold=threshold),
+        PipelineSettings(entropy_threshold=threshold, min_size_px=30),
+        None,
+    ]
+    masks = [None, mask, None]
+    together = pipeline.batch(images, settings=settings, ignore_masks=masks)
+    for result, one, chosen, ignored in zip(together, images, settings, masks, strict=True):
+        alone = pipeline(one, settings=chosen, ignore_mask=ignored)
+        np.testing.assert_allclose(result.entropy, alone.entropy, atol=1e-5)
+        assert abs(result.segments.count - alone.segments.count) <= 1  # a pixel at the threshold
+        assert result.image_size == alone.image_size == one.shape[:2]
+        assert result.entropy_threshold == alone.entropy_threshold
+        assert (result.ignored is None) == (ignored is None)
+        assert list(result.milliseconds) == list(alone.milliseconds)
+    labels = together[1].segments.labels
+    assert np.bincount(labels.ravel())[1:].min() >= 30
+    assert not labels[together[1].ignored].any()
+
+
+def test_a_batch_runs_the_network_once(pipeline, image, monkeypatch):
+    shapes, backend = [], pipeline.backend
+
+    class Watched:
+        device = backend.device
+
+        def __call__(self, x):
+            shapes.append(tuple(x.shape))
+            return backend(x)
+
+    monkeypatch.setattr(pipeline, 'backend', Watched())
+    pipeline.batch([image] * 3)
+    assert shapes == [(3, 3, 96, 128)]
+
+
+def test_images_of_several_work_sizes_make_no_batch(pipeline, image):
+    with pytest.raises(ValueError, match='one work size'):
+        pipeline.batch([image, image[:, :144].copy()])

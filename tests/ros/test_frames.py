@@ -116,8 +116,8 @@ def test_waiting_camera_is_served_before_the_newer_frames_of_another(robot, colo
     cameras = {name: robot.camera(f'{name}/image') for name in answers}
     robot.connect(*cameras.values(), outputs=[f'ood/{name}/segments' for name in answers])
     compute = robot.node._session._worker._compute
-    robot.node._session._worker._compute = lambda frame: (
-        order.append(frame.camera) or compute(frame)
+    robot.node._session._worker._compute = lambda frames: (
+        order.extend(frame.camera for frame in frames) or compute(frames)
     )
     colour_network.gate.clear()
     for number, name in enumerate(['fast', 'slow', 'fast', 'fast'], start=1):

@@ -149,11 +149,11 @@ def test_worker_answers_in_order_and_sends_while_it_computes():
     frames = LatestFrames(('',))
     computing, sent, overlap = threading.Event(), [], []
 
-    def compute(frame):
+    def compute(frames):
         computing.set()
         time.sleep(0.02)
         computing.clear()
-        return frame.message
+        return [frame.message for frame in frames]
 
     def send(message):
         overlap.append(computing.wait(1) if message < 4 else True)
@@ -175,10 +175,10 @@ def test_worker_finishes_the_frame_in_work_and_starts_again():
     frames = LatestFrames(('',))
     begun, sent = threading.Event(), []
 
-    def compute(frame):
+    def compute(frames):
         begun.set()
         time.sleep(0.05)
-        return frame.message
+        return [frame.message for frame in frames]
 
     worker = Worker(frames, compute, sent.append)
     for message in ('first', 'second'):
@@ -192,7 +192,9 @@ def test_worker_finishes_the_frame_in_work_and_starts_again():
 
 def test_worker_passes_over_frames_without_answer():
     frames, sent = LatestFrames(('',)), []
-    worker = Worker(frames, lambda frame: frame.message or None, sent.append)
+    worker = Worker(
+        frames, lambda taken: [one.message for one in taken if one.message], sent.append
+    )
     worker.start()
     for message in (0, 1):
         frames.offer('', message)
@@ -201,3 +203,44 @@ def test_worker_passes_over_frames_without_answer():
     worker.stop()
     assert sent == [1]
     assert not any(thread.name.startswith('meta_ood') for thread in threading.enumerate())
+
+
+def test_frames_that_wait_at_the_same_time_are_taken_together_oldest_first(clock):
+    frames = make(clock, 'front', 'rear', 'left')
+    for camera in ('rear', 'left', 'front'):
+        frames.offer(camera, camera)
+        clock.now += 1
+    assert [frame.camera for frame in frames.take_ready(2, timeout=0)] == ['rear', 'left']
+    assert [frame.camera for frame in frames.take_ready(2, timeout=0)] == ['front']
+    assert frames.take_ready(2, timeout=0) == []
+
+
+def test_one_frame_is_not_kept_waiting_for_another_camera(clock):
+    frames = make(clock, 'front', 'rear')
+    frames.offer('front', 'only one')
+    assert len(frames.take_ready(2)) == 1  # without a timeout
+
+
+def test_worker_hands_over_no_more_frames_than_its_limit(clock):
+    frames, taken, sent = LatestFrames('abc', clock=clock), [], []
+    gate = threading.Event()
+
+    def compute(ready):
+        gate.wait(2)
+        taken.append([frame.camera for frame in ready])
+        return taken[-1]
+
+    worker = Worker(frames, compute, sent.append, limit=2)
+    worker.start()
+    frames.offer('a', 'alone')
+    while frames._slots:
+        time.sleep(0.001)
+    for camera in 'bca':
+        clock.now += 1
+        frames.offer(camera, 'together')
+    gate.set()
+    while len(sent) < 4:
+        time.sleep(0.001)
+    worker.stop()
+    assert taken == [['a'], ['b', 'c'], ['a']]
+    assert sent == ['a', 'b', 'c', 'a']

@@ -3,7 +3,7 @@
 from dataclasses import replace
 import math
 
-from meta_ood_ros.core.pipeline import OodResult
+from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
 from meta_ood_ros.core.segments import find_segments, summarize_segments
 from meta_ood_ros.core.settings import NodeSettings
