@@ -15,11 +15,14 @@ MODULES = (
     'benchmarks.post_processing',
     'benchmarks.metrics_of_segments',
     'benchmarks.growth',
+    'benchmarks.cameras',
     'benchmarks.instructions',
     'benchmarks.leave_one_out',
     'benchmarks.node_overhead',
     'benchmarks.node_memory',
     'benchmarks.default_bundle',
+    'benchmarks.floors',
+    'benchmarks.gpu',
 )
 
 
