@@ -179,18 +179,20 @@ class FrameProcessor:
                 settings=[self._for_work_grid(one) for one in batch],
                 ignore_masks=[one.mask for one in batch],
             )
+            return [
+                self._to_answer(*pair, len(batch)) for pair in zip(batch, results, strict=True)
+            ]
         except Exception as error:  # of the network or whatever else: the thread must live on
             if len(batch) > 1:  # one of them may be to blame, the others get their answers
                 return [answer for one in batch for answer in self._answer([one])]
             self._fail(batch[0].frame, error)
             return []
-        answers = []
-        for one, result in zip(batch, results, strict=True):
-            self._look_at(one.frame.camera, result)
-            self._records[one.frame.camera].facts['batch'] = str(len(batch))
-            milliseconds = one.milliseconds | result.milliseconds
-            answers.append(Answer(one.frame, one.image, result, one.settings, milliseconds))
-        return answers
+
+    def _to_answer(self, one: _Opened, result: OodResult, together: int) -> Answer:
+        self._look_at(one.frame.camera, result)
+        self._records[one.frame.camera].facts['batch'] = str(together)
+        milliseconds = one.milliseconds | result.milliseconds
+        return Answer(one.frame, one.image, result, one.settings, milliseconds)
 
     def send(self, answer: Answer) -> None:
         """
