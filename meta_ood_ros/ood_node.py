@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from meta_ood_ros.core.memory import share_one_heap
 from meta_ood_ros.diagnostics import DiagnosticsPublisher, to_status
 from meta_ood_ros.parameters import Parameters
 from meta_ood_ros.session import Session
@@ -185,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 where the node starts itself and cannot.
 
     """
+    share_one_heap()
     rclpy.init(args=arguments)
     node: OodNode | None = None
     try:

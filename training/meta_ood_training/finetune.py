@@ -15,6 +15,7 @@ from typing import Any
 import warnings
 
 import lightning
+from meta_ood_ros.core.memory import keep_freed_memory
 from meta_ood_training.config_reader import ConfigError, read_config
 from meta_ood_training.revision import machine, source_revision
 from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
@@ -26,7 +27,6 @@ from meta_ood_training.trainer.checkpoints import (
     WholeFiles,
 )
 from meta_ood_training.trainer.dry_run import try_one_step
-from meta_ood_training.trainer.memory import keep_freed_memory
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
 from meta_ood_training.trainer.starting_network import open_networks
