@@ -172,7 +172,7 @@ def finetune(
 
     """
     keep_freed_memory()
-    # deterministic algorithms would fill all new memory with NaN first: an eighth of a step
+    # else all new memory is filled with NaN first: an eighth of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     training = config.training
     if training.threads:
@@ -297,7 +297,11 @@ def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
     named = [f'--data {name}=<{name}>' for name in sorted(config.data)]
     place = arguments.config
     place = Path(place.parent.name) / place.name
-    return ' '.join(['meta-ood-train finetune', str(place), *arguments.overrides, *named])
+    ranks = int(os.environ.get('WORLD_SIZE', 1))
+    program = 'meta-ood-train'
+    if ranks > 1:
+        program = f'torchrun --nproc-per-node {ranks} -m meta_ood_training.cli'
+    return ' '.join([f'{program} finetune', str(place), *arguments.overrides, *named])
 
 
 def _yield_to_training(_: int) -> None:
