@@ -15,9 +15,9 @@ import numpy as np
 
 #: Training draws from small seeds; the demo shows streets that no network has seen.
 FIRST_SEED = 1_000_000
-#: Pictures of the bundled scene: eight streets.
+#: Pictures of the bundled scene, two of each street: the next one shows the same objects again.
 SCENE_FRAMES = 40
-STREET_FRAMES = 5
+STREET_FRAMES = 2
 SCENE_SIZE = (360, 640)
 
 _ENDINGS = {'.bmp', '.jpeg', '.jpg', '.png', '.pgm', '.ppm', '.tif', '.tiff', '.webp'}
@@ -105,7 +105,7 @@ class SceneSource:
     Parameters
     ----------
     frames : int
-        How many pictures; each street gives five.
+        How many pictures; each street gives two.
 
     """
 
