@@ -3,7 +3,8 @@ Peak resident memory of the node above that of a process that only ran the netwo
 
 Both are processes of their own that see the same work size, with the same network, backend and
 threads. The node has answered frames, with all that is listened to; its peak includes what it
-took while it was being configured.
+took while it was being configured. It runs as `ros2 launch` starts it, without the FastDDS profile
+whose shared memory a camera driver needs.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def run_node(
         parameters['work_short_side'] = work_short_side
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(private_network())
+        stack.enter_context(private_network(profile=False))
         node = Program('meta_ood_ros.ood_node', to_ros_arguments(parameters), log=folder / 'node')
         stack.callback(node.stop)
         camera = Camera(render_scene(0, size=image_size, ood_objects=2).image)

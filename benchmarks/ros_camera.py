@@ -31,11 +31,22 @@ ANSWER_SECONDS = 30.0
 
 
 @contextmanager
-def private_network() -> Iterator[None]:
-    """Give this process and its children a domain of their own and our FastDDS profile."""
+def private_network(*, profile: bool = True) -> Iterator[None]:
+    """
+    Give this process and its children a domain of their own.
+
+    Parameters
+    ----------
+    profile : bool
+        With our FastDDS profile, whose shared memory of 134 MB only a camera driver needs.
+
+    """
     before = dict(os.environ)
     try:
         prepare_environment(None)
+        if not profile:
+            for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+                os.environ.pop(name, None)
         yield
     finally:
         os.environ.clear()

@@ -164,3 +164,21 @@ def test_the_loop_over_segments_gives_the_same_metrics(scene):
     expected = measure_segments(probabilities, segments).values
     loop = measure_in_a_loop(probabilities, segments.labels, segments.count)
     np.testing.assert_allclose(loop, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_found_objects_are_counted_with_an_interval(tiny_bundle, tmp_path, capsys):
+    from meta_ood_ros.core.bundle import save_bundle
+
+    from benchmarks import found_objects
+
+    save_bundle(tiny_bundle, tmp_path / 'bundle')
+    found_objects.main(['--bundle', str(tmp_path / 'bundle'), '--scenes', '2'])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith('seeds 60000 to 60001')
+    assert lines[1].startswith('of 400 px or more: ')
+    assert lines[3].startswith('false segments a scene: ')
+    every, half = np.array([2, 2]), np.array([1, 1])
+    assert found_objects.draw_interval(every, every) == (1.0, 1.0)
+    assert found_objects.draw_interval(half, every) == (0.5, 0.5)
+    low, high = found_objects.draw_interval(np.array([0, 1] * 50), np.ones(100, int))
+    assert 0.35 < low < 0.45 and 0.55 < high < 0.65  # 0.5 -+ 1.96 * 0.05
