@@ -6,16 +6,21 @@ Training steps a second: our loop against a plain reference loop, in the same ru
 Both train ESPNetv2 (19 classes, random weights, Adam) on the same procedural scenes. The
 reference is written by us from the published description: float32, contiguous tensors,
 num_workers 0, and a target of C planes built on the CPU with numpy, one identity row a pixel.
-The two take turns, so that both see whatever else the machine does.
+Each runs in a process of its own; they take turns, so that both see whatever else the machine
+does.
 """
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack
 import json
 import statistics
+import subprocess
+import sys
 import time
 
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
+from meta_ood_ros.core.memory import keep_freed_memory
 from meta_ood_ros.core.networks import build_network
 from meta_ood_training.augmentation import AugmentationSettings
 from meta_ood_training.datasets.sample import OOD
@@ -30,6 +35,7 @@ from torch import nn, Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
+LOOPS = ('reference', 'ours')
 CLASSES = 19
 WEIGHT = 0.9
 
@@ -91,15 +97,48 @@ def upsample(logits: Tensor, x: Tensor) -> Tensor:
     return interpolate(logits, x.shape[2:], mode='bilinear', align_corners=True)
 
 
-def timed(steps: Iterator[float]) -> Callable[[], tuple[float, float]]:
-    """Return a function that runs one step and gives (seconds, loss)."""
-
-    def run() -> tuple[float, float]:
+def serve(loop: str, batch: int, crop: int) -> None:
+    """Run a step of a loop for each line of the input; print its seconds and its loss."""
+    if loop == 'ours':
+        keep_freed_memory()
+    scenes = SceneSamples(4 * batch)
+    for index in range(len(scenes)):
+        scenes[index]  # drawing is no part of training
+    samples = MixedSamples([scenes], augmentation=AugmentationSettings(crop=crop))
+    torch.manual_seed(0)
+    network = build_network('espnet_v2', num_classes=CLASSES, scale=2.0)
+    steps = (our_steps if loop == 'ours' else reference_steps)(samples, batch, network)
+    for _ in sys.stdin:
         start = time.perf_counter()
         loss = next(steps)
-        return time.perf_counter() - start, loss
+        print(json.dumps({'seconds': time.perf_counter() - start, 'loss': loss}), flush=True)
 
-    return run
+
+def take_turns(steps: int, batch: int, crop: int) -> dict[str, list[dict[str, float]]]:
+    """Return what both loops, in processes of their own, print for a first step and `steps`."""
+    command = [sys.executable, '-m', 'benchmarks.finetune_throughput']
+    options = ['--batch', str(batch), '--crop', str(crop)]
+    with ExitStack() as stack:
+        loops = {
+            name: stack.enter_context(
+                subprocess.Popen(
+                    [*command, *options, '--loop', name],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for name in LOOPS
+        }
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in LOOPS}
+        for _ in range(1 + steps):
+            for name, process in loops.items():
+                process.stdin.write('\n')
+                process.stdin.flush()
+                taken[name].append(json.loads(process.stdout.readline()))
+        for process in loops.values():
+            process.stdin.close()
+    return taken
 
 
 def main() -> None:
@@ -108,30 +147,21 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=6, help='measured steps of each loop')
     parser.add_argument('--batch', type=int, default=4)
     parser.add_argument('--crop', type=int, default=352)
+    parser.add_argument('--loop', choices=LOOPS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    scenes = SceneSamples(4 * arguments.batch)
-    for index in range(len(scenes)):
-        scenes[index]  # drawing is no part of training
-    samples = MixedSamples([scenes], augmentation=AugmentationSettings(crop=arguments.crop))
-    loops = {}
-    for name, steps in (('reference', reference_steps), ('ours', our_steps)):
-        torch.manual_seed(0)
-        network = build_network('espnet_v2', num_classes=CLASSES, scale=2.0)
-        loops[name] = timed(steps(samples, arguments.batch, network))
-    first = {name: run() for name, run in loops.items()}
-    measured: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(arguments.steps):
-        for name, run in loops.items():
-            measured[name].append(run()[0])
+    if arguments.loop:
+        serve(arguments.loop, arguments.batch, arguments.crop)
+        return
+    taken = take_turns(arguments.steps, arguments.batch, arguments.crop)
+    measured = {name: [one['seconds'] for one in rows[1:]] for name, rows in taken.items()}
     ratios = [a / b for a, b in zip(measured['reference'], measured['ours'], strict=True)]
     result = {
         'seconds_a_step': {
             name: {'median': statistics.median(times), 'min': min(times), 'max': max(times)}
             for name, times in measured.items()
         },
-        'first_loss': {name: loss for name, (_, loss) in first.items()},
-        'speedup_median': statistics.median(measured['reference'])
-        / statistics.median(measured['ours']),
+        'first_loss': {name: rows[0]['loss'] for name, rows in taken.items()},
+        'speedup_median': statistics.median(ratios),
         'speedup_pairs': {'min': min(ratios), 'max': max(ratios)},
         'threads': torch.get_num_threads(),
         'batch': arguments.batch,

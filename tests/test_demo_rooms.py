@@ -51,15 +51,14 @@ def test_a_bag_that_is_none_is_refused(tmp_path, capsys):
 
 
 def test_bundled_streets_are_test_scenes_of_unseen_seeds():
-    source = SceneSource(7)
+    source = SceneSource(4)
     frames = list(source)
-    assert len(source) == len(frames) == 7
-    assert [frame.name for frame in frames] == [
-        *(f'street01_{k}' for k in range(1, 6)), 'street02_1', 'street02_2'
-    ]  # fmt: skip
+    assert len(source) == len(frames) == 4
+    names = ['street01_1', 'street01_2', 'street02_1', 'street02_2']
+    assert [frame.name for frame in frames] == names
     second = next(render_sequence(FIRST_SEED + 1, 2, split='test'))
-    np.testing.assert_array_equal(frames[5].image, second.image)
-    np.testing.assert_array_equal(frames[5].scene.ood_ids, second.ood_ids)
+    np.testing.assert_array_equal(frames[2].image, second.image)
+    np.testing.assert_array_equal(frames[2].scene.ood_ids, second.ood_ids)
 
 
 # ---- truth ----
