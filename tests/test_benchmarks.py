@@ -181,4 +181,5 @@ def test_found_objects_are_counted_with_an_interval(tiny_bundle, tmp_path, capsy
     assert found_objects.draw_interval(every, every) == (1.0, 1.0)
     assert found_objects.draw_interval(half, every) == (0.5, 0.5)
     low, high = found_objects.draw_interval(np.array([0, 1] * 50), np.ones(100, int))
-    assert 0.35 < low < 0.45 and 0.55 < high < 0.65  # 0.5 -+ 1.96 * 0.05
+    assert 0.35 < low < 0.45  # 0.5 - 1.96 * 0.05
+    assert 0.55 < high < 0.65
