@@ -101,10 +101,9 @@ def measure_bundle(
         agreement[name] = {'largest_difference_of_entropy': check.largest_difference}
     runs = {}
     for name, backend in loaded.items():
-        runs['network alone', name] = _over(inputs, backend)
-        runs['image to OodResult', name] = _over(images, _with_backend(bundle, backend))
-    labels = {f'{part}|{name}': run for (part, name), run in runs.items()}
-    times = time_in_turns(labels, rounds)
+        runs[f'network alone|{name}'] = _over(inputs, backend)
+        runs[f'image to OodResult|{name}'] = _over(images, _with_backend(bundle, backend))
+    times = time_in_turns(runs, rounds)
     height, width = images[0].shape[:2]
     rows = []
     for part in ('network alone', 'image to OodResult'):

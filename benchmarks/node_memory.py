@@ -21,6 +21,7 @@ import tempfile
 from meta_ood_ros.core.bundle import load_bundle
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.warm_up import warm_up
+from meta_ood_ros.demo_node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 from safetensors.torch import save_file
 
@@ -95,7 +96,7 @@ def run_node(
     from meta_ood_msgs.msg import OodSegmentArray
     from sensor_msgs.msg import Image
 
-    from benchmarks.ros_camera import Camera, private_network, Program, to_ros_arguments
+    from benchmarks.ros_camera import Camera, private_network, Program
 
     parameters: dict[str, object] = {'device': 'cpu', 'max_age': 0.0}
     if work_short_side is not None:

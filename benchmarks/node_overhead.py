@@ -20,6 +20,7 @@ import statistics
 import tempfile
 from typing import TYPE_CHECKING
 
+from meta_ood_ros.demo_node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 
 from benchmarks.comparison import Comparison, Options
@@ -100,13 +101,7 @@ def measure_pairs(
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from benchmarks.ros_camera import (
-        Camera,
-        private_network,
-        Program,
-        StageTimes,
-        to_ros_arguments,
-    )
+    from benchmarks.ros_camera import Camera, private_network, Program, StageTimes
 
     image = render_scene(0, size=image_size, ood_objects=2).image
     rows = []

@@ -101,15 +101,6 @@ class Program:
                 self._process.wait()
 
 
-def to_ros_arguments(parameters: Mapping[str, object]) -> list[str]:
-    """Return parameters as the command line of a node takes them."""
-    arguments = ['--ros-args']
-    for name, value in parameters.items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        arguments += ['-p', f'{name}:={text}']
-    return arguments
-
-
 class Reply(NamedTuple):
     """An answer to a frame: milliseconds from its stamp to the arrival here, and its size."""
 

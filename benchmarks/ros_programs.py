@@ -11,14 +11,12 @@ be subtracted from the latency of one frame. `pass_through` is what it is compar
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-import ctypes
 import json
 from pathlib import Path
-import signal
 import sys
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from meta_ood_ros.demo_node import end_with_parent
 
 
 class WrittenTimes(deque[Mapping[str, float]]):
@@ -95,8 +93,7 @@ def run_pass_through() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of the two."""
-    # end with the benchmark, also where that is killed
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+    end_with_parent()
     if arguments[0] == 'pass_through':
         return run_pass_through()
     return run_node(Path(arguments[1]), arguments[2:])

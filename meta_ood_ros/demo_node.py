@@ -37,9 +37,7 @@ class NodeProcess:
     """
 
     def __init__(self, parameters: Mapping[str, object], *, namespace: str, log: Path) -> None:
-        arguments = ['--ros-args']
-        for name, value in parameters.items():
-            arguments += ['-p', f'{name}:={_to_yaml(value)}']
+        arguments = to_ros_arguments(parameters)
         if namespace:
             arguments += ['-r', f'__ns:={namespace}']
         self._log = log
@@ -51,7 +49,7 @@ class NodeProcess:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
             env={**os.environ, 'RCUTILS_COLORIZED_OUTPUT': '0'},
         )
 
@@ -88,9 +86,25 @@ class NodeProcess:
         self._file.close()
 
 
-def _end_with_parent() -> None:
-    """Have Linux interrupt the node when the demo is killed and cannot do so itself."""
+def end_with_parent() -> None:
+    """Have Linux interrupt this process when its parent is killed and cannot do so itself."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+
+
+def to_ros_arguments(parameters: Mapping[str, object]) -> list[str]:
+    """
+    Return the command line that gives a node its parameters.
+
+    Parameters
+    ----------
+    parameters : mapping of str to object
+        ROS parameters.
+
+    """
+    arguments = ['--ros-args']
+    for name, value in parameters.items():
+        arguments += ['-p', f'{name}:={_to_yaml(value)}']
+    return arguments
 
 
 def _to_yaml(value: object) -> str:

@@ -134,15 +134,6 @@ class LatestFrames:
             self.counts[camera].received += 1
             self.counts[camera].idle += 1
 
-    def take(self, *, timeout: float | None = None) -> Frame | None:
-        """
-        Return the frame that has waited longest, or None after `timeout` seconds or `close`.
-
-        The frame leaves its slot; the caller owes it one call of `count_processed` or `drop`.
-        """
-        frames = self.take_ready(1, timeout=timeout)
-        return frames[0] if frames else None
-
     def take_ready(self, limit: int, *, timeout: float | None = None) -> list[Frame]:
         """
         Return the frames that wait, those that have waited longest first.
@@ -195,7 +186,7 @@ class LatestFrames:
             self._report(frame, 'cleared')
 
     def close(self) -> None:
-        """Drop all frames that wait and let every `take` return None from now on."""
+        """Drop all frames that wait and let every `take_ready` return nothing from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

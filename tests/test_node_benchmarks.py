@@ -7,11 +7,13 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('meta_ood_msgs')
 
+from meta_ood_ros.demo_node import to_ros_arguments
+
 from benchmarks import node_memory, node_overhead
 from benchmarks.comparison import Options
 from benchmarks.node_overhead import find_overhead, measure_pairs, Pair
 from benchmarks.process_memory import read_memory
-from benchmarks.ros_camera import private_network, Program, StageTimes, to_ros_arguments
+from benchmarks.ros_camera import private_network, Program, StageTimes
 from benchmarks.ros_programs import WrittenTimes
 
 SIZE = (96, 128)

@@ -28,13 +28,18 @@ def make(clock, *cameras, on_drop=None):
     return frames
 
 
+def take(frames, timeout=0):
+    """Return the frame that has waited longest, or None."""
+    return next(iter(frames.take_ready(1, timeout=timeout)), None)
+
+
 def test_latest_frame_of_a_camera_replaces_the_one_before(clock):
     drops = []
     frames = make(clock, on_drop=lambda frame, cause: drops.append((frame.message, cause)))
     for message in 'abc':
         frames.offer('', message)
-    assert frames.take(timeout=0).message == 'c'
-    assert frames.take(timeout=0) is None
+    assert take(frames).message == 'c'
+    assert take(frames) is None
     assert drops == [('a', 'replaced'), ('b', 'replaced')]
     assert frames.counts[''].received == 3
     assert frames.counts[''].dropped['replaced'] == 2
@@ -50,7 +55,7 @@ def test_oldest_waiting_frame_comes_first_so_that_no_camera_starves(clock):
             frames.offer('rear', turn)
             clock.now += 0.1
             frames.offer('left', turn)
-        served.append(frames.take(timeout=0).camera)
+        served.append(take(frames).camera)
     assert served.count('rear') == served.count('left') == 4
 
 
@@ -61,21 +66,21 @@ def test_a_replacing_frame_counts_from_its_own_arrival(clock):
     frames.offer('rear', 'older than the next of front')
     clock.now += 1
     frames.offer('front', 'new')
-    assert [frames.take(timeout=0).camera for _ in range(2)] == ['rear', 'front']
+    assert [take(frames).camera for _ in range(2)] == ['rear', 'front']
 
 
 def test_age_counts_from_arrival_on_the_given_clock(clock):
     frames = make(clock)
     frames.offer('', 'frame')
     clock.now += 0.75
-    assert frames.age(frames.take(timeout=0)) == 0.75
+    assert frames.age(take(frames)) == 0.75
 
 
 def test_max_rate_thins_out_a_fast_camera(clock):
     frames = make(clock)
     for _ in range(300):  # 10 s at 30 Hz
         frames.offer('', 'frame', max_rate=5.0)
-        frames.take(timeout=0)
+        take(frames)
         clock.now += 1 / 30
     passed = 300 - frames.counts[''].dropped['rate']
     assert 50 <= passed <= 52
@@ -86,7 +91,7 @@ def test_camera_of_exactly_max_rate_loses_nothing_to_jitter(clock):
     for turn in range(100):
         clock.now = 100 + turn / 10 + (0.02 if turn % 2 else -0.02)
         frames.offer('', turn, max_rate=10.0)
-        frames.take(timeout=0)
+        take(frames)
     assert frames.counts[''].dropped['rate'] <= 1
 
 
@@ -95,30 +100,30 @@ def test_frame_far_too_early_is_dropped_even_after_a_pause(clock):
     for now, passes in ((100, True), (100.4, False), (100.6, True), (101.0, False), (150, True)):
         clock.now = now
         frames.offer('', now, max_rate=1.0)
-        assert (frames.take(timeout=0) is not None) == passes
+        assert (take(frames) is not None) == passes
 
 
 def test_max_rate_is_per_camera(clock):
     frames = make(clock, 'front', 'rear')
     frames.offer('front', 1, max_rate=1.0)
     frames.offer('rear', 1, max_rate=1.0)
-    assert {frames.take(timeout=0).camera for _ in range(2)} == {'front', 'rear'}
+    assert {take(frames).camera for _ in range(2)} == {'front', 'rear'}
 
 
 def test_clear_drops_what_waits_and_forgets_the_rate(clock):
     frames = make(clock)
     frames.offer('', 'before', max_rate=0.01)
     frames.clear()
-    assert frames.take(timeout=0) is None
+    assert take(frames) is None
     assert frames.counts[''].dropped['cleared'] == 1
     frames.offer('', 'after', max_rate=0.01)
-    assert frames.take(timeout=0).message == 'after'
+    assert take(frames).message == 'after'
 
 
 def test_closed_slots_take_nothing_in_and_wake_who_waits(clock):
     frames = make(clock)
     taken = []
-    waiting = threading.Thread(target=lambda: taken.append(frames.take()))
+    waiting = threading.Thread(target=lambda: taken.append(take(frames, timeout=None)))
     waiting.start()
     frames.close()
     waiting.join(2)
@@ -127,7 +132,7 @@ def test_closed_slots_take_nothing_in_and_wake_who_waits(clock):
     assert frames.counts[''].dropped['cleared'] == 1
     frames.open()
     frames.offer('', 'again')
-    assert frames.take(timeout=0).message == 'again'
+    assert take(frames).message == 'again'
 
 
 def test_every_frame_is_accounted_for(clock):
@@ -135,10 +140,10 @@ def test_every_frame_is_accounted_for(clock):
     frames.skip('')
     for message in range(5):
         frames.offer('', message)
-    taken = frames.take(timeout=0)
+    taken = take(frames)
     frames.count_processed(taken)
     frames.offer('', 'bad')
-    frames.drop(frames.take(timeout=0), 'invalid')
+    frames.drop(take(frames), 'invalid')
     counts = frames.counts['']
     assert (counts.received, counts.idle, counts.processed) == (7, 1, 1)
     assert counts.dropped == {**dict.fromkeys(DROP_CAUSES, 0), 'replaced': 4, 'invalid': 1}

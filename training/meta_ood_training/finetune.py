@@ -18,7 +18,7 @@ import lightning
 from meta_ood_ros.core.memory import keep_freed_memory
 from meta_ood_training.config_reader import ConfigError, read_config
 from meta_ood_training.revision import machine, source_revision
-from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
+from meta_ood_training.trainer.batches import RunBatches, TrainingSamples
 from meta_ood_training.trainer.checkpoints import (
     BEST_FILE,
     KeepCheckpoints,
@@ -27,6 +27,7 @@ from meta_ood_training.trainer.checkpoints import (
     WholeFiles,
 )
 from meta_ood_training.trainer.dry_run import try_one_step
+from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
 from meta_ood_training.trainer.starting_network import open_networks
@@ -34,7 +35,6 @@ from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import ValidationFrames
 from meta_ood_training.training_config import FinetuneConfig
 import torch
-from torch.utils.data import DataLoader
 
 CONFIG_FILE = 'config.json'
 
@@ -242,14 +242,10 @@ def finetune(
     options.update(trainer_options)
     trainer = lightning.Trainer(**options)
     batches.resume_from(lambda: trainer.fit_loop.epoch_loop.batch_progress.current.ready)
-    loader = DataLoader(
+    loader = make_training_loader(
         TrainingSamples(samples, with_clean=teacher is not None),
-        batch_sampler=batches,
-        num_workers=_workers(training.workers),
-        worker_init_fn=_yield_to_training,
-        collate_fn=join_batches,
-        persistent_workers=False,
-        pin_memory=torch.cuda.is_available(),
+        batches,
+        workers=training.workers,
     )
     # RunBatches goes on where the run stood, which Lightning cannot know of a plain loader.
     warnings.filterwarnings('ignore', message='.*your dataloader is not resumable.*')
@@ -257,7 +253,7 @@ def finetune(
     trainer.fit(
         module,
         loader,
-        None if frames is None else _validation_loader(frames, rank, world),
+        None if frames is None else make_validation_loader(frames, rank, world),
         ckpt_path=None if resume is None else str(resume),
         weights_only=False,
     )
@@ -302,23 +298,3 @@ def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
     if ranks > 1:
         program = f'torchrun --nproc-per-node {ranks} -m meta_ood_training.cli'
     return ' '.join([f'{program} finetune', str(place), *arguments.overrides, *named])
-
-
-def _yield_to_training(_: int) -> None:
-    """Let a worker take what the step leaves: a delayed thread of a step delays all others."""
-    os.nice(10)
-
-
-def _workers(wanted: int) -> int:
-    if wanted >= 0:
-        return wanted
-    return max(0, min(4, (os.cpu_count() or 1) - 1))
-
-
-def _validation_loader(frames: ValidationFrames, rank: int, world: int) -> DataLoader[Any]:
-    mine = torch.utils.data.Subset(frames, range(rank, len(frames), world))
-    return DataLoader(mine, batch_size=None, collate_fn=_as_is)
-
-
-def _as_is(frame: Any) -> Any:
-    return frame
