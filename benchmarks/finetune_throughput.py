@@ -24,10 +24,10 @@ from meta_ood_ros.core.memory import keep_freed_memory
 from meta_ood_ros.core.networks import build_network
 from meta_ood_training.augmentation import AugmentationSettings
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.losses import entropy_maximization_loss
 from meta_ood_training.mixing import MixedSamples
 from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
 from meta_ood_training.trainer.cpu_layers import speed_up_layers
+from meta_ood_training.trainer.objective import upsampled_objective
 from meta_ood_training.trainer.street import SceneSamples
 import numpy as np
 import torch
@@ -80,9 +80,10 @@ def our_steps(samples: MixedSamples, batch: int, network: nn.Module) -> Iterator
     for one in loader:
         x = one.images.permute(0, 3, 1, 2).float().div(255).sub(mean).div(std)
         x = x.contiguous(memory_format=torch.channels_last)
-        loss = entropy_maximization_loss(
-            upsample(network(x), x),
+        loss = upsampled_objective(
+            network(x),
             one.targets,
+            align_corners=True,
             ood_loss_weight=WEIGHT,
             normalization='all_pixels',
         ).total

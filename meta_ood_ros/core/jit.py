@@ -22,6 +22,7 @@ _FASTMATH = {'contract', 'nsz'}
 
 # Files of parts that are compiled into kernels of other files.
 PARTS = (
+    'dense_tiles.py',
     'interpolation.py',
     'jit.py',
     'lanes.py',

@@ -6,7 +6,9 @@ the C planes of log-probabilities are ever built: this is what the published cod
 on beside the network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+import math
 from typing import Literal
 
 from meta_ood_training.datasets.sample import OOD
@@ -144,7 +146,7 @@ def entropy_maximization_loss(
     EntropyMaximizationLoss
 
     """
-    _check(logits, target, ood_loss_weight, normalization)
+    _check_shapes(logits, target)
     classes = logits.shape[1]
     log_sum = logits.logsumexp(1)
     is_ood = target == OOD
@@ -159,20 +161,65 @@ def entropy_maximization_loss(
     sum_in = torch.where(is_known, in_distribution, 0.0).sum()
     sum_out = torch.where(is_ood, log_sum - logits.mean(1), 0.0).sum()
     counts = torch.stack([is_known.sum(), is_ood.sum()])
+    weights = weigh_pixels(counts, logits.shape, ood_loss_weight, normalization)
+    sums = torch.stack([sum_in, sum_out])
+    return summarize_loss((weights.to(sums.dtype) * sums).sum(), sums, counts)
+
+
+def weigh_pixels(
+    counts: Tensor, shape: Sequence[int], ood_loss_weight: float, normalization: Normalization
+) -> Tensor:
+    """
+    Return what the loss of one pixel weighs in L: its term's share over what L divides by.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (2,), int64
+        In-distribution and OoD pixels of this rank.
+    shape : sequence of int
+        (N, C, H, W) of the full-size logits.
+    ood_loss_weight, normalization
+        See `entropy_maximization_loss`.
+
+    Returns
+    -------
+    Tensor of shape (2,), float64
+        Of one in-distribution and of one OoD pixel. All ranks take part where there are several.
+
+    """
+    if not 0 <= ood_loss_weight <= 1:
+        raise ValueError(f'ood_loss_weight must lie in [0, 1], got {ood_loss_weight}.')
+    if normalization not in NORMALIZATIONS:
+        raise ValueError(
+            f'normalization must be one of {", ".join(NORMALIZATIONS)}, got {normalization!r}.'
+        )
+    shares = [1 - ood_loss_weight, ood_loss_weight]
+    weights = torch.tensor(shares, dtype=torch.float64, device=counts.device)
     if normalization == 'all_pixels':
-        share = torch.full_like(counts, target.numel() * classes, dtype=sum_in.dtype)
-    else:
-        share = _count_per_rank(counts).to(sum_in.dtype)
-    weights = torch.tensor([1 - ood_loss_weight, ood_loss_weight], device=logits.device)
-    total = (weights.to(sum_in.dtype) * torch.stack([sum_in, sum_out]) / share).sum()
-    own = counts.clamp_min(1)
-    return EntropyMaximizationLoss(
-        total=total,
-        in_distribution=(sum_in / own[0]).detach(),
-        ood=(sum_out / own[1]).detach(),
-        in_distribution_pixels=counts[0],
-        ood_pixels=counts[1],
-    )
+        return weights / math.prod(shape)
+    return weights / _count_per_rank(counts)
+
+
+def summarize_loss(total: Tensor, sums: Tensor, counts: Tensor) -> EntropyMaximizationLoss:
+    """
+    Return the objective with its terms as means.
+
+    Parameters
+    ----------
+    total : Tensor, scalar
+        L.
+    sums : Tensor of shape (2,), float
+        Of l_in and l_out over this rank's pixels.
+    counts : Tensor of shape (2,), int64
+        These pixels.
+
+    Returns
+    -------
+    EntropyMaximizationLoss
+
+    """
+    means = (sums / counts.clamp_min(1)).detach()
+    return EntropyMaximizationLoss(total, means[0], means[1], counts[0], counts[1])
 
 
 def _labelled(target: Tensor, classes: int) -> Tensor:
@@ -182,21 +229,15 @@ def _labelled(target: Tensor, classes: int) -> Tensor:
 def _count_per_rank(counts: Tensor) -> Tensor:
     """Return the mean count of all ranks, at least 1 in all: DDP then averages the gradients."""
     if not (dist.is_available() and dist.is_initialized()):
-        return counts.clamp_min(1)
+        return counts.clamp_min(1).double()
     everywhere = counts.clone()
     dist.all_reduce(everywhere)
     return everywhere.clamp_min(1).double() / dist.get_world_size()
 
 
-def _check(logits: Tensor, target: Tensor, weight: float, normalization: str) -> None:
+def _check_shapes(logits: Tensor, target: Tensor) -> None:
     if logits.ndim != 4 or target.shape != (logits.shape[0], *logits.shape[2:]):
         raise ValueError(
             f'logits must have shape (N, C, H, W) and target (N, H, W), got {tuple(logits.shape)} '
             f'and {tuple(target.shape)}. Upsample the logits to the target first.'
-        )
-    if not 0 <= weight <= 1:
-        raise ValueError(f'ood_loss_weight must lie in [0, 1], got {weight}.')
-    if normalization not in NORMALIZATIONS:
-        raise ValueError(
-            f'normalization must be one of {", ".join(NORMALIZATIONS)}, got {normalization!r}.'
         )

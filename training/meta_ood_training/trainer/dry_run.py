@@ -66,8 +66,7 @@ def try_one_step(config: FinetuneConfig) -> str:
     optimizer = module.configure_optimizers()['optimizer']
     for batch in _first_batches(TrainingSamples(samples, with_clean=teacher is not None), batches):
         start = time.monotonic()
-        soft_targets, soft = module.soft_targets(batch)
-        loss = module.objective(batch, soft_targets, soft)
+        loss = module.objective(batch, module.teach(batch))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()

@@ -1,11 +1,34 @@
 """Label value -> the classes it may stand for -> a teacher's probabilities restricted to them."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class Teaching(NamedTuple):
+    """
+    A teacher's view of a batch.
+
+    Attributes
+    ----------
+    logits : Tensor of shape (N, C, h, w), float
+        Class scores of the clean crops, at the teacher's own resolution.
+    align_corners : bool
+        How they are upsampled.
+    sets : Tensor of shape (N, 256, C), bool
+        Classes that each label value of each image may stand for; a value with none is what its
+        label says.
+
+    """
+
+    logits: Tensor
+    align_corners: bool
+    sets: Tensor
+
 
 CAMVID_SETS = {
     0: (0,),

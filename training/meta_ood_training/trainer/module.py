@@ -8,10 +8,11 @@ from typing import Any
 import lightning
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.networks import OodNetwork
-from meta_ood_training.losses import entropy_maximization_loss, EntropyMaximizationLoss
+from meta_ood_training.losses import EntropyMaximizationLoss
 from meta_ood_training.trainer.batches import Batch
 from meta_ood_training.trainer.cpu_layers import speed_up_layers
-from meta_ood_training.trainer.label_sets import restrict_teacher
+from meta_ood_training.trainer.label_sets import Teaching
+from meta_ood_training.trainer.objective import upsampled_objective
 from meta_ood_training.trainer.schedule import learning_rate_share
 from meta_ood_training.trainer.validation import Scores, ScoreSums
 from meta_ood_training.training_config import FinetuneConfig
@@ -19,7 +20,6 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 import torch.distributed as dist
-from torch.nn.functional import interpolate
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)
@@ -114,30 +114,9 @@ class FinetuneModule(lightning.LightningModule):
             return x.contiguous(memory_format=torch.channels_last)
         return x.contiguous()
 
-    def upsampled_logits(self, network: OodNetwork, images: Tensor) -> Tensor:
+    def teach(self, batch: Batch) -> Teaching | None:
         """
-        Return a network's logits at the size of the images.
-
-        Parameters
-        ----------
-        network : OodNetwork
-            Student, average or teacher.
-        images : Tensor of shape (N, H, W, 3), uint8
-            RGB.
-
-        Returns
-        -------
-        Tensor of shape (N, C, H, W), float32
-
-        """
-        logits = network(self.to_input(images)).float()
-        return interpolate(
-            logits, images.shape[1:3], mode='bilinear', align_corners=network.align_corners
-        )
-
-    def soft_targets(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        """
-        Return the teacher's restricted probabilities, and the pixels where they are targets.
+        Return the teacher's view of a batch, or None without a teacher.
 
         Parameters
         ----------
@@ -146,22 +125,17 @@ class FinetuneModule(lightning.LightningModule):
 
         Returns
         -------
-        soft_targets : Tensor of shape (N, C, H, W), float32, or None
-            None without a teacher.
-        soft : Tensor of shape (N, H, W), bool, or None
+        Teaching or None
 
         """
         if not self._teacher:
-            return None, None
+            return None
+        teacher = self._teacher[0]
         with torch.no_grad():
-            logits = self.upsampled_logits(self._teacher[0], batch.clean)
-            sets = self.allowed[batch.sources[:, None, None], batch.targets.long()]
-            sets = sets.permute(0, 3, 1, 2)
-            return restrict_teacher(logits, sets), sets.any(1)
+            logits = teacher(self.to_input(batch.clean)).float()
+        return Teaching(logits, teacher.align_corners, self.allowed[batch.sources])
 
-    def objective(
-        self, batch: Batch, soft_targets: Tensor | None, soft: Tensor | None
-    ) -> EntropyMaximizationLoss:
+    def objective(self, batch: Batch, teaching: Teaching | None) -> EntropyMaximizationLoss:
         """
         Return the loss of one batch with its terms.
 
@@ -169,21 +143,21 @@ class FinetuneModule(lightning.LightningModule):
         ----------
         batch : Batch
             Of this rank.
-        soft_targets, soft : Tensor or None
-            See `soft_targets`.
+        teaching : Teaching or None
+            See `teach`.
 
         Returns
         -------
         EntropyMaximizationLoss
 
         """
-        return entropy_maximization_loss(
-            self.upsampled_logits(self.network, batch.images),
+        return upsampled_objective(
+            self.network(self.to_input(batch.images)).float(),
             batch.targets,
+            align_corners=self.network.align_corners,
             ood_loss_weight=self.config.objective.ood_loss_weight,
             normalization=self.config.objective.normalization,
-            soft_targets=soft_targets,
-            soft=soft,
+            teaching=teaching,
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -202,7 +176,7 @@ class FinetuneModule(lightning.LightningModule):
         Tensor, scalar
 
         """
-        loss = self.objective(batch, *self.soft_targets(batch))
+        loss = self.objective(batch, self.teach(batch))
         terms = {'loss': loss.total.detach(), 'l_in': loss.in_distribution, 'l_out': loss.ood}
         self.log_dict(terms, prog_bar=True, logger=False, batch_size=len(batch.targets))
         return loss.total
