@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# One of the two committed bundles from its data: network, meta classifier, bundle.
+#
+#   training/make_bundle.sh default DATA RUNS
+#   training/make_bundle.sh deeplab_mobilenet DATA RUNS
+#
+# DATA holds camvid, idd_lite, ecssd and coco (folders, or links to them) and espnet_v2.pth, the
+# published weights. Each step writes below RUNS and is left out when it was done before, and a
+# training that was interrupted goes on: run it again until RUNS/<name> is there.
+#   RANKS=2            processes for training, one a core (or a GPU: THREADS=0)
+#   THREADS=1          of each
+#   OVERRIDES='...'    more of `meta-ood-train finetune`, such as training.max_steps=10
+set -euo pipefail
+
+name=${1:-} data=${2:-} runs=${3:-}
+if [[ ! $name =~ ^(default|deeplab_mobilenet)$ || ! -d $data || -z $runs ]]; then
+  echo "usage: $0 default|deeplab_mobilenet DATA RUNS; DATA must be a folder, got '$data'" >&2
+  exit 2
+fi
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+ranks=${RANKS:-2} threads=${THREADS:-1}
+mkdir -p "$runs"
+# Idle threads of OpenMP would spin on the core that the other rank computes on.
+export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=1000
+
+train() { # torchrun for what all ranks share
+  "${PYTHON:-python3}" -m torch.distributed.run --nproc-per-node "$ranks" \
+    -m meta_ood_training.cli "$@"
+}
+one() { "${PYTHON:-python3}" -m meta_ood_training.cli "$@"; }
+
+finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
+  local config=$1 crops=$2 run=$3
+  shift 3
+  [[ -e $run/final.pth ]] && return
+  local resume=()
+  [[ -e $run/last.ckpt ]] && resume=(--resume)
+  # shellcheck disable=SC2086  # OVERRIDES are several words
+  train finetune "config/$config.yaml" training.threads="$threads" \
+    training.batch_size=$((crops / ranks)) ${OVERRIDES:-} --output "$run" "${resume[@]}" \
+    --data camvid="$data/camvid" --data idd_lite="$data/idd_lite" --data ecssd="$data/ecssd" \
+    --data coco="$data/coco" --data espnet_v2_weights="$data/espnet_v2.pth" "$@"
+}
+
+if [[ $name == default ]]; then
+  network=$runs/espnet_v2
+  finetune finetune_espnet_v2 4 "$network"
+  thresholds=(0.4 0.5 0.6 0.7 0.8) min_object_px=811
+else
+  network=$runs/mobilenet
+  finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes
+  finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
+    --data classes="$network"_classes/final.pth
+  thresholds=(0.4 0.5 0.6 0.7 0.8) min_object_px=495
+fi
+bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
+[[ -e $bundle/bundle.yaml ]] ||
+  one bundle --checkpoint "$network/final.pth" --half --output "$bundle"
+[[ -e $overlay/manifest.json ]] ||
+  one overlay --frames camvid_fit="$data/camvid" --objects ecssd="$data/ecssd" \
+    --objects coco="$data/coco" --split train --output "$overlay"
+[[ -e $rows.done ]] ||
+  { train segments "$rows" --bundle "$bundle" --data folder="$overlay" --scenes 1000:1200 \
+    --threshold "${thresholds[@]}" && touch "$rows.done"; }
+# Which threshold, and how many false segments pass: see docs/meta_classification.md.
+[[ -e $runs/$name/bundle.yaml ]] ||
+  one fit-meta "$rows" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \
+    --min-object-px $min_object_px --rule max_false --bound 0.8 --choose siou --only
+echo "$runs/$name is the bundle, $runs/$name.report its report."
