@@ -1,6 +1,7 @@
 # Everything from a fresh clone on a bare machine: make demo, make test. See README.md.
 #   PYTHON=python3.12   the interpreter that makes .venv (3.10 to 3.14)
 #   IMAGES=<folder>     make demo on your own pictures        BAG=<bag>   on a ROS 2 bag
+#   LABELS=<folder>     with the truth of IMAGES, recorded beside them
 #   PYTEST=<arguments>  make test with, say, PYTEST='tests/core -x'
 
 SHELL := /bin/bash
@@ -30,7 +31,8 @@ help:
 	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
 
 demo: install
-	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") $(if $(BAG),--bag "$$BAG")
+	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") \
+	  $(if $(LABELS),--labels "$$LABELS") $(if $(BAG),--bag "$$BAG")
 
 test: install
 	$(RUN) -m pytest $(PYTEST)

@@ -34,6 +34,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     source = parser.add_mutually_exclusive_group()
     source.add_argument('--images', type=Path, metavar='FOLDER', help='play these pictures')
     source.add_argument('--bag', type=Path, help='play the images of a ROS 2 bag (.mcap, .db3)')
+    parser.add_argument(
+        '--labels', type=Path, metavar='FOLDER',
+        help='truth of --images, a grey .png of equal name each (class ids, 254 unknown, 255 '
+        'ignored), recorded beside them for fit-meta',
+    )  # fmt: skip
     parser.add_argument('--topic', default='', help='image topic of the bag; needed if several')
     parser.add_argument(
         '--output', type=Path, default=Path('demo_output'), metavar='FOLDER',
@@ -52,6 +57,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument('--no-recording', action='store_true', help='write no bag')
     options = parser.parse_args(arguments)
+    if options.labels is not None and options.images is None:
+        parser.error('--labels needs --images, got none. Name the folder of the pictures.')
     if len(set(options.cameras)) < len(options.cameras):
         parser.error(f'--cameras must differ, got {" ".join(options.cameras)}')
     return options
@@ -121,7 +128,11 @@ def _run(options: argparse.Namespace) -> int:
 
     try:
         source = find_source(
-            images=options.images, bag=options.bag, topic=options.topic, frames=options.frames
+            images=options.images,
+            labels=options.labels,
+            bag=options.bag,
+            topic=options.topic,
+            frames=options.frames,
         )
     except (OSError, ValueError) as error:
         print(f'Nothing to play: {error}', file=sys.stderr)

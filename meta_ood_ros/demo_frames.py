@@ -8,6 +8,7 @@ from pathlib import Path
 import re
 from typing import Protocol
 
+import cv2
 from meta_ood_ros.bags import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.compressed import decode_compressed
 from meta_ood_ros.scenes import render_sequence, Scene
@@ -19,6 +20,9 @@ FIRST_SEED = 1_000_000
 SCENE_FRAMES = 40
 STREET_FRAMES = 2
 SCENE_SIZE = (360, 640)
+
+#: Values of rendered labels and of recorded ones.
+VOID, OOD_LABEL = 255, 254
 
 _ENDINGS = {'.bmp', '.jpeg', '.jpg', '.png', '.pgm', '.ppm', '.tif', '.tiff', '.webp'}
 
@@ -37,7 +41,9 @@ class DemoFrame:
     recorded : RecordedMessage or None
         The message of a bag, which is sent as it is.
     scene : Scene or None
-        The truth, where it is known.
+        The truth, where it is known object by object.
+    labels : ndarray of shape (H, W), uint8, or None
+        The truth as fit-meta takes it: class ids, 254 unknown, 255 ignored.
     complaint : str
         Why it cannot be sent at all, else ''.
 
@@ -47,6 +53,7 @@ class DemoFrame:
     image: np.ndarray | None
     recorded: RecordedMessage | None = None
     scene: Scene | None = None
+    labels: np.ndarray | None = None
     complaint: str = ''
 
 
@@ -69,6 +76,7 @@ class Source(Protocol):
 def find_source(
     *,
     images: Path | None = None,
+    labels: Path | None = None,
     bag: Path | None = None,
     topic: str = '',
     frames: int | None = None,
@@ -80,6 +88,8 @@ def find_source(
     ----------
     images, bag : Path or None
         One of them at most.
+    labels : Path or None
+        Folder with the labels of the images.
     topic : str
         Of the bag; '' takes the only one with images.
     frames : int or None
@@ -92,7 +102,7 @@ def find_source(
 
     """
     if images is not None:
-        return FolderSource(images, frames)
+        return FolderSource(images, frames, labels)
     if bag is not None:
         return BagSource(bag, frames, topic)
     return SceneSource(frames or SCENE_FRAMES)
@@ -125,7 +135,7 @@ class SceneSource:
             scenes = render_sequence(FIRST_SEED + street, count, size=SCENE_SIZE, split='test')
             for number, scene in enumerate(scenes):
                 name = f'street{street + 1:02d}_{number + 1}'
-                yield DemoFrame(name, scene.image, scene=scene)
+                yield DemoFrame(name, scene.image, scene=scene, labels=to_labels(scene))
 
     def loss(self) -> str:
         """Return '': nothing is read."""
@@ -142,6 +152,8 @@ class FolderSource:
         Where they lie.
     frames : int or None
         At most so many.
+    labels : Path or None
+        Folder with a picture of labels for each, of equal stem, .png.
 
     Raises
     ------
@@ -152,7 +164,8 @@ class FolderSource:
 
     transport = 'raw'
 
-    def __init__(self, folder: Path, frames: int | None) -> None:
+    def __init__(self, folder: Path, frames: int | None, labels: Path | None = None) -> None:
+        self._labels = labels
         there = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
         self._files = [one for one in there if one.suffix.lower() in _ENDINGS][:frames]
         self.title = str(folder)
@@ -169,13 +182,53 @@ class FolderSource:
     def __iter__(self) -> Iterator[DemoFrame]:
         for file in self._files:
             try:
-                yield DemoFrame(file.stem, decode_compressed(file.read_bytes()))
+                image = decode_compressed(file.read_bytes())
+                labels = self._labels and read_labels(
+                    self._labels / f'{file.stem}.png', image.shape[:2]
+                )
+                yield DemoFrame(file.stem, image, labels=labels)
             except (OSError, ValueError) as error:
                 yield DemoFrame(file.name, None, complaint=str(error))
 
     def loss(self) -> str:
         """Return '': a picture that cannot be read is a frame with a complaint."""
         return ''
+
+
+def to_labels(scene: Scene) -> np.ndarray:
+    """Return the truth of a scene as fit-meta takes it from a bag: 254 on unknown pixels."""
+    return np.where(scene.classes == VOID, np.uint8(OOD_LABEL), scene.classes)
+
+
+def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """
+    Return a picture of labels.
+
+    Parameters
+    ----------
+    file : Path
+        .png with one channel of bytes.
+    size : (int, int)
+        Height and width that it must have.
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint8
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is something else.
+
+    """
+    labels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    if labels is None or labels.dtype != np.uint8 or labels.shape != size:
+        got = 'none' if labels is None else f'{labels.dtype} of shape {labels.shape}'
+        raise ValueError(
+            f'its labels must be uint8 of shape {size} with class ids, 254 unknown, 255 ignored, '
+            f'got {got} at {file}. Write them as a grey .png of the same name.'
+        )
+    return labels
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

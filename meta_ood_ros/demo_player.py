@@ -17,9 +17,7 @@ from meta_ood_ros.demo_answers import Answer, Received, stamp_of
 from meta_ood_ros.demo_frames import DemoFrame
 from meta_ood_ros.demo_node import NodeDiedError
 from meta_ood_ros.pictures import PICTURES
-from meta_ood_ros.scenes import Scene
 from meta_ood_ros.vision_messages import find_vision_msgs
-import numpy as np
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -27,9 +25,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-
-#: Values of rendered labels and of recorded ones.
-VOID, OOD_LABEL = 255, 254
 
 #: An answer may take this long; then the frame counts as lost. In seconds.
 ANSWER_SECONDS = 30.0
@@ -214,8 +209,8 @@ class Player:
             header = Header(frame_id=f'{camera or "camera"}_optical_frame')
             header.stamp.sec, header.stamp.nanosec = divmod(one.stamp_ns, 10**9)
             one.data = serialize_message(to_image(header, frame.image, 'rgb8'))
-            if frame.scene is not None:
-                labels = serialize_message(to_image(header, to_labels(frame.scene), 'mono8'))
+            if frame.labels is not None:
+                labels = serialize_message(to_image(header, frame.labels, 'mono8'))
                 topic = sender.topic_name.removesuffix('image') + 'labels'
                 self._record(Received(topic, kind, labels, one.stamp_ns))
         self._record(Received(sender.topic_name, kind, one.data, one.stamp_ns))
@@ -270,8 +265,3 @@ class _Pending:
 
     def is_done(self, awaited: set[str]) -> bool:
         return bool(self.answer.drop) or self.came >= awaited or time.monotonic() > self.deadline
-
-
-def to_labels(scene: Scene) -> np.ndarray:
-    """Return the truth of a scene as fit-meta takes it from a bag: 254 on unknown pixels."""
-    return np.where(scene.classes == VOID, np.uint8(OOD_LABEL), scene.classes)

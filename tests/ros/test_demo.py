@@ -17,7 +17,7 @@ from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.bundle import save_bundle
 from meta_ood_ros.demo import main
 from meta_ood_ros.demo_answers import Answer
-from meta_ood_ros.demo_frames import DemoFrame
+from meta_ood_ros.demo_frames import DemoFrame, find_source
 from meta_ood_ros.demo_output import OutputFolder
 from meta_ood_ros.demo_report import Tally
 from meta_ood_ros.demo_truth import FrameTruth, ObjectTruth
@@ -136,14 +136,16 @@ def test_a_shorter_run_leaves_nothing_of_the_one_before(tmp_path):
 
 
 def test_a_folder_of_mixed_sizes_on_two_cameras_of_a_namespace(bundle, tmp_path):
-    folder, out = tmp_path / 'in', tmp_path / 'out'
+    folder, truth, out = tmp_path / 'in', tmp_path / 'truth', tmp_path / 'out'
     folder.mkdir()
+    truth.mkdir()
     rng = np.random.default_rng(0)
     for number, size in enumerate([(72, 128), (90, 120), (72, 128), (128, 72), (72, 128)]):
         cv2.imwrite(str(folder / f'{number}.png'), rng.integers(0, 255, (*size, 3), np.uint8))
+        cv2.imwrite(str(truth / f'{number}.png'), np.full(size, number, np.uint8))
     (folder / '2b.jpg').write_bytes(b'no picture')
     status, table, output, errors = play(
-        '--images', folder, '--bundle', bundle, '--output', out,
+        '--images', folder, '--labels', truth, '--bundle', bundle, '--output', out,
         '--namespace', 'fleet/one', '--cameras', 'front', 'rear',
     )  # fmt: skip
     assert status == 0, output + errors
@@ -167,6 +169,26 @@ def test_a_folder_of_mixed_sizes_on_two_cameras_of_a_namespace(bundle, tmp_path)
         (one.message.height, one.message.width) for one in bag.read('/fleet/one/ood/front/entropy')
     ]
     assert sizes == [(72, 128), (72, 128), (72, 128)]
+    labels = [one.message.data for one in bag.read('/fleet/one/front/labels')]
+    assert [set(one) for one in labels] == [{0}, {2}, {4}]
+    assert stamps['/fleet/one/front/labels'] == stamps['/fleet/one/front/image']
+
+
+def test_a_picture_without_fitting_labels_is_left_out(tmp_path):
+    pictures, truth = tmp_path / 'pictures', tmp_path / 'truth'
+    pictures.mkdir()
+    truth.mkdir()
+    for name in ('good', 'none', 'large', 'colour'):
+        cv2.imwrite(str(pictures / f'{name}.png'), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(truth / 'good.png'), np.full((4, 6), 254, np.uint8))
+    cv2.imwrite(str(truth / 'large.png'), np.zeros((5, 6), np.uint8))
+    cv2.imwrite(str(truth / 'colour.png'), np.zeros((4, 6, 3), np.uint8))
+    frames = {one.name: one for one in find_source(images=pictures, labels=truth)}
+    assert (frames['good'].labels == 254).all()
+    for name, got in (('none', 'none'), ('large', r'\(5, 6\)'), ('colour', r'\(4, 6, 3\)')):
+        frame = frames[f'{name}.png']
+        assert frame.image is None
+        assert re.search(f'uint8 of shape \\(4, 6\\).*got .*{got}', frame.complaint)
 
 
 def test_a_bag_is_played_as_it_is_and_a_bad_message_is_reported(bundle, tmp_path, capsys):
