@@ -230,6 +230,8 @@ def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
         before[0],
         '--baseline-test',
         before[1],
+        '--test-part',
+        '1',
         *QUICK,
     )
     assert status == 0
@@ -247,6 +249,21 @@ def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
     assert reduction['low'] <= reduction['value'] <= reduction['high']
     assert 'On the test: before and after' in (tmp_path / 'report' / 'report.md').read_text()
     assert [one['entropy_threshold'] for one in report['baseline']] == [0.5, 0.7]
+    part = report['comparison_of_parts']['1']['stages'][1]
+    few = np.array([name.startswith('made/1') for name in alone.frame_name])
+    assert few.sum() == 11
+    false = ~alone.is_true_ood & few[alone.segment_frame]
+    assert part['false_positives'] == int(false.sum()) > 0
+    assert part['objects'] == int(few[alone.object_frame].sum()) > 0
+
+
+def test_part_of_the_test_that_no_image_is_in_is_refused(
+    make_segments, small_bundle, tmp_path, capsys
+):
+    words = [make_segments(40), '--test', make_segments(20, seed=1), '--test-part', 'drive']
+    status, _ = run(tmp_path, small_bundle, *words, '--only', *QUICK)
+    assert status == 2
+    assert "how names of test images begin, got 'drive'" in capsys.readouterr().err
 
 
 def test_entropy_threshold_of_the_bundle_can_be_given(make_segments, small_bundle, tmp_path):

@@ -84,7 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
             f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
         )
         if arguments.test:
-            report['comparison'] = _compare(arguments, evaluations, baseline, chosen)
+            stages = _stages(arguments, evaluations, baseline, chosen)
+            report['comparison'] = compare_stages(stages, seed=arguments.seed)
+            report['comparison_of_parts'] = {
+                word: compare_stages([one.of_part(word) for one in stages], seed=arguments.seed)
+                for word in arguments.test_part
+            }
         report['explanation'] = explain_evaluation(
             chosen,
             arguments.classifier,
@@ -219,13 +224,13 @@ def _choose(
     )
 
 
-def _compare(
+def _stages(
     arguments: argparse.Namespace,
     evaluations: Sequence[ThresholdEvaluation],
     baseline: Sequence[ThresholdEvaluation],
     chosen: ThresholdEvaluation,
-) -> dict[str, Any]:
-    """Judge on the test what was chosen on the segments to fit on."""
+) -> list[Stage]:
+    """Return what is judged on the test, all of it chosen on the segments to fit on."""
     stages = []
     if baseline and arguments.baseline_test:
         threshold = find_error_minimising_threshold(baseline)
@@ -251,7 +256,7 @@ def _compare(
                 accepted=probability >= np.float32(fit.meta_threshold),
             )
         )
-    return compare_stages(stages, seed=arguments.seed)
+    return stages
 
 
 def _plain_stage(

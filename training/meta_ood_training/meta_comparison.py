@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from meta_ood_training.group_intervals import bootstrap_reductions, count_group_errors
@@ -34,6 +34,21 @@ class Stage:
     meta_threshold: float | None
     segments: SegmentSet
     accepted: np.ndarray
+
+    def of_part(self, word: str) -> Stage:
+        """Return the stage on the test images whose name begins so."""
+        names = [name.rsplit('/', 1)[-1] for name in self.segments.frame_name]
+        keep = np.array([name.startswith(word) for name in names], bool)
+        if not keep.any():
+            raise ValueError(
+                f'--test-part must be how names of test images begin, got {word!r}; they are '
+                f'{names[0]!r} and others. Give the first letters of some.'
+            )
+        return replace(
+            self,
+            segments=self.segments.of_frames(keep),
+            accepted=self.accepted[keep[self.segments.segment_frame]],
+        )
 
 
 def find_error_minimising_threshold(evaluations: Sequence[ThresholdEvaluation]) -> float:

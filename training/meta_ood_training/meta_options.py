@@ -23,6 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--baseline', nargs='+', type=Path, default=[], help='same, network before OoD training'
     )
     data.add_argument('--baseline-test', nargs='+', type=Path, default=[])
+    data.add_argument(
+        '--test-part', nargs='+', metavar='WORD', default=[],
+        help='judge the test images whose name begins so separately, too',
+    )  # fmt: skip
     data.add_argument('--max-segments', type=int, default=200_000, help='whole images are drawn')
     data.add_argument('--min-object-px', type=int, default=0, help='smaller objects may be missed')
     data.add_argument(

@@ -14,9 +14,24 @@ from meta_ood_training.report_tables import (
 
 
 def render_comparison(report: Mapping[str, Any]) -> str:
-    comparison = report.get('comparison')
-    if not comparison:
+    if not report.get('comparison'):
         return ''
+    parts = report.get('comparison_of_parts', {})
+    return '\n\n'.join(
+        [
+            '## On the test: before and after',
+            'Every threshold and classifier below was chosen on the segments to fit on.',
+            *_render_stages(report['comparison']),
+            *(
+                piece
+                for word, comparison in parts.items()
+                for piece in (f'### {word} alone', *_render_stages(comparison))
+            ),
+        ]
+    )
+
+
+def _render_stages(comparison: Mapping[str, Any]) -> list[str]:
     head = ['stage', 'threshold', 'meta', 'FP', 'FN', 'errors', 'F1', 'road missed']
     rows = [
         [
@@ -38,15 +53,11 @@ def render_comparison(report: Mapping[str, Any]) -> str:
         ]
         for one in comparison['reductions']
     ]
-    return '\n\n'.join(
-        [
-            '## On the test: before and after',
-            'Every threshold and classifier below was chosen on the segments to fit on.',
-            render_table(head, rows),
-            f'Fewer errors with "{comparison["stages"][-1]["title"]}" than with:',
-            render_table(['stage', 'errors FP + FN', 'missed objects'], reductions),
-        ]
-    )
+    return [
+        render_table(head, rows),
+        f'Fewer errors with "{comparison["stages"][-1]["title"]}" than with:',
+        render_table(['stage', 'errors FP + FN', 'missed objects'], reductions),
+    ]
 
 
 def render_explanation(report: Mapping[str, Any]) -> str:

@@ -114,7 +114,27 @@ class SegmentSet:
             overlap_px=self.overlap_px[pairs],
         )
 
+    def of_frames(self, keep: np.ndarray) -> SegmentSet:
+        """Return what some of the images hold, (F,) bool."""
+        number = np.cumsum(keep) - 1
+        held = self.without(~keep[self.segment_frame]).with_objects(keep[self.object_frame])
+        return replace(
+            held,
+            segment_frame=number[held.segment_frame],
+            object_frame=number[held.object_frame],
+            **{name: getattr(self, name)[keep] for name in _FRAME_COLUMNS},
+            left_out=self.left_out,
+            frames_available=int(keep.sum()),
+        )
 
+
+_FRAME_COLUMNS = (
+    'frame_name',
+    'frame_group',
+    'frame_split',
+    'frame_road_px',
+    'frame_in_distribution_px',
+)
 _SEGMENT_COLUMNS = (
     'metrics',
     'is_true_ood',
