@@ -145,8 +145,8 @@ def generate_launch_description() -> LaunchDescription:
             argument('namespace', 'Namespace of the node and of its relative topics.'),
             argument(
                 'bundle',
-                'Model bundle: absolute path, ~/... or package://<package>/... '
-                '(sets the parameter bundle).',
+                'Model bundle: absolute path, ~/..., package://<package>/... or the name of an '
+                'installed one (sets the parameter bundle).',
             ),
             argument(
                 'device',

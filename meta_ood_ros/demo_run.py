@@ -132,7 +132,9 @@ class _Demo:
         options = self._options
         chosen: dict[str, object] = {'image_transport': self._source.transport}
         if options.bundle is not None:
-            chosen['bundle'] = str(options.bundle.resolve())
+            # What is no directory may be the name of an installed bundle, which the node knows.
+            there = options.bundle.is_dir()
+            chosen['bundle'] = str(options.bundle.resolve() if there else options.bundle)
         if options.device is not None:
             chosen['device'] = options.device
         if options.cameras != ['']:

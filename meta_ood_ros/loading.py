@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.backends import resolve_device, self_check
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
@@ -154,7 +154,8 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             'device auto found no GPU: the network runs on the CPU, which is slow. '
             'Set device to cpu if that is meant, else install a PyTorch with CUDA.'
         )
-    bundle = load_bundle(resolve_path(settings.bundle, parameter='bundle'))
+    installed = installed_bundles().get(settings.bundle)
+    bundle = load_bundle(installed or resolve_path(settings.bundle, parameter='bundle'))
     try:
         pipeline = _make_pipeline(bundle, settings, str(place.device))
     except RuntimeError as error:  # of CUDA: too old a GPU, too little memory, a broken driver

@@ -178,9 +178,31 @@ class Bundle:
         return network.eval()
 
 
-def default_bundle_path() -> Path:
-    """Return the directory of the bundle that is installed with the package."""
-    return Path(str(files('meta_ood_ros') / 'bundles' / 'default'))
+def installed_bundles() -> dict[str, Path]:
+    """Return the directories of the bundles that are installed with the package, by name."""
+    parent = Path(str(files('meta_ood_ros') / 'bundles'))
+    return {one.parent.name: one.parent for one in sorted(parent.glob(f'*/{DESCRIPTION_FILE}'))}
+
+
+def find_bundle(path: str | Path | None) -> Path:
+    """
+    Return the directory that names a bundle.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        A directory, or the name of an installed bundle; None is the default.
+
+    Returns
+    -------
+    Path
+        A directory in the working directory goes before an installed bundle of the same name.
+
+    """
+    directory = Path('default' if path is None else path).expanduser()
+    if path is not None and directory.is_dir():
+        return directory
+    return installed_bundles().get(str(directory), directory)
 
 
 def load_bundle(path: str | Path | None = None) -> Bundle:
@@ -190,7 +212,8 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     Parameters
     ----------
     path : str or Path, optional
-        Its directory; None is the installed default, with the 19 classes of Cityscapes.
+        Its directory, or the name of an installed one; None is the installed default, with the
+        19 classes of Cityscapes.
 
     Returns
     -------
@@ -203,11 +226,12 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
 
     """
-    directory = default_bundle_path() if path is None else Path(path).expanduser()
+    directory = find_bundle(path)
     if not directory.is_dir():
         raise BundleError(
-            f'bundle must be a directory, got {str(directory)!r}, which does not exist. '
-            "Give a directory made by meta-ood-train bundle, or '' for the default."
+            f'bundle must be a directory, got {str(directory)!r}, which does not exist. Give a '
+            'directory made by meta-ood-train bundle, or the name of an installed one '
+            f"({', '.join(installed_bundles())}), or '' for the default."
         )
     description_bytes = _read(directory, DESCRIPTION_FILE)
     description = parse_description(directory / DESCRIPTION_FILE, description_bytes)

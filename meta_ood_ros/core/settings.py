@@ -99,8 +99,8 @@ class NodeSettings(PipelineSettings):
     autostart: bool = setting(True, 'Configure and activate at start, without a manager.')
     bundle: str = setting(
         '',
-        'Model bundle: an absolute path, ~/... or package://<package>/...; '
-        'empty takes the bundle that is installed with the package.',
+        'Model bundle: an absolute path, ~/..., package://<package>/... or the name of one that '
+        'is installed with the package; empty takes "default".',
     )
     cameras: tuple[str, ...] = setting(
         ('',),

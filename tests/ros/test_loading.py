@@ -4,6 +4,7 @@ from pathlib import Path
 import re
 
 import cv2
+from meta_ood_ros.core.bundle import load_bundle
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
 import numpy as np
@@ -36,6 +37,13 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
     whole = re.escape(str(tmp_path / 'bundles/mine'))
     with pytest.raises(ValueError, match=f"bundle must be absolute.* 'bundles/mine'.*'{whole}'"):
         resolve_path('bundles/mine', parameter='bundle')
+
+
+def test_installed_bundle_is_found_by_its_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'default').mkdir()  # a node does not look into the folder it was started in
+    loaded = load_pipeline(NodeSettings(bundle="default", device="cpu"))
+    assert loaded.bundle.digest == load_bundle().digest
 
 
 def test_mask_is_true_where_the_png_is_black(tmp_path):

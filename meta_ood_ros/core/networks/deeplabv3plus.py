@@ -4,6 +4,8 @@ DeepLabv3+: Chen, Zhu, Papandreou, Schroff, Adam, ECCV 2018, with two backbones.
 WideResNet38 as in Chan et al. 2021, for the published checkpoints; MobileNetV2 for the edge.
 """
 
+import math
+
 from meta_ood_ros.core.networks.mobilenet import MobileNetV2
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 from meta_ood_ros.core.networks.wide_resnet import WideResNet38
@@ -136,9 +138,7 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out')
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                _fill_randomly(module)
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -176,6 +176,14 @@ class _PublishedAspp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scene = self.img_conv(adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:])
         return torch.cat([scene, *(branch(x) for branch in self.features)], dim=1)
+
+
+def _fill_randomly(conv: nn.Conv2d) -> None:
+    """Fill as He et al. 2015 do by outgoing connections, which PyTorch counts over all groups."""
+    connections = conv.out_channels // conv.groups * math.prod(conv.kernel_size)
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / connections))
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
 
 
 def _conv_bn_relu(
