@@ -49,7 +49,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help='deal the frames to these cameras in turn; default is one without a name',
     )  # fmt: skip
     parser.add_argument('--namespace', default='', type=_namespace, help='of the node')
-    parser.add_argument('--bundle', type=Path, help='model bundle, or the name of an installed one')
+    parser.add_argument(
+        '--bundle', type=Path, help='model bundle, or the name of an installed one'
+    )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default is what the node chooses')
     parser.add_argument('--frames', type=_positive, metavar='N', help='play the first N only')
     parser.add_argument(

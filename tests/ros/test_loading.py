@@ -42,7 +42,7 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
 def test_installed_bundle_is_found_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'default').mkdir()  # a node does not look into the folder it was started in
-    loaded = load_pipeline(NodeSettings(bundle="default", device="cpu"))
+    loaded = load_pipeline(NodeSettings(bundle='default', device='cpu'))
     assert loaded.bundle.digest == load_bundle().digest
 
 
