@@ -175,3 +175,31 @@ def test_expectations_are_named():
         entropy_maximization_loss(logits, target, ood_loss_weight=0.5, normalization='mean')
     with pytest.raises(ValueError, match=r'soft_targets must have the shape of the logits'):
         soft_target_loss(logits, logits[:, :2])
+
+
+def test_class_weights_are_those_of_torch_and_leave_ood_pixels_alone():
+    logits, target = random_case()
+    weights = (0.5, 4.0, 1.0, 0.0, 2.5)
+    options = {'ood_loss_weight': 0.5, 'normalization': 'per_term'}
+    loss = entropy_maximization_loss(logits, target, class_weights=weights, **options)
+    plain = entropy_maximization_loss(logits, target, **options)
+    ignored = torch.where(target < CLASSES, target, 255).long()
+    weighted = torch.nn.functional.cross_entropy(
+        logits,
+        ignored,
+        weight=torch.tensor(weights, dtype=torch.float64),
+        ignore_index=255,
+        reduction='sum',
+    )
+    mean = weighted / plain.in_distribution_pixels
+    assert float(loss.in_distribution) == pytest.approx(float(mean))
+    assert float(loss.ood) == float(plain.ood)
+
+
+@pytest.mark.parametrize('weights', [(1.0, 1.0), (1.0, 1.0, 1.0, 1.0, -1.0)])
+def test_class_weights_that_do_not_fit_are_refused(weights):
+    logits, target = random_case()
+    with pytest.raises(ValueError, match='class_weights must be 5 numbers'):
+        entropy_maximization_loss(
+            logits, target, ood_loss_weight=0.5, normalization='per_term', class_weights=weights
+        )

@@ -95,12 +95,13 @@ def soft_target_loss(logits: Tensor, soft_targets: Tensor) -> Tensor:
     logits : Tensor of shape (N, C, H, W), float
         Class scores before the softmax.
     soft_targets : Tensor of shape (N, C, H, W), float
-        Probabilities t; they sum to 1, or are all 0 where the pixel has no target.
+        Probabilities t; they sum to 1, or are all 0 where the pixel has no target. Weighted ones
+        sum to anything.
 
     Returns
     -------
     Tensor of shape (N, H, W), float
-        At least the entropy of t [nat]; 0 where t is 0.
+        At least the entropy of t [nat] where t is not weighted; 0 where t is 0.
 
     """
     if soft_targets.shape != logits.shape:
@@ -117,6 +118,7 @@ def entropy_maximization_loss(
     *,
     ood_loss_weight: float,
     normalization: Normalization,
+    class_weights: Sequence[float] = (),
     soft_targets: Tensor | None = None,
     soft: Tensor | None = None,
 ) -> EntropyMaximizationLoss:
@@ -135,6 +137,9 @@ def entropy_maximization_loss(
         `all_pixels`: both sums divided by N x C x H x W, void and the C planes counted: exactly
         the published code, which averages a target of C planes. `per_term`: each term the mean
         over its own pixels, on all ranks together.
+    class_weights : sequence of C float, optional
+        Factor of each class in l_in, -sum_j w_j t_j log f_j with the target t; default 1. The
+        paper has none; they speed up rare classes where a network starts from random weights.
     soft_targets : Tensor of shape (N, C, H, W), float, optional
         A teacher's probabilities.
     soft : Tensor of shape (N, H, W), bool, optional
@@ -153,17 +158,19 @@ def entropy_maximization_loss(
     is_known = _labelled(target, classes)
     chosen = torch.where(is_known, target, 0).long()
     in_distribution = log_sum - logits.gather(1, chosen.unsqueeze(1)).squeeze(1)
+    weights = logits.new_tensor(check_class_weights(class_weights, classes))
+    in_distribution = in_distribution * weights[chosen]
     if soft_targets is not None and soft is not None:
         distilled = soft & ~is_ood
-        mixed = soft_target_loss(logits, soft_targets)
+        mixed = soft_target_loss(logits, soft_targets * weights[:, None, None])
         in_distribution = torch.where(distilled, mixed, in_distribution)
         is_known = is_known | distilled
     sum_in = torch.where(is_known, in_distribution, 0.0).sum()
     sum_out = torch.where(is_ood, log_sum - logits.mean(1), 0.0).sum()
     counts = torch.stack([is_known.sum(), is_ood.sum()])
-    weights = weigh_pixels(counts, logits.shape, ood_loss_weight, normalization)
+    shares = weigh_pixels(counts, logits.shape, ood_loss_weight, normalization)
     sums = torch.stack([sum_in, sum_out])
-    return summarize_loss((weights.to(sums.dtype) * sums).sum(), sums, counts)
+    return summarize_loss((shares.to(sums.dtype) * sums).sum(), sums, counts)
 
 
 def weigh_pixels(
@@ -198,6 +205,31 @@ def weigh_pixels(
     if normalization == 'all_pixels':
         return weights / math.prod(shape)
     return weights / _count_per_rank(counts)
+
+
+def check_class_weights(class_weights: Sequence[float], num_classes: int) -> tuple[float, ...]:
+    """
+    Return one weight a class, 1 where none are given.
+
+    Parameters
+    ----------
+    class_weights : sequence of C float, or empty
+        At least 0.
+    num_classes : int
+        C.
+
+    Returns
+    -------
+    tuple of C float
+
+    """
+    weights = tuple(class_weights) or (1.0,) * num_classes
+    if len(weights) != num_classes or min(weights) < 0:
+        raise ValueError(
+            f'class_weights must be {num_classes} numbers from 0 on, got {list(class_weights)}. '
+            'Give one for each class, or none.'
+        )
+    return weights
 
 
 def summarize_loss(total: Tensor, sums: Tensor, counts: Tensor) -> EntropyMaximizationLoss:

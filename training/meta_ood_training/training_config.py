@@ -132,6 +132,8 @@ class ObjectiveConfig:
         source asks for it.
     teacher_architecture : NetworkConfig, optional
         The teacher's network where it is not the student's.
+    class_weights : tuple of C float
+        Factor of each class in l_in; () is 1 for all, as in the paper.
 
     """
 
@@ -139,6 +141,7 @@ class ObjectiveConfig:
     normalization: Normalization = 'per_term'
     teacher: str = ''
     teacher_architecture: NetworkConfig | None = None
+    class_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.ood_loss_weight <= 1:

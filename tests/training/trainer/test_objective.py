@@ -35,6 +35,7 @@ def with_gradient(logits, target, teaching=None, **options):
     return loss, logits.grad
 
 
+@pytest.mark.parametrize('class_weights', [(), (0.5, 4.0, 1.0, 0.0, 2.5)])
 @pytest.mark.parametrize('normalization', ['all_pixels', 'per_term'])
 @pytest.mark.parametrize('align_corners', [True, False])
 @pytest.mark.parametrize(
@@ -49,13 +50,14 @@ def with_gradient(logits, target, teaching=None, **options):
     ],
 )
 def test_loss_and_gradient_are_those_of_float64(
-    size, full_size, teacher_size, align_corners, normalization
+    size, full_size, teacher_size, align_corners, normalization, class_weights
 ):
     logits, target, teaching = random_case(size, full_size, teacher_size)
     options = {
         'align_corners': align_corners,
         'ood_loss_weight': 0.3,
         'normalization': normalization,
+        'class_weights': class_weights,
     }
     ours, gradient = with_gradient(logits, target, teaching, **options)
     if teaching:
@@ -95,7 +97,7 @@ def test_teacher_with_one_allowed_class_is_that_label():
     teaching = Teaching(100 * torch.randn(2, 5, 3, 3), False, sets)
     taught, taught_gradient = with_gradient(logits, target, teaching, **HALF)
     plain, plain_gradient = with_gradient(logits, target, **HALF)
-    assert float(taught.total) == float(plain.total)
+    assert taught.total.item() == plain.total.item()
     torch.testing.assert_close(taught_gradient, plain_gradient, rtol=0, atol=0)
 
 
@@ -140,7 +142,9 @@ def test_memory_layout_of_the_logits_does_not_matter():
 
 def test_plain_sums_have_no_gradient():
     logits, target, _ = random_case((5, 6), (20, 24))
-    total, sums = FusedTerms.apply(logits.requires_grad_(), target, False, (1.0, 1.0), None)
+    total, sums = FusedTerms.apply(
+        logits.requires_grad_(), target, False, (1.0, 1.0), [1.0] * 5, None
+    )
     assert total.requires_grad
     assert not sums.requires_grad
 

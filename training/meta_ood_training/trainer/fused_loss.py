@@ -6,6 +6,7 @@ products and all gradients) is done here once for each tile, see `core/dense_til
 logits are in the cache. No full-size plane is ever written.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from meta_ood_ros.core.dense_tiles import (
@@ -51,6 +52,8 @@ class ValueTables(NamedTuple):
         Of one pixel's loss in the total.
     is_known, is_ood : ndarray of shape (256,), float32
         1 where pixels count for l_in or l_out.
+    class_weights : ndarray of shape (C,), float32
+        Of each class in l_in.
 
     """
 
@@ -59,9 +62,10 @@ class ValueTables(NamedTuple):
     weight: NDArray[np.float32]
     is_known: NDArray[np.float32]
     is_ood: NDArray[np.float32]
+    class_weights: NDArray[np.float32]
 
 
-_TABLES = types.NamedUniTuple(_F1, 5, ValueTables)
+_TABLES = types.NamedUniTuple(_F1, 6, ValueTables)
 
 
 @part
@@ -99,18 +103,20 @@ def _largest(values, num_classes):  # type: ignore[no-untyped-def]
 
 @part
 def _sum_up(  # type: ignore[no-untyped-def]
-    tables, labels, best, dot, sums, target_sums, valid, scale, target_scale, totals
+    tables, labels, best, dot, sums, masses, target_sums, valid, scale, target_scale, totals
 ):
-    """Add a column's losses to the totals; set what the gradient's two parts are divided by."""
+    """Add a column's losses to the totals; set the factors of the gradient's two parts."""
     for r in range(LANES):
         value = labels[r]
-        # -sum t log p = log(sum e^d) + best - sum(t z), with the targets t still unnormalised
-        loss = log(sums[r]) + best[r] - dot[r] / target_sums[r]
+        # -sum t log p = sum(t) (log(sum e^d) + best) - sum(t z), all targets t over their sum
+        # before they were weighted
+        mass = masses[r] / target_sums[r]
+        loss = mass * (log(sums[r]) + best[r]) - dot[r] / target_sums[r]
         if valid[r] > ZERO:
             totals[0] += np.float64(tables.is_known[value] * loss)
             totals[1] += np.float64(tables.is_ood[value] * loss)
         weight = tables.weight[value] * valid[r]
-        scale[r] = weight / sums[r]
+        scale[r] = weight * mass / sums[r]
         target_scale[r] = weight / target_sums[r]
 
 
@@ -150,6 +156,7 @@ def _find_loss(  # type: ignore[no-untyped-def]
     valid = np.empty(LANES, np.float32)
     best, dot = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     sums, target_sums = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    masses, known = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     scale, target_scale = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     one = spread(ONE)
     for top in range(0, height, LANES):
@@ -198,17 +205,24 @@ def _find_loss(  # type: ignore[no-untyped-def]
                     labels[r] = target[(top + min(r, rows - 1)) * width + x]
                     start = np.intp(labels[r]) * num_classes
                     share = tables.share[labels[r]]
+                    known[r] = tables.is_known[labels[r]]
                     for c in range(num_classes):
                         i = c * LANES + r
                         t[i] = share * t[i] + tables.offset[start + c]
                 _softmax(t, num_classes, _largest(t, num_classes), target_sums)
-                product = spread(ZERO)
+                product, mass = spread(ZERO), spread(ZERO)
                 for c in range(num_classes):
-                    product = product + load(t, c * LANES) * load(z, c * LANES)
+                    # 1 for OoD pixels, else the weight of the class
+                    class_weight = one + load(known, 0) * spread(tables.class_weights[c] - ONE)
+                    target_c = load(t, c * LANES) * class_weight
+                    store(t, c * LANES, target_c)
+                    mass = mass + target_c
+                    product = product + target_c * load(z, c * LANES)
                 store(dot, 0, product)
+                store(masses, 0, mass)
                 _sum_up(
-                    tables, labels, best, dot, sums, target_sums, valid, scale, target_scale,
-                    totals,
+                    tables, labels, best, dot, sums, masses, target_sums, valid, scale,
+                    target_scale, totals,
                 )  # fmt: skip
                 for c in range(num_classes):
                     g = load(p, c * LANES) * load(scale, 0) - load(t, c * LANES) * load(
@@ -228,7 +242,8 @@ class FusedTerms(torch.autograd.Function):
     Weighted sum of both terms over all pixels, differentiable, and the two plain sums, (2,).
 
     Its inputs are the logits (N, C, h, w), the target (N, H, W), `align_corners`, the weights of
-    one in-distribution and one OoD pixel in the total, and a `Teaching` or None.
+    one in-distribution and one OoD pixel in the total, those of the classes (C), and a `Teaching`
+    or None.
     """
 
     @staticmethod
@@ -238,6 +253,7 @@ class FusedTerms(torch.autograd.Function):
         target: Tensor,
         align_corners: bool,
         weights: tuple[float, float],
+        class_weights: Sequence[float],
         teaching: Teaching | None,
     ) -> tuple[Tensor, Tensor]:
         planes = np.ascontiguousarray(logits.detach().numpy())
@@ -259,9 +275,8 @@ class FusedTerms(torch.autograd.Function):
 
         def work(first: int, last: int) -> None:
             for n in range(first, last):
-                tables = make_tables(
-                    planes.shape[1], weights, None if teaching is None else teaching.sets[n]
-                )
+                sets = None if teaching is None else teaching.sets[n]
+                tables = make_tables(planes.shape[1], weights, class_weights, sets)
                 _find_loss(
                     planes[n].reshape(-1), grid, taught[n].reshape(-1), taught_grid,
                     teaching is not None, labels[n].reshape(-1), tables,
@@ -279,11 +294,14 @@ class FusedTerms(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * upstream[0], None, None, None, None
+        return gradient * upstream[0], None, None, None, None, None
 
 
 def make_tables(
-    num_classes: int, weights: tuple[float, float], sets: Tensor | None
+    num_classes: int,
+    weights: tuple[float, float],
+    class_weights: Sequence[float],
+    sets: Tensor | None,
 ) -> ValueTables:
     """
     Return what each label value means for one image.
@@ -294,6 +312,8 @@ def make_tables(
         C.
     weights : (float, float)
         Of one in-distribution and one OoD pixel in the total.
+    class_weights : sequence of C float
+        Of each class in l_in.
     sets : Tensor of shape (256, C), bool, optional
         Classes that each value may stand for, where there is a teacher.
 
@@ -317,8 +337,8 @@ def make_tables(
     share[OOD], offset[OOD], known[OOD] = ZERO, ZERO, False
     is_ood = np.arange(VALUES) == OOD
     weight = known * np.float32(weights[0]) + is_ood * np.float32(weights[1])
-    tables = (share, offset.reshape(-1), weight, known, is_ood)
-    arrays = [table.astype(np.float32) for table in tables]
+    tables = (share, offset.reshape(-1), weight, known, is_ood, class_weights)
+    arrays = [np.array(table, np.float32) for table in tables]
     for one in arrays:
         one.flags.writeable = False
     return ValueTables(*arrays)

@@ -157,6 +157,7 @@ class FinetuneModule(lightning.LightningModule):
             align_corners=self.network.align_corners,
             ood_loss_weight=self.config.objective.ood_loss_weight,
             normalization=self.config.objective.normalization,
+            class_weights=self.config.objective.class_weights,
             teaching=teaching,
         )
 

@@ -1,7 +1,10 @@
 """Logits at a network's own resolution -> the objective at the size of the target."""
 
+from collections.abc import Sequence
+
 from meta_ood_training.datasets.sample import OOD
 from meta_ood_training.losses import (
+    check_class_weights,
     entropy_maximization_loss,
     EntropyMaximizationLoss,
     Normalization,
@@ -22,6 +25,7 @@ def upsampled_objective(
     align_corners: bool,
     ood_loss_weight: float,
     normalization: Normalization,
+    class_weights: Sequence[float] = (),
     teaching: Teaching | None = None,
 ) -> EntropyMaximizationLoss:
     """
@@ -37,7 +41,7 @@ def upsampled_objective(
         Class id 0..C-1, OOD = 254; all other values enter neither term, unless a teacher knows.
     align_corners : bool
         How the logits are upsampled.
-    ood_loss_weight, normalization
+    ood_loss_weight, normalization, class_weights
         See `entropy_maximization_loss`.
     teaching : Teaching, optional
         A teacher: its probabilities, restricted to the classes that a pixel's label may stand
@@ -54,7 +58,18 @@ def upsampled_objective(
             f'{tuple(logits.shape)} and {tuple(target.shape)}. Give one target an image.'
         )
     if logits.device.type == 'cpu' and logits.dtype == torch.float32:
-        return _fused(logits, target, align_corners, ood_loss_weight, normalization, teaching)
+        counts = _count_pixels(target, logits.shape[1], teaching)
+        shape = (*logits.shape[:2], *target.shape[1:])
+        weights = weigh_pixels(counts, shape, ood_loss_weight, normalization)
+        total, sums = FusedTerms.apply(
+            logits,
+            target,
+            align_corners,
+            tuple(weights.tolist()),
+            check_class_weights(class_weights, logits.shape[1]),
+            teaching,
+        )
+        return summarize_loss(total, sums, counts)
     size = (int(target.shape[1]), int(target.shape[2]))
     soft_targets = soft = None
     if teaching is not None:
@@ -69,26 +84,10 @@ def upsampled_objective(
         target,
         ood_loss_weight=ood_loss_weight,
         normalization=normalization,
+        class_weights=class_weights,
         soft_targets=soft_targets,
         soft=soft,
     )
-
-
-def _fused(
-    logits: Tensor,
-    target: Tensor,
-    align_corners: bool,
-    ood_loss_weight: float,
-    normalization: Normalization,
-    teaching: Teaching | None,
-) -> EntropyMaximizationLoss:
-    counts = _count_pixels(target, logits.shape[1], teaching)
-    shape = (*logits.shape[:2], *target.shape[1:])
-    weights = weigh_pixels(counts, shape, ood_loss_weight, normalization)
-    total, sums = FusedTerms.apply(
-        logits, target, align_corners, tuple(weights.tolist()), teaching
-    )
-    return summarize_loss(total, sums, counts)
 
 
 def _count_pixels(target: Tensor, num_classes: int, teaching: Teaching | None) -> Tensor:
