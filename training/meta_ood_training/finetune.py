@@ -93,6 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
             f'output must be a new folder, got {output}, which holds a run. '
             'Add --resume, or choose another.'
         )
+    if torch.cuda.device_count() > int(os.environ.get('LOCAL_WORLD_SIZE', 1)):
+        print(
+            f'{torch.cuda.device_count()} GPUs are here. To use them all: torchrun '
+            f'--nproc-per-node {torch.cuda.device_count()} -m meta_ood_training.cli finetune ...'
+        )
     start = time.monotonic()
     keeper = finetune(
         config,
@@ -154,7 +159,7 @@ def finetune(
     output : Path
         Folder for everything that it writes.
     resume : Path, optional
-        Resume point of a killed run of the same configuration.
+        Resume point of a killed run; another configuration is refused.
     command : str
         What a reader would type to repeat the run.
     **trainer_options
@@ -168,7 +173,9 @@ def finetune(
     Notes
     -----
     To Lightning the whole run is one epoch, so that there is only one kind of resuming: in the
-    middle of an epoch. Epochs, as `mixing` means them, are known to `RunBatches`.
+    middle of an epoch. Epochs, as `mixing` means them, are known to `RunBatches`. There are as
+    many ranks as torchrun started, else one: what Lightning itself would start does not know its
+    number before the samples are dealt.
 
     """
     keep_freed_memory()
@@ -204,6 +211,7 @@ def finetune(
         mean_iou_loss=config.validation.mean_iou_loss if config.validation else 1.0,
         patience=config.validation.patience if config.validation else 0,
         facts=run_facts(config, command),
+        world_size=world,
     )
     frames = None
     every = batches.batches_per_epoch
@@ -213,12 +221,11 @@ def finetune(
     if rank == 0:
         text = json.dumps(asdict(config), indent=1)
         (output / CONFIG_FILE).write_text(text, encoding='utf-8')
-    # torchrun tells how many ranks this host has; without it, all devices or one process.
-    on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 0)) or training.devices
+    on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     options: dict[str, Any] = {
         'accelerator': 'auto',
-        'devices': on_host or ('auto' if torch.cuda.is_available() else 1),
-        'num_nodes': world // on_host if world > 1 else 1,
+        'devices': on_host,
+        'num_nodes': world // on_host,
         'precision': training.precision,
         'max_epochs': 1,
         'accumulate_grad_batches': training.accumulate,
@@ -236,7 +243,7 @@ def finetune(
         'deterministic': 'warn',
         'default_root_dir': output,
     }
-    if world > 1 or torch.cuda.device_count() > 1:
+    if world > 1:
         # The published ESPNetv2 has parameters that its forward pass does not use.
         options['strategy'] = 'ddp_find_unused_parameters_true'
     options.update(trainer_options)

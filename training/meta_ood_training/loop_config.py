@@ -70,8 +70,6 @@ class TrainingConfig:
         Processes that make samples, for one rank; -1 takes the CPUs left over, at most 4.
     threads : int
         Torch threads; 0 leaves torch's choice.
-    devices : int
-        Devices of this host; 0 takes all there are (one process on a CPU).
     sync_batch_norm : bool
         Batch-norm statistics over all ranks, where they are not frozen.
     resume_steps : int
@@ -91,7 +89,6 @@ class TrainingConfig:
     average_decay: float = 0.0
     workers: int = -1
     threads: int = 0
-    devices: int = 0
     sync_batch_norm: bool = False
     resume_steps: int = 50
 

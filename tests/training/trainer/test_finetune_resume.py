@@ -1,6 +1,6 @@
 """A killed run that goes on ends with the weights of a run that was never killed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 import json
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ import time
 
 from meta_ood_ros.core.networks import load_checkpoint
 from meta_ood_training.cli import main
+from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.finetune import finetune, open_config
 from meta_ood_training.trainer.batches import RunBatches
 from meta_ood_training.trainer.run_log import read_rows
@@ -36,6 +37,8 @@ def assert_equal(one: Path, other: Path) -> None:
     [
         # Batch norm in train mode, augmentation, average, cosine: all state that there is.
         {'average_decay': 0.9, 'epochs': 3, 'validation': True},
+        # A validation at each resume point.
+        {'epochs': 3, 'validation': True, 'resume_steps': 3},
         {'accumulate': 2, 'epochs': 3, 'resume_steps': 1},
     ],
 )
@@ -64,9 +67,35 @@ def test_a_run_killed_in_mid_epoch_ends_with_the_same_weights(
     step = torch.load(killed / 'last.ckpt', weights_only=False)['global_step']
     assert 0 < step < 12
     assert main([*words, '--resume']) == 0
-    assert_equal(tmp_path / 'whole' / 'final.pth', killed / 'final.pth')
+    for weights in ('final.pth', 'best.pth') if options.get('validation') else ('final.pth',):
+        assert_equal(tmp_path / 'whole' / weights, killed / weights)
+        records = [
+            torch.load(run / weights, weights_only=False) for run in (tmp_path / 'whole', killed)
+        ]
+        assert records[0]['scores'] == records[1]['scores']
+        assert records[0]['step'] == records[1]['step']
     assert read_rows(tmp_path / 'whole' / 'loss.csv') == read_rows(killed / 'loss.csv')
     assert read_rows(tmp_path / 'whole' / 'validation.csv') == read_rows(killed / 'validation.csv')
+
+
+def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet):
+    config = small_config(epochs=1)
+    finetune(config, tmp_path, **quiet)
+    resume = tmp_path / 'last.ckpt'
+    training = replace(config.training, workers=1, resume_steps=7)
+    finetune(replace(config, training=training), tmp_path, resume=resume, **quiet)
+    other = replace(config, objective=replace(config.objective, ood_loss_weight=0.4))
+    with pytest.raises(ConfigError, match='configuration that it began with, .* in objective'):
+        finetune(other, tmp_path, resume=resume, **quiet)
+
+
+def test_final_weights_bear_no_scores_of_other_weights(tmp_path, small_config, quiet):
+    finetune(small_config(epochs=2, max_steps=4, validation=True), tmp_path, **quiet)
+    final, best = (
+        torch.load(tmp_path / name, weights_only=False) for name in ('final.pth', 'best.pth')
+    )
+    assert (final['step'], final['scores']) == (4, {})
+    assert best['scores']
 
 
 def test_ranks_share_the_batches_of_one_rank_and_a_resumed_run_skips_what_is_done():

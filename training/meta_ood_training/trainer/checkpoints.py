@@ -8,9 +8,13 @@ from typing import Any
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.validation import Scores
 import torch
+
+# What may differ between a run and its resumption: it changes no number.
+_FREE = ('workers', 'threads', 'resume_steps')
 
 RESUME_FILE = 'last.ckpt'
 BEST_FILE = 'best.pth'
@@ -80,6 +84,8 @@ class KeepCheckpoints(lightning.Callback):
         Validations without a better one until the run is stopped; 0 never stops it.
     facts : mapping of str
         Goes into the weights' files beside `state_dict`: plain values only.
+    world_size : int
+        Ranks of the run.
 
     """
 
@@ -91,13 +97,17 @@ class KeepCheckpoints(lightning.Callback):
         mean_iou_loss: float,
         patience: int,
         facts: Mapping[str, Any],
+        world_size: int = 1,
     ) -> None:
         self.output = output
         self.every_steps = every_steps
         self.mean_iou_loss = mean_iou_loss
         self.patience = patience
         self.facts = dict(facts)
+        self.world_size = world_size
         self.best: Scores | None = None
+        self.last: Scores | None = None
+        self.last_step = -1
         self.best_step = 0
         self.waited = 0
         self._saved_step = 0
@@ -108,7 +118,17 @@ class KeepCheckpoints(lightning.Callback):
             'best': self.best.as_dict() if self.best else None,
             'best_step': self.best_step,
             'waited': self.waited,
+            'last': self.last.as_dict() if self.last else None,
+            'last_step': self.last_step,
+            'run': self._run(),
         }
+
+    def _run(self) -> dict[str, Any]:
+        """Return what makes the samples and steps of a run, however many ranks share them."""
+        config = dict(self.facts['config'])
+        training = {key: one for key, one in config['training'].items() if key not in _FREE}
+        training['batch_size'] *= self.world_size
+        return {**config, 'training': training}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """
@@ -120,6 +140,16 @@ class KeepCheckpoints(lightning.Callback):
             Of a killed run.
 
         """
+        was, now = state_dict['run'], self._run()
+        changed = [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
+        if changed:
+            raise ConfigError(
+                f'a resumed run must have the configuration that it began with, got another in '
+                f'{", ".join(changed)} (batch_size counts over all ranks). Correct it, or train '
+                'into a new folder.'
+            )
+        self.last = Scores(**state_dict['last']) if state_dict['last'] else None
+        self.last_step = state_dict['last_step']
         self.best = Scores(**state_dict['best']) if state_dict['best'] else None
         self.best_step = state_dict['best_step']
         self.waited = state_dict['waited']
@@ -133,20 +163,28 @@ class KeepCheckpoints(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Save where to resume; between two optimizer steps only, gradients are not kept."""
-        step = trainer.global_step
         whole_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if whole_step and step % self.every_steps == 0 and step != self._saved_step:
+        # Lightning would take a validation that is still due for done: see on_validation_end.
+        every = trainer.val_check_batch if trainer.enable_validation else None
+        is_validated = every is not None and (batch_idx + 1) % every == 0
+        if whole_step and not is_validated:
+            self._save_resume_point(trainer)
+
+    def _save_resume_point(self, trainer: lightning.Trainer) -> None:
+        step = trainer.global_step
+        if step % self.every_steps == 0 and step != self._saved_step:
             self._saved_step = step
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Keep the weights where they are the best so far."""
+        """Keep the weights where they are the best so far; then save where to resume."""
         assert isinstance(pl_module, FinetuneModule)
         scores = pl_module.last_scores
         if trainer.sanity_checking or scores is None:
             return
+        self.last, self.last_step = scores, trainer.global_step
         if scores.is_better(self.best, pl_module.start_scores, self.mean_iou_loss):
             self.best, self.best_step, self.waited = scores, trainer.global_step, 0
             self.save_weights(trainer, pl_module, BEST_FILE, scores)
@@ -154,13 +192,15 @@ class KeepCheckpoints(lightning.Callback):
             self.waited += 1
             if self.patience and self.waited >= self.patience:
                 trainer.should_stop = True
+        self._save_resume_point(trainer)
 
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Keep the last weights, whatever their scores."""
+        """Keep the last weights, with their scores where the last step was validated."""
         assert isinstance(pl_module, FinetuneModule)
-        self.save_weights(trainer, pl_module, LAST_FILE, pl_module.last_scores)
+        scores = self.last if self.last_step == trainer.global_step else None
+        self.save_weights(trainer, pl_module, LAST_FILE, scores)
 
     def save_weights(
         self, trainer: lightning.Trainer, module: FinetuneModule, name: str, scores: Scores | None

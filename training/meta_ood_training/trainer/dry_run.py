@@ -12,6 +12,7 @@ from meta_ood_training.trainer.validation import ValidationFrames
 from meta_ood_training.training_config import FinetuneConfig
 import torch
 
+_PRECISIONS = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}
 _STEPS = 2
 """The first step pays for memory and caches; the second is the one to extrapolate from."""
 
@@ -63,10 +64,14 @@ def try_one_step(config: FinetuneConfig) -> str:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     module.to(device)
     module.on_fit_start()
+    module.set_modes()
+    is_mixed = training.precision in _PRECISIONS
     optimizer = module.configure_optimizers()['optimizer']
     for batch in _first_batches(TrainingSamples(samples, with_clean=teacher is not None), batches):
         start = time.monotonic()
-        loss = module.objective(batch, module.teach(batch))
+        batch = module.transfer_batch_to_device(batch, device, 0)
+        with torch.autocast(device.type, _PRECISIONS.get(training.precision), is_mixed):
+            loss = module.objective(batch, module.teach(batch))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()

@@ -186,16 +186,21 @@ class FinetuneModule(lightning.LightningModule):
         """Set modes and chance of the step from its number alone, so that it can be repeated."""
         epoch, number = divmod(batch_idx, self.batches_per_epoch)
         training = self.config.training
-        self.network.train()
-        for part in self.network.modules():
-            frozen = training.frozen_batch_norm and isinstance(part, _BATCH_NORMS)
-            if frozen or (not training.dropout and isinstance(part, _DROPOUTS)):
-                part.eval()
+        self.set_modes()
         if epoch and not number and self.config.optimizer.reset_optimizer_each_epoch:
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
         words = np.random.SeedSequence((training.seed, self.global_rank, batch_idx))
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+    def set_modes(self) -> None:
+        """Set the parts of the network to train or to stand still, as the config says."""
+        training = self.config.training
+        self.network.train()
+        for part in self.network.modules():
+            frozen = training.frozen_batch_norm and isinstance(part, _BATCH_NORMS)
+            if frozen or (not training.dropout and isinstance(part, _DROPOUTS)):
+                part.eval()
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Step, then move the average."""
