@@ -68,6 +68,12 @@ class Conditions:
         if sentence:
             self.log_once(sentence)
 
+    def clear(self, owner: str) -> None:
+        """Let no sentence of an owner stand any longer."""
+        with self._lock:
+            for key in [one for one in self._standing if one[0] == owner]:
+                del self._standing[key]
+
     def log_once(self, sentence: str) -> None:
         """Log a sentence unless the same, but for its numbers, was logged before."""
         kind = re.sub(r'\d+', '#', sentence)

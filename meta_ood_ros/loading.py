@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.backends import resolve_device, self_check
-from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle
+from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle, ONNX_ARCHITECTURE
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
@@ -19,6 +19,11 @@ _PACKAGE_SCHEME = 'package://'
 
 #: Size of the image that is tried while configuring; most cameras have this aspect or 16:9.
 TRIAL_SIZE = (480, 640)
+#: The other usual shape: an engine of fixed sizes is built for both.
+WIDE_SIZE = (1080, 1920)
+
+# What the libraries chose before any parameter did.
+_TORCH_THREADS, _CV2_THREADS = torch.get_num_threads(), cv2.getNumThreads()
 
 
 def resolve_path(text: str, *, parameter: str) -> Path | None:
@@ -102,7 +107,9 @@ def load_ignore_mask(text: str) -> np.ndarray | None:
             f'ignore_mask must be a PNG file, got {str(path)!r}: {error.strerror}. '
             "Correct the path, or set it to ''."
         ) from error
-    picture = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    # Depth as it is: 16 bits cut to 8 would make black of what is not.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+    picture = cv2.imdecode(content, flags) if content.size else None
     if picture is None:
         raise ValueError(
             f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture. '
@@ -145,9 +152,8 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
 
     """
     warnings = []
-    if settings.cpu_threads:
-        torch.set_num_threads(settings.cpu_threads)
-        cv2.setNumThreads(settings.cpu_threads)
+    torch.set_num_threads(settings.cpu_threads or _TORCH_THREADS)
+    cv2.setNumThreads(settings.cpu_threads or _CV2_THREADS)
     place = resolve_device(settings.device)
     if place.is_fallback:
         warnings.append(
@@ -186,15 +192,21 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> OodPi
         precision=settings.precision,
         engine_cache=settings.engine_cache,
     )
+    is_onnx = bundle.architecture == ONNX_ARCHITECTURE
+    fixed = bundle.build_network().fixed_size if is_onnx else None
     # Smooth patches of colour: noise has no classes to agree on.
     colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    image = cv2.resize(colors, TRIAL_SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    trial = fixed or TRIAL_SIZE
+    image = cv2.resize(colors, trial[::-1], interpolation=cv2.INTER_CUBIC)
     # At this threshold all of it is OoD, so that the code about segments is compiled, too.
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     backend = pipeline.backend
-    size = pipeline.work_size(TRIAL_SIZE, settings)
+    size = pipeline.work_size(trial, settings)
     for batch in batch_sizes(backend, len(settings.cameras))[1:]:
         backend.prepare(size, batch=batch)
+    if settings.build_only and fixed is None:
+        for batch in batch_sizes(backend, len(settings.cameras)):
+            backend.prepare(pipeline.work_size(WIDE_SIZE, settings), batch=batch)
     if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
         x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
         self_check(backend, bundle.build_network(), x)

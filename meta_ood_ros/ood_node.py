@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import gc
 import sys
 import traceback
 
@@ -16,6 +17,7 @@ from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+import torch
 
 #: Subscriptions, failures and diagnostics are looked after this often, in seconds.
 POLL_PERIOD = 0.1
@@ -129,9 +131,16 @@ class OodNode(LifecycleNode):
 
     def _release(self) -> None:
         session, self._session = self._session, None
-        if session is not None:
-            session.deactivate()
-            session.close()
+        if session is None:
+            return
+        session.deactivate()
+        session.close()
+        # Its parts refer to each other; what is left to the next collection would hold the memory
+        # of a network while another one is loaded.
+        del session
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
     def _enter(self, state: str) -> None:
         self._phase, self._error = state, ''

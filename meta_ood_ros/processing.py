@@ -157,6 +157,7 @@ class FrameProcessor:
         start = time.perf_counter()
         try:
             image = to_rgb(frame.message)
+            work_size = self._pipeline.work_size(image.shape[:2], settings)
         except Exception as error:  # whatever a driver sends, the next frame may be good
             self._drop(frame, 'invalid', str(error))
             self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
@@ -166,8 +167,7 @@ class FrameProcessor:
             'decode': 1000 * (time.perf_counter() - start),
         }
         size = image.shape[:2]
-        self._announce(size, settings)
-        work_size = self._pipeline.work_size(size, settings)
+        self._announce(work_size)
         mask = self._mask(frame.camera, size)
         return _Opened(frame, image, settings, work_size, mask, milliseconds)
 
@@ -220,9 +220,9 @@ class FrameProcessor:
         record.milliseconds.append(answer.milliseconds | {'publish': publish, 'total': 1000 * age})
         record.facts['frame_age_ms'] = f'{1000 * age:.4g}'
 
-    def _announce(self, size: tuple[int, int], settings: NodeSettings) -> None:
+    def _announce(self, work: tuple[int, int]) -> None:
         """Say that a backend of fixed sizes has to be built for this one before it can answer."""
-        backend, work = self._pipeline.backend, self._pipeline.work_size(size, settings)
+        backend = self._pipeline.backend
         if backend.name == 'eager' or work in self._prepared:
             return
         self._prepared.add(work)

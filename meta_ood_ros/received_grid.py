@@ -221,18 +221,18 @@ def trace_contours(
 
     Notes
     -----
-    Where the image is the larger grid the border is traced in its own pixels. Otherwise two
-    segments may touch there, so the border is traced on the work grid and its points are moved.
+    Where the image is the larger grid all borders are traced at once. In a smaller image two
+    segments may touch and one may fall apart, so each is traced alone; of its parts that with the
+    longest border counts.
 
     """
     if not chosen.any():
         return {}
-    grows = size[0] >= labels.shape[0] and size[1] >= labels.shape[1]
+    if size[0] < labels.shape[0] or size[1] < labels.shape[1]:
+        return _trace_each(labels, chosen, size, tolerance)
     # Looking up each pixel takes ten times as long as comparing it.
     is_chosen = labels != 0 if chosen[1:].all() else chosen[labels]
-    mask = is_chosen.view(np.uint8)
-    if grows:
-        mask = to_received_labels(mask, size)
+    mask = to_received_labels(is_chosen.view(np.uint8), size)
     found, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     to_row = nearest_index(size[0], labels.shape[0])
     to_column = nearest_index(size[1], labels.shape[1])
@@ -241,19 +241,30 @@ def trace_contours(
         if parent >= 0:  # the border of a hole
             continue
         x, y = points[0, 0]
-        if grows:
-            owner = labels[to_row[y], to_column[x]]
-        else:
-            owner = labels[y, x]
-            points = _moved(points, labels.shape, size)
-        points = cv2.approxPolyDP(points, tolerance, True)[:, 0]
-        contours[int(owner)] = points[::-1]  # OpenCV runs counter-clockwise
+        contours[int(labels[to_row[y], to_column[x]])] = _simplify(points, tolerance)
     return contours
 
 
-def _moved(points: np.ndarray, work: Size, size: Size) -> np.ndarray:
-    """Return points of the work grid in pixels of a smaller image."""
-    scale = np.array([size[1] / work[1], size[0] / work[0]])
-    last = np.array([size[1] - 1, size[0] - 1])
-    moved = np.floor((points + 0.5) * scale).astype(np.int32)
-    return np.minimum(moved, last).astype(np.int32)
+def _trace_each(
+    labels: np.ndarray, chosen: np.ndarray, size: Size, tolerance: float
+) -> dict[int, np.ndarray]:
+    received = to_received_labels(labels, size)
+    places = locate_segments(labels, len(chosen) - 1, size)
+    contours = {}
+    for number in np.flatnonzero(chosen):
+        k = number - 1
+        if places.area[k] == 0:
+            continue
+        top, left = int(places.top[k]), int(places.left[k])
+        box = received[top : places.bottom[k] + 1, left : places.right[k] + 1]
+        found, _ = cv2.findContours(
+            (box == number).view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE,
+            offset=(left, top),
+        )  # fmt: skip
+        contours[int(number)] = _simplify(max(found, key=len), tolerance)
+    return contours
+
+
+def _simplify(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Return fewer points, clockwise: OpenCV runs counter-clockwise."""
+    return cv2.approxPolyDP(points, tolerance, True)[:, 0][::-1]

@@ -82,6 +82,7 @@ class LatestFrames:
         self._on_drop = on_drop
         self._slots: dict[str, Frame] = {}
         self._due = dict.fromkeys(cameras, float('-inf'))
+        self._rate = dict.fromkeys(cameras, 0.0)
         self._changed = threading.Condition()
         self._closed = True
 
@@ -111,6 +112,8 @@ class LatestFrames:
         with self._changed:
             counts = self.counts[camera]
             counts.received += 1
+            if max_rate != self._rate[camera]:  # set while running: the old deadline means nothing
+                self._rate[camera], self._due[camera] = max_rate, float('-inf')
             if self._closed:
                 dropped = frame, 'cleared'
             elif max_rate > 0 and now < self._due[camera]:
@@ -136,7 +139,11 @@ class LatestFrames:
 
     def take_ready(self, limit: int, *, timeout: float | None = None) -> list[Frame]:
         """
-        Return the frames that wait, those that have waited longest first.
+        Return the frames that wait, that of the camera whose turn is next first.
+
+        A camera takes its turn when a frame of it begins to wait and keeps it when a newer frame
+        takes that one's place: otherwise, of two cameras of one rate, the one that is always the
+        first of the period would be served nearly always.
 
         Parameters
         ----------
@@ -156,7 +163,8 @@ class LatestFrames:
             self._changed.wait_for(lambda: self._slots or self._closed, timeout)
             if self._closed:
                 return []
-            waiting = sorted(self._slots.values(), key=lambda frame: frame.arrival)[:limit]
+            # a dict keeps the place of a key whose value is replaced
+            waiting = list(self._slots.values())[:limit]
             return [self._slots.pop(frame.camera) for frame in waiting]
 
     def age(self, frame: Frame) -> float:

@@ -137,6 +137,9 @@ class Session:
                 camera.subscription.destroy()
                 camera.subscription = None
         self._worker.stop()
+        # What was said about cameras and subscribers holds no longer.
+        for name in self._cameras:
+            self._conditions.clear(name)
 
     def close(self) -> None:
         """Take the publishers away; the network goes with this object."""
@@ -198,7 +201,8 @@ class Session:
     def _on_drop(self, frame: Frame, cause: str) -> None:
         if cause in ('replaced', 'rate', 'cleared'):  # the others come with a sentence
             self._cameras[frame.camera].record.note_drop(frame, cause)
-        self._diagnostics.hurry()
+        if cause not in ('replaced', 'rate'):  # which a camera faster than the network causes
+            self._diagnostics.hurry()
 
     def statuses(self, state: str) -> list[DiagnosticStatus]:
         """

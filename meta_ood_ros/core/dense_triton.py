@@ -91,8 +91,10 @@ def predict_with_triton(
     max_probability = torch.empty(size, dtype=torch.float32, device=device)
     classes = triton.next_power_of_2(num_classes)
     pixels = max(16, min(256, PROGRAM_NUMBERS // classes))
-    _predict[(triton.cdiv(width, pixels), height)](
-        logits, *taps, semantic, entropy, max_probability, num_classes, in_height * in_width,
-        in_width, width, 1.0 / math.log(num_classes), CLASSES=classes, PIXELS=pixels,
-    )  # fmt: skip
+    # Triton launches on the current device, whatever its arguments live on.
+    with torch.cuda.device(device):
+        _predict[(triton.cdiv(width, pixels), height)](
+            logits, *taps, semantic, entropy, max_probability, num_classes, in_height * in_width,
+            in_width, width, 1.0 / math.log(num_classes), CLASSES=classes, PIXELS=pixels,
+        )  # fmt: skip
     return semantic, entropy, max_probability

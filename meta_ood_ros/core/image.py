@@ -13,6 +13,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+#: An image is not enlarged beyond as many pixels as it takes a usual camera to fill a 4K display.
+MAX_ENLARGED_PIXELS = 1 << 23
+
+
 def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -> tuple[int, int]:
     """
     Return the grid on which the network sees an image: same aspect, given short side.
@@ -31,6 +35,11 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
     (int, int)
         Height and width of the grid, in pixels.
 
+    Raises
+    ------
+    ValueError
+        No pixel, or an image so long and narrow that it would be enlarged beyond all memory.
+
     """
     height, width = image_size
     if height < 1 or width < 1:
@@ -38,10 +47,17 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
             f'image must have at least one pixel, got {height} x {width}. Check the camera.'
         )
     scale = short_side / min(height, width) if short_side else 1.0
-    return (
+    size = (
         max(1, round(height * scale / stride)) * stride,
         max(1, round(width * scale / stride)) * stride,
     )
+    if scale > 1 and size[0] * size[1] > MAX_ENLARGED_PIXELS:
+        raise ValueError(
+            f'image must be enlarged to at most {MAX_ENLARGED_PIXELS} pixels, got {height} x '
+            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. '
+            'Check the camera, or choose a smaller work_short_side.'
+        )
+    return size
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

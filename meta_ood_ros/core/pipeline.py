@@ -296,5 +296,8 @@ def _to_work_grid(
             f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
         )
     size = (work_size[1], work_size[0])
-    nearest = cv2.resize(ignore_mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return nearest.astype(bool)
+    marked = ignore_mask * np.uint8(255)
+    if work_size[0] < image_size[0] or work_size[1] < image_size[1]:
+        # Every cell that holds an ignored pixel: none of these may become OoD.
+        return cv2.resize(marked, size, interpolation=cv2.INTER_AREA) > 0
+    return cv2.resize(marked, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0

@@ -107,6 +107,19 @@ def test_threshold_is_reached_not_exceeded(pipeline):
     assert result.segments.labels.all()  # entropy is exactly 1, and counts
 
 
+def test_a_mask_covers_each_cell_that_holds_an_ignored_pixel(pipeline, image):
+    settings = PipelineSettings(entropy_threshold=1e-6)
+    mask = np.zeros(image.shape[:2], dtype=bool)
+    mask[:4, :], mask[:, 7] = True, True
+    labels = pipeline(image, settings=settings, ignore_mask=mask).segments.labels
+    rows = ((2 * np.arange(mask.shape[0]) + 1) * labels.shape[0]) // (2 * mask.shape[0])
+    columns = ((2 * np.arange(mask.shape[1]) + 1) * labels.shape[1]) // (2 * mask.shape[1])
+    received = labels[rows][:, columns]
+    assert labels.shape[0] < mask.shape[0]
+    assert not received[mask].any()
+    assert received.any()
+
+
 def test_ignored_pixels_are_never_ood(pipeline, image, threshold):
     settings = PipelineSettings(entropy_threshold=threshold)
     mask = np.zeros(image.shape[:2], dtype=bool)

@@ -46,6 +46,10 @@ def rename(message):
     message.encoding = 'rgb888'
 
 
+def flatten(message):
+    message.height, message.width, message.step = 1, 12288, 36864
+
+
 def widen(message):
     message.step += 4
 
@@ -54,6 +58,7 @@ BAD_IMAGES = {
     'unknown encoding': (rename, "must be one of rgb8, .* got 'rgb888'"),
     'data too short': (shorten, 'bytes for a 96 x 128 rgb8 image, got 36863'),
     'zero-sized': (empty, 'at least one pixel, got 0 x 0'),
+    'one endless row': (flatten, r'1 x 12288, which a short side of \d+ makes \d+ x \d+'),
     'step x height does not match': (widen, '= 388 x 96 = 37248 bytes'),
 }
 

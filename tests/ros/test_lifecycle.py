@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
@@ -179,8 +180,10 @@ def test_bundle_is_swapped_by_cleanup_set_configure(robot, tiny_bundle, tmp_path
     assert robot.ask(camera, scene(), segments).model_id.startswith('tiny@')
     change = {'bundle': str(tmp_path / 'other')}
     assert 'bundle can be set only while the node is unconfigured' in robot.set(**change)
+    network = weakref.ref(robot.node._session.pipeline)
     for transition in ('deactivate', 'cleanup'):
         assert robot.do(transition) == 'success'
+    assert network() is None  # before another one is loaded
     assert robot.set(**change) == ''
     for transition in ('configure', 'activate'):
         assert robot.do(transition) == 'success'

@@ -1,14 +1,16 @@
 """Paths, masks and pipelines that parameters name."""
 
+from dataclasses import replace
 from pathlib import Path
 import re
 
 import cv2
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle import load_bundle, save_bundle
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
 import numpy as np
 import pytest
+import torch
 
 
 def test_paths(monkeypatch, tmp_path):
@@ -164,3 +166,46 @@ def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_fo
     assert 'does not work (CUDA error: no kernel image is available)' in loaded.warnings[0]
     with pytest.raises(RuntimeError, match='no kernel image'):
         load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cuda:0'))
+
+
+def test_threads_are_given_back_to_the_libraries(bundle_folder):
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    for threads, expected in ((1, (1, 1)), (0, before)):
+        load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', cpu_threads=threads))
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == expected
+
+
+def test_mask_of_16_bits_is_black_only_at_0(tmp_path):
+    picture = np.array([[0, 1], [255, 65535]], np.uint16)
+    cv2.imwrite(str(tmp_path / 'mask.png'), picture)
+    assert load_ignore_mask(str(tmp_path / 'mask.png')).tolist() == [[True, False], [False, False]]
+
+
+def test_graph_of_fixed_sides_is_tried_at_them(tiny_bundle, tmp_path):
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    weight = np.random.default_rng(0).standard_normal((19, 3, 4, 4)).astype(np.float32)
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node('Conv', ['image', 'weight'], ['logits'], strides=[4, 4])],
+        'network',
+        [helper.make_tensor_value_info('image', 1, [1, 3, 64, 128])],
+        [helper.make_tensor_value_info('logits', 1, [1, 19, 16, 32])],
+        [onnx.numpy_helper.from_array(weight, 'weight')],
+    )
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8
+    ).SerializeToString()
+    bundle = replace(
+        tiny_bundle,
+        architecture='onnx',
+        arguments={'stride': 32},
+        weights={},
+        onnx=model,
+        work_short_side=64,
+        meta_classifiers=(),
+    )
+    save_bundle(bundle, tmp_path / 'fixed')
+    loaded = load_pipeline(NodeSettings(bundle=str(tmp_path / 'fixed'), device='cpu'))
+    result = loaded.pipeline(np.zeros((640, 1280, 3), np.uint8))
+    assert result.entropy.shape == (64, 128)

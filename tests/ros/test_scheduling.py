@@ -4,6 +4,7 @@ import threading
 import time
 
 from meta_ood_ros.scheduling import DROP_CAUSES, LatestFrames, Worker
+import numpy as np
 import pytest
 
 
@@ -59,14 +60,38 @@ def test_oldest_waiting_frame_comes_first_so_that_no_camera_starves(clock):
     assert served.count('rear') == served.count('left') == 4
 
 
-def test_a_replacing_frame_counts_from_its_own_arrival(clock):
+def test_a_replacing_frame_keeps_the_turn_of_its_camera(clock):
     frames = make(clock, 'front', 'rear')
     frames.offer('front', 'old')
     clock.now += 1
-    frames.offer('rear', 'older than the next of front')
+    frames.offer('rear', 'younger than the first of front')
     clock.now += 1
     frames.offer('front', 'new')
-    assert [take(frames).camera for _ in range(2)] == ['rear', 'front']
+    assert [take(frames).camera for _ in range(2)] == ['front', 'rear']
+
+
+def test_cameras_of_one_rate_are_served_alike_whatever_their_phase(clock):
+    for lag in (0.001, 0.01):
+        frames = make(clock, 'front', 'rear')
+        random = np.random.default_rng(0)
+        served, free = [], clock.now
+        for period in range(3000):  # 100 s of two cameras at 30 Hz, 100 +- 10 ms a frame
+            for camera, late in (('front', 0.0), ('rear', lag)):
+                clock.now = 1e4 * lag + period / 30 + late
+                frames.offer(camera, period)
+                if clock.now >= free:
+                    served.append(take(frames).camera)
+                    free = clock.now + random.normal(0.1, 0.01)
+        assert abs(served.count('front') - served.count('rear')) <= 0.1 * len(served)
+
+
+def test_max_rate_that_is_raised_holds_at_once(clock):
+    frames = make(clock)
+    frames.offer('', 'slow', max_rate=0.01)
+    take(frames)
+    clock.now += 1
+    frames.offer('', 'fast', max_rate=10.0)
+    assert take(frames).message == 'fast'
 
 
 def test_age_counts_from_arrival_on_the_given_clock(clock):

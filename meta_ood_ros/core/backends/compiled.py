@@ -73,12 +73,13 @@ class CompiledBackend:
 
     def _replay(self, x: Tensor) -> Tensor:
         key = tuple(x.shape)
-        if key not in self._graphs:
-            self._graphs[key] = _CudaGraph(self._run, x)
-            if len(self._graphs) > MAX_GRAPHS:
-                self._graphs.popitem(last=False)
-        self._graphs.move_to_end(key)
-        return self._graphs[key](x)
+        with torch.cuda.device(x.device):  # recording takes a stream of the current device
+            if key not in self._graphs:
+                self._graphs[key] = _CudaGraph(self._run, x)
+                if len(self._graphs) > MAX_GRAPHS:
+                    self._graphs.popitem(last=False)
+            self._graphs.move_to_end(key)
+            return self._graphs[key](x)
 
 
 class _CudaGraph:

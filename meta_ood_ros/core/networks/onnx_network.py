@@ -28,6 +28,11 @@ class OnnxNetwork(OodNetwork):
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
 
+    Attributes
+    ----------
+    fixed_size : (int, int) or None
+        h0 and w0 where the graph leaves neither open.
+
     """
 
     def __init__(
@@ -42,6 +47,8 @@ class OnnxNetwork(OodNetwork):
         self.align_corners = align_corners
         self._session = make_session(content)
         self.input_name, sides = _check_input(self._session)
+        is_fixed = all(isinstance(side, int) for side in sides)
+        self.fixed_size = (sides[0], sides[1]) if is_fixed else None
         self.output_name = self._session.get_outputs()[0].name
         # Sides that the graph leaves open are tried at four strides: enough for one class count.
         size = [side if isinstance(side, int) else 4 * stride for side in sides]
