@@ -17,9 +17,14 @@ if [[ ! $name =~ ^(default|deeplab_mobilenet)$ || ! -d $data || -z $runs ]]; the
   echo "usage: $0 default|deeplab_mobilenet DATA RUNS; DATA must be a folder, got '$data'" >&2
   exit 2
 fi
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ranks=${RANKS:-2} threads=${THREADS:-1}
+if ((4 % ranks)); then
+  echo "$0: RANKS must be 1, 2 or 4, by which the crops of a step can be dealt, got $ranks" >&2
+  exit 2
+fi
 mkdir -p "$runs"
+data=$(realpath "$data") runs=$(realpath "$runs")
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Idle threads of OpenMP would spin on the core that the other rank computes on.
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=1000
 
@@ -57,11 +62,14 @@ bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 [[ -e $bundle/bundle.yaml ]] ||
   one bundle --checkpoint "$network/final.pth" --half --output "$bundle"
 [[ -e $overlay/manifest.json ]] ||
-  one overlay --frames camvid_fit="$data/camvid" --objects ecssd="$data/ecssd" \
-    --objects coco="$data/coco" --split train --output "$overlay"
+  { rm -rf "$overlay" # what an interrupted one left
+    one overlay --frames camvid_fit="$data/camvid" --objects ecssd="$data/ecssd" \
+      --objects coco="$data/coco" --split train --output "$overlay"; }
 [[ -e $rows.done ]] ||
-  { train segments "$rows" --bundle "$bundle" --data folder="$overlay" --scenes 1000:1200 \
-    --threshold "${thresholds[@]}" && touch "$rows.done"; }
+  { rm -rf "$rows"
+    train segments "$rows" --bundle "$bundle" --data folder="$overlay" --scenes 1000:1200 \
+      --threshold "${thresholds[@]}"
+    touch "$rows.done"; }
 # Which threshold, and how many false segments pass: see docs/meta_classification.md.
 [[ -e $runs/$name/bundle.yaml ]] ||
   one fit-meta "$rows" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \

@@ -257,6 +257,16 @@ def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
     assert part['objects'] == int(few[alone.object_frame].sum()) > 0
 
 
+@pytest.mark.parametrize('options', [['--baseline-test'], ['--test-part']])
+def test_options_that_would_do_nothing_are_refused(
+    make_segments, small_bundle, tmp_path, capsys, options
+):
+    folder = make_segments(10)
+    status, _ = run(tmp_path, small_bundle, folder, *options, folder, *QUICK)
+    assert status == 2
+    assert f'{options[0]} needs --test, got none' in capsys.readouterr().err
+
+
 def test_part_of_the_test_that_no_image_is_in_is_refused(
     make_segments, small_bundle, tmp_path, capsys
 ):

@@ -113,6 +113,10 @@ def test_controls_bring_their_class(source):
     samples = mixed(proxies=0, controls=[(source, 13)], mixing=mixing)
     targets = np.stack([samples[0, position].target for position in range(30)])
     assert set(np.unique(targets)) == {0, 13}
+    # A teacher sees them, and what they cover not: its opinion is asked for there.
+    sample, clean = samples.with_clean(0, 0)
+    assert np.array_equal(sample.target, clean.target)
+    assert (clean.target == 13).any()
 
 
 def test_no_proxies_at_hand_gives_street_alone():

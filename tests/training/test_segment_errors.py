@@ -134,6 +134,17 @@ def test_siou_by_hand(drawn):
     assert scores.f1 == pytest.approx(np.mean(expected))
 
 
+def test_a_segment_on_an_object_that_does_not_count_is_neither_right_nor_wrong(drawn):
+    sizes = drawn.object_size_px
+    keep = np.array([False, True, True])  # without the object under two segments of the first
+    part = drawn.with_objects(keep)
+    np.testing.assert_array_equal(part.object_size_px, sizes[keep])
+    np.testing.assert_allclose(measure_siou(part, np.ones(5, bool)), [0.0, 2 / 4])
+    # ppv: those two are void now, 0, 1, 0
+    assert score_components(part).ppv == pytest.approx(1 / 3)
+    assert count_errors(part).false_positives == count_errors(drawn).false_positives
+
+
 def siou_of_masks(predictions, objects, void):
     """Second implementation: Chan et al. 2021, SegmentMeIfYouCan, on masks."""
     values = []

@@ -169,6 +169,19 @@ def test_split_chooses_images(make_segments):
     assert set(chosen.segment_frame) <= set(range(5))
 
 
+def test_all_thresholds_draw_the_same_images_and_know_their_folders(make_segments):
+    folder = make_segments(60, thresholds=(0.3, 0.9), false_rate=12.0)
+    many, few = (load_segment_set([folder], one) for one in (0.3, 0.9))
+    assert len(many) > 2 * len(few)
+    drawn = [load_segment_set([folder], one, max_segments=len(many) // 2) for one in (0.3, 0.9)]
+    assert drawn[0].frame_name.tolist() == drawn[1].frame_name.tolist()
+    assert 20 <= len(drawn[0].frame_name) <= 40
+    other = make_segments(10, thresholds=(0.9,))
+    assert len(load_segment_set([folder, other], 0.9).frame_name) == 70
+    with pytest.raises(ValueError, match=r'found at \(\[0.9\]\), got 0.3: their objects would'):
+        load_segment_set([folder, other], 0.3)
+
+
 def test_too_many_segments_draw_whole_images_and_keep_their_objects(make_segments):
     folder = make_segments(60, true_share=1.0)
     everything = load_segment_set([folder], 0.5)

@@ -297,6 +297,23 @@ def test_truncated_bag_gives_what_is_readable_and_its_own_exit_status(
     assert lost[0] in capsys.readouterr().err
 
 
+def test_under_torchrun_a_truncated_bag_loses_no_part(folder, small_bundle, tmp_path):
+    bag = record(tmp_path / 'bag', 6, broken=(1,))  # of the second rank alone
+    done = subprocess.run(
+        [
+            sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2',
+            '--master-port', '29871', '-m', 'meta_ood_training.cli', 'segments',
+            str(tmp_path / 'out'), '--bundle', str(small_bundle), '--threshold', *THRESHOLDS,
+            '--device', 'cpu', '--bag', str(bag), '--label-topic', '/camera/labels',
+        ],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    frames = read_table([tmp_path / 'out'], 'frames')
+    assert frames['stamp_ns'].to_pylist() == [stamp_of(index) for index in (0, 2, 3, 4, 5)]
+    assert '1 images not readable' in ' '.join(read_sidecar(tmp_path / 'out')['lost'])
+
+
 def test_broken_images_are_counted_and_the_others_used(small_bundle, tmp_path):
     bag = record(tmp_path / 'bag', 5, broken=(1, 3))
     words = ['--bag', bag, '--label-topic', '/camera/labels']

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         0; 4 where no classifier could be fitted at any threshold (the report says why).
 
     """
+    _check_options(arguments)
     sidecar = check_folders(arguments.segments)
     bundle = load_bundle(arguments.bundle or None)
     _check_same_network(bundle, sidecar)
@@ -114,6 +115,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that would do nothing."""
+    for option, needed in (
+        ('baseline_test', 'test'),
+        ('baseline_test', 'baseline'),
+        ('test_part', 'test'),
+    ):
+        if getattr(arguments, option) and not getattr(arguments, needed):
+            raise ValueError(
+                f'--{option.replace("_", "-")} needs --{needed}, got none. Name its folder.'
+            )
+
+
 def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
     return MetaFitSettings(
         strength=arguments.strength,
@@ -141,13 +155,19 @@ def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
 
 
 def _load(
-    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, *, split: str | None
+    arguments: argparse.Namespace,
+    folders: Sequence[Path],
+    threshold: float,
+    *,
+    split: str | None = None,
+    is_test: bool = False,
 ) -> SegmentSet:
     segments = load_segment_set(
         folders,
         threshold,
         split=split,
-        max_segments=arguments.max_segments,
+        # nothing is fitted on a test: all of it counts
+        max_segments=sys.maxsize if is_test else arguments.max_segments,
         min_object_px=arguments.min_object_px,
         seed=arguments.seed,
     )
@@ -245,7 +265,7 @@ def _stages(
         )
         fit = best.fits[kind]
         threshold = best.segments.entropy_threshold
-        segments = _load(arguments, arguments.test, threshold, split=None)
+        segments = _load(arguments, arguments.test, threshold, is_test=True)
         probability = fit.classifier.predict(segments.metrics)
         stages.append(
             Stage(
@@ -262,7 +282,7 @@ def _stages(
 def _plain_stage(
     arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, title: str
 ) -> Stage:
-    segments = _load(arguments, folders, threshold, split=None)
+    segments = _load(arguments, folders, threshold, is_test=True)
     return Stage(title, threshold, None, segments, np.ones(len(segments), dtype=bool))
 
 

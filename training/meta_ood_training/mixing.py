@@ -175,7 +175,7 @@ class MixedSamples:
 
     def with_clean(self, epoch: int, position: int) -> tuple[Sample, Sample]:
         """
-        Return a training sample, and the crop it was made of before anything was changed.
+        Return a training sample, and what a teacher sees of it.
 
         Parameters
         ----------
@@ -187,7 +187,8 @@ class MixedSamples:
         sample : Sample
             What `samples[epoch, position]` gives.
         clean : Sample
-            The same crop without pasted objects, under its own light: what a teacher sees.
+            The same crop without OoD objects, under its own light. Pasted in-distribution
+            objects are there: else a teacher would judge them by what they cover.
 
         """
         draw = self.draws(epoch)[position]
@@ -201,25 +202,26 @@ class MixedSamples:
             window = cut_window(source[draw.index], self.augmentation, rng, short_side=side)
             # Objects are pasted before the window is scaled: otherwise they would be the only
             # sharp thing on an enlarged frame, and sharpness alone would tell them.
-            pasted = self._paste(window, rng)
-            clean = fit_window(window, self.augmentation.crop)
-            sample = fit_window(pasted, self.augmentation.crop)
+            wants_control, wants_object = rng.random(2)
+            if wants_control < self.mixing.control_probability:
+                window = self._paste_control(window, rng)
+            clean = sample = fit_window(window, self.augmentation.crop)
+            if wants_object < self.mixing.paste_probability:
+                sample = fit_window(self._paste_objects(window, rng), self.augmentation.crop)
         image = jitter_light(sample.image, self.augmentation, rng)
         return Sample(image, sample.target, sample.name, sample.group), clean
 
     def __len__(self) -> int:
         return self.epoch_length
 
-    def _paste(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        wants_control, wants_object = rng.random(2)
-        if wants_control < self.mixing.control_probability:
-            source, class_id = self.controls[int(rng.integers(len(self.controls)))]
-            cut_out = _load_cut_out(source)
-            sample = paste_object(sample, cut_out, self.pasting, rng, value=class_id)
-        if wants_object < self.mixing.paste_probability:
-            for _ in range(int(rng.integers(1, self.mixing.max_objects + 1))):
-                cut_out = _load_cut_out(self.objects[int(rng.integers(len(self.objects)))])
-                sample = paste_object(sample, cut_out, self.pasting, rng, value=OOD)
+    def _paste_control(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        source, class_id = self.controls[int(rng.integers(len(self.controls)))]
+        return paste_object(sample, _load_cut_out(source), self.pasting, rng, value=class_id)
+
+    def _paste_objects(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        for _ in range(int(rng.integers(1, self.mixing.max_objects + 1))):
+            cut_out = _load_cut_out(self.objects[int(rng.integers(len(self.objects)))])
+            sample = paste_object(sample, cut_out, self.pasting, rng, value=OOD)
         return sample
 
 

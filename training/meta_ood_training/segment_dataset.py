@@ -33,6 +33,8 @@ from meta_ood_training.segment_extraction import SegmentExtractor
 from meta_ood_training.segment_table import (
     SegmentTableWriter,
     SIDECAR,
+    wait_for_parts,
+    write_losses,
     write_sidecar,
 )
 from tqdm import tqdm
@@ -121,6 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     if part == 0:  # the others may start after it has finished
         _check_output(arguments.output, overwrite=arguments.overwrite)
+        (arguments.output / SIDECAR).unlink(missing_ok=True)
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
     sources = _open_sources(arguments, bundle)
@@ -136,16 +139,23 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         recorded = [one for one in sources if isinstance(one, RecordedSegments)]
         thresholds = sorted({value for one in recorded for value in one.thresholds})
+        if len(thresholds) > 1:
+            raise ValueError(
+                f'recorded segments must be of one entropy threshold, got {thresholds}: at each '
+                'of them the other frames would count as missed. Record anew with one, or leave '
+                'out --recorded, so that the network runs again.'
+            )
     writer = SegmentTableWriter(
         arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
     )
     finished = False
     try:
         _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
+        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+        write_losses(arguments.output, losses, part=part, parts=parts)
         finished = True
     finally:
         writer.close(keep=finished)
-    losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
     if part == 0:
         write_sidecar(
             arguments.output,
@@ -155,6 +165,9 @@ def run(arguments: argparse.Namespace) -> int:
     print(f'part {part + 1} of {parts}: {counts} -> {arguments.output}')
     for loss in losses:
         print(f'meta-ood-train segments: {loss}', file=sys.stderr)
+    if losses and 'TORCHELASTIC_RUN_ID' in os.environ:
+        # torchrun ends all others at the first exit status but 0, and its own is 1 then
+        wait_for_parts(arguments.output, parts)
     return TRUNCATED if losses else 0
 
 
@@ -191,6 +204,11 @@ def _open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSo
     if not sources:
         raise ValueError(
             'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
+        )
+    if arguments.recorded and arguments.label_rule != 'deployed':
+        raise ValueError(
+            f'recorded segments are as the node formed them, got --label-rule '
+            f'{arguments.label_rule}. Leave it out, or leave out --recorded.'
         )
     if arguments.recorded and len(sources) != len(arguments.bag):
         raise ValueError(

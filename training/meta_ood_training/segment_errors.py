@@ -187,7 +187,7 @@ def score_components(segments: SegmentSet, accepted: np.ndarray | None = None) -
     siou = measure_siou(segments, kept)
     covered = np.zeros(len(segments))
     np.add.at(covered, segments.overlap_segment, segments.overlap_px)
-    ppv = (covered / np.maximum(segments.valid_px, 1))[kept]
+    ppv = (covered / np.maximum(segments.valid_px, 1))[kept & (segments.valid_px > 0)]
     scores = []
     for threshold in SIOU_THRESHOLDS:
         true = np.count_nonzero(siou >= threshold)

@@ -100,13 +100,20 @@ class SegmentSet:
         )
 
     def with_objects(self, keep: np.ndarray) -> SegmentSet:
-        """Return the set with some of its objects, (M,) bool; every segment stays as it is."""
+        """
+        Return the set with some of its objects, (M,) bool; every segment stays.
+
+        Pixels on the others count as void: a segment there is neither right nor wrong.
+        """
         if keep.all():
             return self
         number = np.cumsum(keep) - 1
         pairs = keep[self.overlap_object]
+        elsewhere = np.zeros(len(self), dtype=np.int64)
+        np.add.at(elsewhere, self.overlap_segment[~pairs], self.overlap_px[~pairs])
         return replace(
             self,
+            valid_px=self.valid_px - elsewhere,
             object_frame=self.object_frame[keep],
             object_size_px=self.object_size_px[keep],
             overlap_segment=self.overlap_segment[pairs],
@@ -168,7 +175,8 @@ def load_segment_set(
     split : str, optional
         Only images of this split.
     max_segments : int
-        With more segments than this, whole images are drawn at random until it is reached.
+        With more segments than this at any threshold, whole images are drawn at random until it
+        is reached: the same ones for all thresholds, so that their errors compare.
     min_object_px : int
         Smaller objects need not be found; a segment on one is still a true segment.
     seed : int
@@ -187,26 +195,21 @@ def load_segment_set(
     """
     sidecar = check_folders(folders)
     names = tuple(sidecar['metric_names'])
-    known = sidecar['entropy_thresholds']
-    if not np.isclose(known, entropy_threshold).any():
-        raise ValueError(
-            f'entropy_threshold must be one that the segments were found at ({known}), got '
-            f'{entropy_threshold}. Extract them again: meta-ood-train segments --threshold '
-            f'{entropy_threshold}'
-        )
+    for folder in folders:
+        known = read_sidecar(Path(folder))['entropy_thresholds']
+        if not np.isclose(known, entropy_threshold).any():
+            raise ValueError(
+                f'entropy_threshold must be one that the segments in {folder} were found at '
+                f'({known}), got {entropy_threshold}: their objects would count as missed. '
+                f'Extract them again: meta-ood-train segments --threshold {entropy_threshold}'
+            )
     frames = read_table(folders, 'frames')
     if split is not None:
         frames = frames.filter(pa.array(np.asarray(frames['split'].to_pylist()) == split))
     available = len(frames)
     number = frames['frame'].to_numpy()
-    light = read_table(
-        folders,
-        'segments',
-        columns=['frame'],
-        entropy_threshold=entropy_threshold,
-        frames=number,
-    )
-    chosen = _choose_frames(number, light['frame'].to_numpy(), max_segments, seed)
+    light = read_table(folders, 'segments', columns=['frame', 'entropy_threshold'], frames=number)
+    chosen = _choose_frames(number, _most_numerous(light), max_segments, seed)
     frames = frames.filter(pa.array(np.isin(number, chosen)))
     segments = read_table(folders, 'segments', entropy_threshold=entropy_threshold, frames=chosen)
     overlaps = read_table(folders, 'overlaps', entropy_threshold=entropy_threshold, frames=chosen)
@@ -226,12 +229,23 @@ def check_folders(folders: Sequence[Path]) -> dict:
     sidecars = [read_sidecar(Path(folder)) for folder in folders]
     for folder, sidecar in zip(folders[1:], sidecars[1:], strict=True):
         for key in _MUST_AGREE:
+            if key == 'network_sha256' and None in (sidecar[key], sidecars[0][key]):
+                key = 'model_id'  # recorded segments name a model, but not its network
             if sidecar[key] != sidecars[0][key]:
                 raise ValueError(
                     f'segments fitted together must share {key}, got {sidecars[0][key]!r} in '
                     f'{folders[0]} and {sidecar[key]!r} in {folder}. Extract both alike.'
                 )
     return sidecars[0]
+
+
+def _most_numerous(segments: pa.Table) -> np.ndarray:
+    """Return the frames of the segments of the threshold that has most."""
+    frames = segments['frame'].to_numpy()
+    _, threshold, count = np.unique(
+        segments['entropy_threshold'].to_numpy(), return_inverse=True, return_counts=True
+    )
+    return frames[threshold == count.argmax()] if len(frames) else frames
 
 
 def _choose_frames(

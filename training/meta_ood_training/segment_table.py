@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
+import time
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,8 @@ class SegmentTableWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.schemas = {**_SCHEMAS, 'segments': segment_schema(metric_names)}
         self.paths = {table: part_path(folder, table, part, parts) for table in TABLES}
+        for path in (*self.paths.values(), losses_path(folder, part, parts)):
+            path.unlink(missing_ok=True)  # of a run before: it must not be taken for this one's
         self.counts = dict.fromkeys(TABLES, 0)
         self._pending: dict[str, list[pa.RecordBatch]] = {table: [] for table in TABLES}
         self._writers = {
@@ -159,6 +162,25 @@ def part_path(folder: Path, table: str, part: int, parts: int) -> Path:
     return folder / f'{table}-{part:05d}-of-{parts:05d}.parquet'
 
 
+def losses_path(folder: Path, part: int, parts: int) -> Path:
+    """Return the file that lists what one part lost; there is none where it lost nothing."""
+    return folder / f'losses-{part:05d}-of-{parts:05d}.json'
+
+
+def write_losses(folder: Path, losses: Sequence[str], *, part: int, parts: int) -> None:
+    """Write what one part lost, if anything, beside its tables."""
+    if losses:
+        text = json.dumps(list(losses), indent=2)
+        losses_path(folder, part, parts).write_text(text + '\n', encoding='utf-8')
+
+
+def wait_for_parts(folder: Path, parts: int) -> None:
+    """Return when all parts and the sidecar are written."""
+    last = [part_path(folder, TABLES[-1], part, parts) for part in range(parts)]
+    while not all(path.exists() for path in (*last, folder / SIDECAR)):
+        time.sleep(0.1)
+
+
 def write_sidecar(folder: Path, content: Mapping[str, Any]) -> None:
     """Write what the tables are: model, thresholds, label rule, grid; see `read_sidecar`."""
     text = json.dumps({'format': FORMAT, **content}, indent=2)
@@ -194,6 +216,11 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
             f'{folder} must hold {parts} parts of each table, got none of '
             f'{", ".join(missing[:4])}. A process has not finished: run it again.'
         )
+    for part in range(parts):
+        path = losses_path(folder, part, parts)
+        if path.exists():
+            lost = json.loads(path.read_text(encoding='utf-8'))
+            content['lost'] = list(dict.fromkeys([*content.get('lost', []), *lost]))
     return content
 
 

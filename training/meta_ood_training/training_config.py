@@ -84,6 +84,9 @@ class StreetConfig:
             raise ValueError('short_side must not be negative and count must be at least 1.')
 
 
+_SUBSETS = {'L-20%': (0.0, 0.2), 'M-80%': (0.8, 1.0)}
+
+
 @dataclass(frozen=True)
 class ProxyConfig:
     """
@@ -102,7 +105,10 @@ class ProxyConfig:
     background : str
         What lies beside the objects: `ignore` or `class:<name>`.
     min_share, max_share : float
-        Bounds on the labelled share of whole proxy images (L-20 %: max 0.2; M-80 %: min 0.8).
+        Bounds on the labelled share of whole proxy images.
+    subset : str
+        `L-20%` (at most 20 % labelled; of COCO those without any object, too) or `M-80%` (at
+        least 80 %), the informative subsets of Runtas & Petkovic; '' for none.
 
     """
 
@@ -113,6 +119,19 @@ class ProxyConfig:
     background: str = 'ignore'
     min_share: float = 0.0
     max_share: float = 1.0
+    subset: Literal['', 'L-20%', 'M-80%'] = ''
+
+    def __post_init__(self) -> None:
+        if self.subset and (self.min_share, self.max_share) != (0.0, 1.0):
+            raise ValueError(
+                f'subset {self.subset} has its own shares, got min_share {self.min_share} and '
+                f'max_share {self.max_share} beside it. Leave out one or the other.'
+            )
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Bounds on the labelled share, those of the subset where there is one."""
+        return _SUBSETS.get(self.subset, (self.min_share, self.max_share))
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,16 @@ def test_bounds_on_the_labelled_share_choose_whole_proxy_images(small_config):
         assert max((proxies[i].target == OOD).mean() for i in range(len(proxies))) <= 0.35
 
 
+def test_informative_subsets_have_shares_of_their_own(small_config):
+    data = small_config().data
+    low = open_proxies(ProxyConfig('ecssd', 'ecssd', split='all', subset='L-20%'), data)
+    whole = open_proxies(ProxyConfig('ecssd', 'ecssd', split='all'), data)
+    shares = [float((whole[i].target == OOD).mean()) for i in range(len(whole))]
+    assert len(low) == sum(share <= 0.2 for share in shares) > 0
+    with pytest.raises(ValueError, match='subset M-80% has its own shares'):
+        ProxyConfig('ecssd', 'ecssd', subset='M-80%', max_share=0.9)
+
+
 def test_a_run_opens_all_its_sources_and_proxies_name_no_classes(small_config):
     samples, allowed = open_samples(small_config())
     assert isinstance(samples, MixedSamples)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import resource
 import time
 
+from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.trainer.batches import Batch, join_batches, RunBatches, TrainingSamples
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.starting_network import open_networks
@@ -50,6 +51,7 @@ def try_one_step(config: FinetuneConfig) -> str:
         f'an epoch has {samples.epoch_length} samples; the run has {steps} optimizer steps of '
         f'{training.batch_size} x {training.accumulate}',
     ]
+    lines += [str(one.report()) for one in samples.proxies if isinstance(one, CocoOod)]
     if config.validation is not None:
         frames = ValidationFrames(config.validation, config.data, network.stride)
         lines.append(f'validation has {len(frames)} frames')

@@ -7,7 +7,13 @@ import cv2
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.augmentation import resize
 from meta_ood_training.datasets.camvid import CamVid
-from meta_ood_training.datasets.coco import AUTHORS_EIGHT, CocoOod, CocoRules, KNOWN_CATEGORIES
+from meta_ood_training.datasets.coco import (
+    AUTHORS_EIGHT,
+    CocoOod,
+    CocoRules,
+    informative_rules,
+    KNOWN_CATEGORIES,
+)
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.idd_lite import allowed_table, IddLite
 from meta_ood_training.datasets.objects import (
@@ -230,15 +236,14 @@ def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
     root = find_data(config.data, data, use='proxies')
     if config.layout == 'ecssd':
         images = Ecssd(root, split=config.split, background=config.background)
-        if (config.min_share, config.max_share) == (0.0, 1.0):
+        low, high = config.shares
+        if (low, high) == (0.0, 1.0):
             return images
         shares = {
             name: float((images[index].target == OOD).mean())
             for index, name in enumerate(images.names)
         }
-        return images.select(
-            lambda pair: config.min_share <= shares[pair.name] <= config.max_share
-        )
+        return images.select(lambda pair: low <= shares[pair.name] <= high)
     published = config.rules == 'published'
     least = 480 if published else 0
     rules = CocoRules(
@@ -249,6 +254,8 @@ def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
         max_share=config.max_share,
         background=config.background,
     )
+    if config.subset:
+        rules = informative_rules(config.subset, rules)
     return CocoOod(root, rules=rules, split=config.split)
 
 
