@@ -22,7 +22,7 @@ ROAD, OOD, VOID = 0, 254, 255
 
 def make_set(frames, *, groups=None):
     """Build a SegmentSet of (labels, target, objects) masks, by the definitions."""
-    rows = {name: [] for name in ('frame', 'size', 'void', 'ood', 'road', 'known')}
+    rows = {name: [] for name in ('frame', 'number', 'size', 'void', 'ood', 'road', 'known')}
     pairs, objects, object_frame, road, known = [], [], [], [], []
     segments_before = 0
     for index, (labels, target, instances) in enumerate(frames):
@@ -30,6 +30,7 @@ def make_set(frames, *, groups=None):
         for segment in range(1, count + 1):
             inside = labels == segment
             rows['frame'].append(index)
+            rows['number'].append(segment)
             rows['size'].append(inside.sum())
             rows['void'].append((inside & (target == VOID)).sum())
             rows['ood'].append((inside & (target == OOD)).sum())
@@ -53,6 +54,7 @@ def make_set(frames, *, groups=None):
         is_true_ood=np.array(rows['ood'], int) > 0,
         adjusted_iou=np.zeros(len(size)),
         segment_frame=np.array(rows['frame'], int),
+        segment_number=np.array(rows['number'], int),
         size_px=size,
         valid_px=size - void,
         road_px=np.array(rows['road'], int),

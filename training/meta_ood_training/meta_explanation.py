@@ -157,7 +157,6 @@ def describe_decisions(
     """Return why the served classifier accepts or rejects each of some segments, (n,) rows."""
     contributions = explain_segments(fit.classifier, segments.metrics[rows])
     probability = fit.classifier.predict(segments.metrics[rows])
-    first_of_frame = np.searchsorted(segments.segment_frame, np.arange(len(segments.frame_name)))
     described = []
     for place, row in enumerate(rows):
         values = contributions.values[place]
@@ -167,7 +166,7 @@ def describe_decisions(
         described.append(
             {
                 'image': str(segments.frame_name[frame]),
-                'segment': int(row - first_of_frame[frame]) + 1,
+                'segment': int(segments.segment_number[row]),
                 'size_px': int(segments.size_px[row]),
                 'is_true_ood': bool(segments.is_true_ood[row]),
                 'accepted': bool(probability[place] >= np.float32(threshold)),

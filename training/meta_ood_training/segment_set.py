@@ -39,6 +39,8 @@ class SegmentSet:
         In [0, 1].
     segment_frame : ndarray of shape (K,), int64
         Index into the frames.
+    segment_number : ndarray of shape (K,), int32
+        Of the segment in its image, as in the node's messages.
     size_px, valid_px, road_px, in_distribution_px : ndarray of shape (K,), int64
         Pixels of the segment: all, labelled, on the class road, on anything in-distribution.
     frame_name, frame_group, frame_split : ndarray of shape (F,), object
@@ -60,6 +62,7 @@ class SegmentSet:
     is_true_ood: np.ndarray
     adjusted_iou: np.ndarray
     segment_frame: np.ndarray
+    segment_number: np.ndarray
     size_px: np.ndarray
     valid_px: np.ndarray
     road_px: np.ndarray
@@ -147,6 +150,7 @@ _SEGMENT_COLUMNS = (
     'is_true_ood',
     'adjusted_iou',
     'segment_frame',
+    'segment_number',
     'size_px',
     'valid_px',
     'road_px',
@@ -287,6 +291,7 @@ def _assemble(
         is_true_ood=segments['is_true_ood'].to_numpy(zero_copy_only=False),
         adjusted_iou=segments['adjusted_iou'].to_numpy(),
         segment_frame=segment_frame,
+        segment_number=segments['segment'].to_numpy(),
         size_px=size,
         valid_px=size - void,
         road_px=segments['road_px'].to_numpy(),
