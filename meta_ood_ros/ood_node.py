@@ -137,7 +137,6 @@ class OodNode(LifecycleNode):
         session.close()
         # Its parts refer to each other; what is left to the next collection would hold the memory
         # of a network while another one is loaded.
-        del session
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -142,9 +142,12 @@ class Session:
             self._conditions.clear(name)
 
     def close(self) -> None:
-        """Take the publishers away; the network goes with this object."""
+        """Take the publishers away and let go of the network; the last call of all."""
         for camera in self._cameras.values():
             camera.outputs.destroy()
+        # The executor may hold a callback of this object for a while; not the network, though.
+        for name in ('_worker', '_processor', 'pipeline'):
+            self.__dict__.pop(name, None)
 
     def clear(self) -> None:
         """Drop what waits, because the clock jumped back: it belongs to another time."""

@@ -45,7 +45,7 @@ def test_installed_bundle_is_found_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'default').mkdir()  # a node does not look into the folder it was started in
     loaded = load_pipeline(NodeSettings(bundle='default', device='cpu'))
-    assert loaded.bundle.digest == load_bundle().digest
+    assert loaded.pipeline.bundle.digest == load_bundle().digest
 
 
 def test_mask_is_true_where_the_png_is_black(tmp_path):
