@@ -302,7 +302,7 @@ def test_under_torchrun_a_truncated_bag_loses_no_part(folder, small_bundle, tmp_
     done = subprocess.run(
         [
             sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2',
-            '--master-port', '29871', '-m', 'meta_ood_training.cli', 'segments',
+            '--standalone', '-m', 'meta_ood_training.cli', 'segments',
             str(tmp_path / 'out'), '--bundle', str(small_bundle), '--threshold', *THRESHOLDS,
             '--device', 'cpu', '--bag', str(bag), '--label-topic', '/camera/labels',
         ],
