@@ -50,13 +50,13 @@ finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
 if [[ $name == default ]]; then
   network=$runs/espnet_v2
   finetune finetune_espnet_v2 4 "$network"
-  thresholds=(0.4 0.5 0.6 0.7 0.8) min_object_px=811
+  min_object_px=811
 else
   network=$runs/mobilenet
   finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes
   finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
     --data classes="$network"_classes/final.pth
-  thresholds=(0.4 0.5 0.6 0.7 0.8) min_object_px=495
+  min_object_px=495
 fi
 bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 [[ -e $bundle/bundle.yaml ]] ||
@@ -68,7 +68,7 @@ bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 [[ -e $rows.done ]] ||
   { rm -rf "$rows"
     train segments "$rows" --bundle "$bundle" --data folder="$overlay" --scenes 1000:1200 \
-      --threshold "${thresholds[@]}"
+      --threshold 0.4 0.5 0.6 0.7 0.8
     touch "$rows.done"; }
 # Which threshold, and how many false segments pass: see docs/meta_classification.md.
 [[ -e $runs/$name/bundle.yaml ]] ||

@@ -42,7 +42,6 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7 = (
 _LN_2 = np.float32(math.log(2.0))
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)  # the float32 sqrt(1/2)
 _EXPONENT = np.int32(23)
-_BIAS = np.int32(127 << 23)
 
 
 @part
