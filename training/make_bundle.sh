@@ -42,9 +42,9 @@ finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
   [[ -e $run/last.ckpt ]] && resume=(--resume)
   # shellcheck disable=SC2086  # OVERRIDES are several words
   train finetune "config/$config.yaml" training.threads="$threads" \
-    training.batch_size=$((crops / ranks)) ${OVERRIDES:-} --output "$run" "${resume[@]}" \
+    training.batch_size=$((crops / ranks)) ${OVERRIDES:-} "$@" --output "$run" "${resume[@]}" \
     --data camvid="$data/camvid" --data idd_lite="$data/idd_lite" --data ecssd="$data/ecssd" \
-    --data coco="$data/coco" --data espnet_v2_weights="$data/espnet_v2.pth" "$@"
+    --data coco="$data/coco" --data espnet_v2_weights="$data/espnet_v2.pth"
 }
 
 if [[ $name == default ]]; then
@@ -53,7 +53,12 @@ if [[ $name == default ]]; then
   min_object_px=811
 else
   network=$runs/mobilenet
-  finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes
+  classes=finetune_deeplabv3plus_mobilenet_v2_classes
+  finetune $classes 16 "$network"_small training.max_steps=1500 \
+    optimizer.learning_rate=1.5e-3 augmentation.crop=160 augmentation.scale_min=0.35 \
+    augmentation.scale_max=0.9
+  finetune $classes 8 "$network"_classes network.weights=small \
+    --data small="$network"_small/final.pth
   finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
     --data classes="$network"_classes/final.pth
   min_object_px=495

@@ -4,6 +4,7 @@ DeepLabv3+: Chen, Zhu, Papandreou, Schroff, Adam, ECCV 2018, with two backbones.
 WideResNet38 as in Chan et al. 2021, for the published checkpoints; MobileNetV2 for the edge.
 """
 
+from collections.abc import Sequence
 import math
 
 from meta_ood_ros.core.networks.mobilenet import MobileNetV2
@@ -87,6 +88,10 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         Of the backbone: 16, or 8 for finer maps at about three times the work.
     aspp_channels : int
         Of each branch of the pyramid and of the decoder.
+    atrous_rates : sequence of three int
+        Dilations of the pyramid's 3x3 convolutions at output stride 16, the published ones by
+        default. A training crop must be wider than 16 x the largest, or the outer weights of
+        that convolution meet nothing but padding, stay random, and disturb larger images.
     is_separable : bool
         Depthwise separable 3x3 convolutions in pyramid and decoder, as in section 3.1 of the
         paper; else plain ones.
@@ -104,6 +109,7 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         width: float = 1.0,
         output_stride: int = 16,
         aspp_channels: int = 256,
+        atrous_rates: Sequence[int] = ATROUS_RATES_AT_16,
         is_separable: bool = True,
         dropout: float = 0.1,
     ) -> None:
@@ -112,12 +118,17 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
             raise ValueError(
                 f'aspp_channels must be at least 8, got {aspp_channels}. 256 is the published one.'
             )
+        if len(atrous_rates) != len(ATROUS_RATES_AT_16) or min(atrous_rates) < 1:
+            raise ValueError(
+                f'atrous_rates must be three dilations of at least 1, got {list(atrous_rates)}. '
+                f'{ATROUS_RATES_AT_16} are the published ones.'
+            )
         self.num_classes = num_classes
         self.backbone = MobileNetV2(width=width, output_stride=output_stride)
         self.stride = output_stride
         block = _separable_conv_bn_relu if is_separable else _conv_bn_relu
         inputs = self.backbone.coarse_channels
-        rates = [rate * 16 // output_stride for rate in ATROUS_RATES_AT_16]
+        rates = [rate * 16 // output_stride for rate in atrous_rates]
         self.pyramid = nn.ModuleList(
             [
                 nn.Sequential(*_conv_bn_relu(inputs, aspp_channels)),

@@ -136,3 +136,24 @@ def test_dropout_is_off_in_eval_mode(noise):
 def test_impossible_arguments_are_refused(arguments, match):
     with pytest.raises(ValueError, match=match):
         build_network(NAME, num_classes=19, **arguments)
+
+
+def test_atrous_rates_are_those_of_the_pyramid():
+    network = build_network(NAME, num_classes=3, atrous_rates=[2, 4, 8], output_stride=8)
+    assert [branch[0].dilation for branch in network.pyramid[1:]] == [(4, 4), (8, 8), (16, 16)]
+
+
+@pytest.mark.parametrize('rates', [(), (6, 12), (0, 6, 12)])
+def test_refuses_other_atrous_rates(rates):
+    with pytest.raises(ValueError, match='atrous_rates must be three dilations'):
+        build_network(NAME, num_classes=3, atrous_rates=rates)
+
+
+@pytest.mark.parametrize('rates', [(3, 6, 9), (6, 12, 18)])
+def test_a_crop_teaches_all_weights_of_the_pyramid_only_if_it_is_wider(rates):
+    """At 256 pixels and output stride 16 the map is 16 wide: a dilation of 18 leaves it."""
+    torch.manual_seed(0)
+    network = build_network(NAME, num_classes=3, aspp_channels=8, atrous_rates=rates)
+    network(torch.randn(2, 3, 256, 256)).square().mean().backward()
+    weights = [branch[0].weight.grad.abs().sum(dim=(0, 1)) for branch in network.pyramid[1:]]
+    assert [bool(weight.all()) for weight in weights] == [rate < 16 for rate in rates]
