@@ -53,11 +53,8 @@ if [[ $name == default ]]; then
   min_object_px=811
 else
   network=$runs/mobilenet
-  classes=finetune_deeplabv3plus_mobilenet_v2_classes
-  finetune $classes 16 "$network"_small training.max_steps=1500 \
-    optimizer.learning_rate=1.5e-3 augmentation.crop=160 augmentation.scale_min=0.35 \
-    augmentation.scale_max=0.9
-  finetune $classes 8 "$network"_classes network.weights=small \
+  finetune finetune_deeplabv3plus_mobilenet_v2_small 16 "$network"_small
+  finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes \
     --data small="$network"_small/final.pth
   finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
     --data classes="$network"_classes/final.pth

@@ -132,7 +132,10 @@ def make_segments(
                 'metric_names': list(names),
                 'connectivity': 8,
                 'label_rule': 'deployed',
-                'region_of_interest': 'whole image',
+                'void_rule': 'segments over the whole image',
+                'sources': [
+                    {'title': 'made', 'frames': images, 'region_of_interest': 'everything'}
+                ],
                 'min_size_px': 0,
                 'work_short_side': 0,
                 'missed_object_unit': ['instance'],

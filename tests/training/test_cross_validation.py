@@ -95,6 +95,23 @@ def test_fold_whose_rest_has_one_class_gets_its_log_odds():
     assert result.logit[2] > result.logit[7]
 
 
+@pytest.mark.parametrize('kind', ['logistic_regression', 'neural_network'])
+def test_segments_in_a_gap_do_not_reach_the_fold(kind):
+    metrics, labels, _ = make_segments()
+    fold = np.arange(len(labels)) % 2
+    gap = np.zeros((2, len(labels)), dtype=bool)
+    gap[0, 1:40:2] = True
+    settings = NeuralSettings(epochs=1)
+    result = cross_validate(metrics, labels, fold, gap=gap, kind=kind, neural=settings)
+    changed = metrics.copy()
+    changed[gap[0]] = 100.0
+    again = cross_validate(changed, labels, fold, gap=gap, kind=kind, neural=settings)
+    # not equal: the search for the minimum starts at that of all segments
+    np.testing.assert_allclose(again.logit[fold == 0], result.logit[fold == 0], atol=1e-4)
+    without = cross_validate(metrics, labels, fold, kind=kind, neural=settings)
+    assert np.abs(without.logit - result.logit)[fold == 0].max() > 1e-3
+
+
 def test_unknown_kind_is_refused():
     metrics, labels, group = make_segments()
     with pytest.raises(

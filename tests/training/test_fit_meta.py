@@ -319,12 +319,44 @@ def test_every_segment_of_a_named_image_is_explained(make_segments, small_bundle
         assert one['accepted'] == (one['ood_probability'] >= one['meta_threshold'])
 
 
+def test_a_frame_of_the_test_is_explained(make_segments, small_bundle, tmp_path):
+    test = make_segments(60, seed=1)  # images 40 to 59 are in the test alone
+    segments = load_segment_set([test], 0.5)
+    image = int(segments.segment_frame[segments.segment_frame >= 40][0])
+    arguments = ['--only', '--threshold', '0.5', '--test', str(test), '--explain', str(image)]
+    status, report = run(tmp_path, small_bundle, make_segments(40), *arguments, *QUICK)
+    assert status == 0
+    explained = report['explanation']['segments']
+    assert [one['size_px'] for one in explained] == (
+        segments.size_px[segments.segment_frame == image].tolist()
+    )
+
+
+def test_neighbouring_blocks_keep_a_gap(make_segments):
+    segments = load_segment_set([make_segments(40, group=lambda i: f'drive_{i // 10}')], 0.5)
+    fit = fit_meta_classifier(segments, 'logistic_regression', MetaFitSettings(gap=0.2))
+    for fold, out in enumerate(fit.grouped.gap):
+        block = segments.segment_frame // 10
+        held_out = set(block[fit.grouped.fold == fold].tolist())
+        kept_out = set(segments.segment_frame[out].tolist())
+        assert kept_out
+        for frame in kept_out:
+            assert frame // 10 not in held_out
+            near = frame // 10 + (1 if frame % 10 >= 8 else -1)
+            assert frame % 10 in (0, 1, 8, 9)
+            assert near in held_out
+    assert (
+        fit_meta_classifier(segments, 'logistic_regression', MetaFitSettings(gap=0.0)).grouped.gap
+        is None
+    )
+
+
 def test_unknown_image_to_explain_is_refused(make_segments, small_bundle, tmp_path, capsys):
     status, _ = run(
         tmp_path, small_bundle, make_segments(40), '--only', '--explain', 'nowhere', *QUICK
     )
     assert status == 2
-    assert "needs the name of an image with segments, got 'nowhere'" in capsys.readouterr().err
+    assert "fitted on or of the test, got 'nowhere'" in capsys.readouterr().err
 
 
 def test_subsampling_is_announced(make_segments, small_bundle, tmp_path):

@@ -122,13 +122,15 @@ def test_report_without_any_threshold_still_renders():
             'data': {
                 'model_id': 'm@1',
                 'label_rule': 'deployed',
-                'region_of_interest': 'whole image',
+                'void_rule': 'whole image',
+                'sources': [{'title': 'mine', 'frames': 7, 'region_of_interest': 'the left half'}],
                 'connectivity': 8,
                 'min_size_px': 0,
                 'missed_object_unit': ['instance'],
             },
             'leaky_scaler': True,
             'group_by': 'group',
+            'gap': 0.0,
             'min_object_px': 0,
             'thresholds': [],
             'notes': ['a note'],
@@ -137,3 +139,4 @@ def test_report_without_any_threshold_still_renders():
     )
     assert 'z-scores over all segments, as published' in text
     assert 'a note' in text
+    assert '| mine | 7 | the left half |' in text

@@ -108,6 +108,8 @@ def test_rows_are_what_the_pipeline_finds_and_the_definitions_say(
     assert sidecar['model_id'] == load_bundle(small_bundle).model_id
     assert sidecar['entropy_thresholds'] == [0.5, 0.8]
     assert sidecar['connectivity'] == 8
+    (source,) = sidecar['sources']
+    assert source['region_of_interest'] == 'all pixels but those that the labels leave void'
     if rule == 'published':
         assert not any(row['void_px'] for row in table)
 

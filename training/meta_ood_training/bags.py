@@ -72,6 +72,7 @@ class LabelledBag:
     """
 
     object_unit = '8-connected component'
+    region_of_interest = 'all pixels but those that the labels leave void (255)'
 
     def __init__(self, path: Path, options: BagOptions, bundle: Bundle) -> None:
         if bool(options.label_topic) == bool(options.label_folder):

@@ -30,6 +30,8 @@ class OutOfFold:
         Of true OoD.
     fold : ndarray of shape (K,), int64
         The fold in which a segment was held out.
+    gap : ndarray of shape (N, K), bool, or None
+        Segments that fold n was not fitted on either.
     one_class_folds : int
         Folds whose other segments were all true or all false. No classifier can be fitted
         there: their logit is the log odds of (true + 1) to (false + 1) in the fit part.
@@ -38,6 +40,7 @@ class OutOfFold:
 
     logit: np.ndarray
     fold: np.ndarray
+    gap: np.ndarray | None
     one_class_folds: int
 
 
@@ -133,6 +136,7 @@ def cross_validate(
     is_true_ood: np.ndarray,
     fold: np.ndarray,
     *,
+    gap: np.ndarray | None = None,
     kind: str = 'logistic_regression',
     strength: float = 1.0,
     neural: NeuralSettings | None = None,
@@ -151,6 +155,8 @@ def cross_validate(
         True segments are the positive class.
     fold : ndarray of shape (K,), int64
         In which each segment is held out.
+    gap : ndarray of shape (N, K), bool, optional
+        Segments too near to those held out in fold n to be fitted on (see `find_gaps`).
     kind : str
         'logistic_regression' or 'neural_network'.
     strength : float
@@ -176,17 +182,19 @@ def cross_validate(
     logit = np.empty(len(metrics))
     numbers = np.unique(fold)
     scalers: dict[int, Standardization] = {}
+    fitted_on = {
+        number: (fold != number) & (True if gap is None else ~gap[number]) for number in numbers
+    }
     one_class = 0
-    for number in numbers:
-        kept = fold != number
+    for number, kept in fitted_on.items():
         true = int(is_true_ood[kept].sum())
         if true in (0, int(kept.sum())):
             one_class += 1
-            logit[~kept] = np.log((true + 1) / (kept.sum() - true + 1))
+            logit[fold == number] = np.log((true + 1) / (kept.sum() - true + 1))
         else:
             scalers[number] = everything if leaky_scaler else fit_standardization(metrics[kept])
     fit_part = {
-        number: (scaler.apply(metrics[fold != number]), is_true_ood[fold != number])
+        number: (scaler.apply(metrics[fitted_on[number]]), is_true_ood[fitted_on[number]])
         for number, scaler in scalers.items()
     }
     held_out = {
@@ -212,4 +220,4 @@ def cross_validate(
             f"kind must be 'logistic_regression' or 'neural_network', got {kind!r}. "
             'These are the classifiers that a bundle can hold.'
         )
-    return OutOfFold(logit, fold, one_class)
+    return OutOfFold(logit, fold, gap, one_class)

@@ -171,6 +171,7 @@ def score_metric_subsets(
     order: np.ndarray,
     counts: Sequence[int],
     *,
+    gap: np.ndarray | None = None,
     strength: float = 1.0,
     neural: NeuralSettings | None = None,
     leaky_scaler: bool = False,
@@ -191,7 +192,7 @@ def score_metric_subsets(
         Of the LARS path.
     counts : sequence of int
         The N to try, each in 1..len(order).
-    strength, neural, leaky_scaler
+    gap, strength, neural, leaky_scaler
         As for `cross_validate`.
     on_step : callable (done, total), optional
         Called after each N.
@@ -209,6 +210,7 @@ def score_metric_subsets(
                 metrics,
                 is_true_ood,
                 fold,
+                gap=gap,
                 kind=kind,
                 strength=strength,
                 neural=neural,

@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         'data': sidecar,
         'leaky_scaler': settings.leaky_scaler,
         'group_by': settings.group_by,
+        'gap': settings.gap if settings.group_by == 'group' else 0.0,
         'min_object_px': arguments.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
@@ -97,6 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
             settings,
             metric_counts=[] if arguments.only else arguments.metric_counts,
             images=arguments.explain,
+            test=_load(arguments, arguments.test, chosen.segments.entropy_threshold, is_test=True)
+            if arguments.test and arguments.explain
+            else None,
             folder=arguments.report,
             figures=report['figures'],
         )
@@ -135,6 +139,7 @@ def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
         leaky_scaler=arguments.leaky_scaler,
         folds=arguments.folds,
         group_by=arguments.group_by,
+        gap=arguments.gap,
         calibrate=not arguments.no_calibration,
         rule=arguments.rule,
         bound=arguments.bound,

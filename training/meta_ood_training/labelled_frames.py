@@ -45,6 +45,7 @@ class FrameSource(Protocol):
 
     title: str
     object_unit: str
+    region_of_interest: str
 
     def __len__(self) -> int:
         """Return how many frames there are."""
@@ -72,6 +73,7 @@ class DatasetFrames:
     def __init__(self, title: str, dataset: SampleDataset, split: str) -> None:
         self.title = title
         self.dataset = dataset
+        self.region_of_interest = dataset.region_of_interest
         self.split = split
 
     def __len__(self) -> int:
@@ -113,6 +115,7 @@ class SceneFrames:
     """
 
     object_unit = 'instance'
+    region_of_interest = 'the whole image'
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ def explain_evaluation(
     *,
     metric_counts: Sequence[int],
     images: Sequence[str],
+    test: SegmentSet | None = None,
     folder: Path,
     figures: dict[str, str],
 ) -> dict[str, Any]:
@@ -56,9 +57,11 @@ def explain_evaluation(
     metric_counts : sequence of int
         N of Algorithm 1; empty leaves it out.
     images : sequence of str
-        Names of images; the part behind the data set's name is enough. All their segments are
-        explained. Without, the largest true segment that was rejected and the most certain false
-        one that was accepted are.
+        Names of images fitted on or of the test; the part behind the data set's name is enough.
+        All their segments are explained. Without, the largest true segment that was rejected and
+        the most certain false one that was accepted are.
+    test : SegmentSet, optional
+        Segments at the same entropy threshold that nothing was fitted on.
     folder : Path
         Where the figures go; made if absent.
     figures : dict
@@ -100,7 +103,7 @@ def explain_evaluation(
             for one in largest
         ],
         'bootstrap_draws': intervals.draws,
-        'segments': _explain_chosen(evaluation, kind, images),
+        'segments': _explain_chosen(evaluation, kind, images, test),
     }
     counts = sorted({min(one, len(lars.order)) for one in metric_counts if one >= 1})
     if counts:
@@ -110,6 +113,7 @@ def explain_evaluation(
             fit.grouped.fold,
             lars.order,
             counts,
+            gap=fit.grouped.gap,
             strength=settings.strength,
             neural=replace(settings.neural),
             leaky_scaler=settings.leaky_scaler,
@@ -130,7 +134,10 @@ def explain_evaluation(
 
 
 def _explain_chosen(
-    evaluation: ThresholdEvaluation, kind: str, images: Sequence[str]
+    evaluation: ThresholdEvaluation,
+    kind: str,
+    images: Sequence[str],
+    test: SegmentSet | None,
 ) -> list[dict[str, Any]]:
     segments, fit, accepted = (
         evaluation.segments,
@@ -138,16 +145,21 @@ def _explain_chosen(
         evaluation.accepted[kind],
     )
     if images:
-        rows = _rows_of_images(segments, images)
-    else:
-        rejected_true = np.flatnonzero(segments.is_true_ood & ~accepted)
-        accepted_false = np.flatnonzero(~segments.is_true_ood & accepted)
-        rows = np.concatenate(
-            [
-                rejected_true[np.argsort(-segments.size_px[rejected_true])[:1]],
-                accepted_false[np.argsort(-fit.probability[accepted_false])[:1]],
-            ]
-        )
+        held = [segments] if test is None else [segments, test]
+        return [
+            decision
+            for image in images
+            for one, rows in _rows_of_image(held, image)
+            for decision in describe_decisions(one, fit, rows)
+        ]
+    rejected_true = np.flatnonzero(segments.is_true_ood & ~accepted)
+    accepted_false = np.flatnonzero(~segments.is_true_ood & accepted)
+    rows = np.concatenate(
+        [
+            rejected_true[np.argsort(-segments.size_px[rejected_true])[:1]],
+            accepted_false[np.argsort(-fit.probability[accepted_false])[:1]],
+        ]
+    )
     return describe_decisions(segments, fit, rows)
 
 
@@ -184,21 +196,23 @@ def describe_decisions(
     return described
 
 
-def _rows_of_images(segments: SegmentSet, images: Sequence[str]) -> np.ndarray:
-    rows: list[np.ndarray] = []
-    for image in images:
+def _rows_of_image(sets: Sequence[SegmentSet], image: str) -> list[tuple[SegmentSet, np.ndarray]]:
+    found = []
+    for segments in sets:
         frames = [
             index
             for index, name in enumerate(segments.frame_name)
             if name == image or str(name).split('/', 1)[-1] == image
         ]
-        if not frames:
-            raise ValueError(
-                f'--explain needs the name of an image with segments, got {image!r}; the first is '
-                f'{segments.frame_name[0]!r}. Names stand in the column image of the table.'
-            )
-        rows.append(np.flatnonzero(np.isin(segments.segment_frame, frames)))
-    return np.concatenate(rows)
+        if frames:
+            found.append((segments, np.flatnonzero(np.isin(segments.segment_frame, frames))))
+    if not found:
+        raise ValueError(
+            f'--explain needs the name of an image with segments, fitted on or of the test, got '
+            f'{image!r}; the first is {sets[0].frame_name[0]!r}. Names stand in the column image '
+            'of the table.'
+        )
+    return found
 
 
 def draw_everything(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_training.block_gaps import find_gaps
 from meta_ood_training.calibration import (
     choose_operating_point,
     cross_calibrate,
@@ -43,6 +44,8 @@ class MetaFitSettings:
         Of the grouped cross-validation.
     group_by : str
         'group': sequence block and pasted object together; 'image'.
+    gap : float
+        Part of a block next to a held-out one that is not fitted on either, see `find_gaps`.
     calibrate : bool
         Store slope and intercept fitted on the grouped out-of-fold logits.
     rule : str
@@ -59,6 +62,7 @@ class MetaFitSettings:
     leaky_scaler: bool = False
     folds: int = 10
     group_by: str = 'group'
+    gap: float = 0.2
     calibrate: bool = True
     rule: str = 'max_f1'
     bound: float = 0.05
@@ -136,6 +140,7 @@ def fit_meta_classifier(
         metrics,
         labels,
         fold,
+        gap=segment_gaps(segments, fold, settings),
         kind=kind,
         strength=settings.strength,
         neural=settings.neural,
@@ -191,3 +196,17 @@ def segment_groups(segments: SegmentSet, group_by: str) -> np.ndarray:
             'block and pasted object and leaks least.'
         )
     return join_groups(list(segments.frame_group))[segments.segment_frame]
+
+
+def segment_gaps(
+    segments: SegmentSet, fold: np.ndarray, settings: MetaFitSettings
+) -> np.ndarray | None:
+    """Return which segments each fold leaves out beside those held out, (N, K) bool, if any."""
+    if settings.group_by != 'group' or not settings.gap:
+        return None
+    frame_fold = np.full(len(segments.frame_name), -1, dtype=np.int64)
+    frame_fold[segments.segment_frame] = fold
+    folds = int(fold.max()) + 1
+    return find_gaps(segments.frame_group, frame_fold, settings.gap, folds=folds)[
+        :, segments.segment_frame
+    ]

@@ -47,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='group',
         help='group: sequence block and pasted object together, leaks least',
     )
+    method.add_argument(
+        '--gap',
+        type=float,
+        default=0.2,
+        metavar='SHARE',
+        help='of a block next to a held-out one: not fitted on either',
+    )
     method.add_argument('--rule', choices=RULES, default='max_f1', help='of the meta threshold')
     method.add_argument('--bound', type=float, default=0.05, help='of max_missed and max_false')
     method.add_argument('--no-calibration', action='store_true')

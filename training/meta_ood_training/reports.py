@@ -65,13 +65,19 @@ def _render_provenance(report: Mapping[str, Any]) -> str:
     lines = [
         f'`{report["command"]}`, revision {report["revision"]}, {report["date"]}.',
         f'Model {data["model_id"]}, label rule {data["label_rule"]} '
-        f'({data["region_of_interest"]}); {data["connectivity"]}-connected segments of at least '
+        f'({data["void_rule"]}); {data["connectivity"]}-connected segments of at least '
         f'{data["min_size_px"]} work pixels; unit of missed objects: '
         f'{" or ".join(data["missed_object_unit"])} of at least {report["min_object_px"]} pixels.',
         'z-scores '
         + ('over all segments, as published' if report['leaky_scaler'] else 'inside each fold')
-        + f'; folds keep {report["group_by"]}s together; intervals are 95 %, drawn over groups.',
+        + f'; folds keep {report["group_by"]}s together'
+        + (f' and {100 * report["gap"]:g} % of a neighbouring block out' if report['gap'] else '')
+        + '; intervals are 95 %, drawn over groups.',
         *report['notes'],
+        render_table(
+            ['fitted on', 'frames', 'what counts at all'],
+            [[one['title'], one['frames'], one['region_of_interest']] for one in data['sources']],
+        ),
     ]
     return '\n\n'.join(lines)
 

@@ -43,8 +43,9 @@ from tqdm import tqdm
 TRUNCATED = 3
 
 #: Fallback where the data set does not say which pixels count.
-_REGION = {
-    'deployed': 'whole image; truth from non-void pixels; segments more than half void left out',
+_VOID_RULES = {
+    'deployed': 'segments over the whole image; truth from non-void pixels; '
+    'segments more than half void left out',
     'published': 'non-void pixels: predictions on void are erased before segments are formed',
 }
 
@@ -264,11 +265,18 @@ def _describe(
         'metric_names': list(metric_names(bundle.num_classes)),
         'connectivity': 8,
         'label_rule': arguments.label_rule,
-        'region_of_interest': _REGION[arguments.label_rule],
+        'void_rule': _VOID_RULES[arguments.label_rule],
         'min_size_px': bundle.min_size_px,
         'work_short_side': bundle.work_short_side,
         'missed_object_unit': sorted({source.object_unit for source in sources}),
-        'sources': [{'title': one.title, 'frames': len(one)} for one in sources],
+        'sources': [
+            {
+                'title': one.title,
+                'frames': len(one),
+                'region_of_interest': one.region_of_interest,
+            }
+            for one in sources
+        ],
         'parts': parts,
         'rows_of_part_0': counts,
         'lost': list(losses),

@@ -227,7 +227,7 @@ def load_segment_set(
 
 
 def check_folders(folders: Sequence[Path]) -> dict:
-    """Return the first sidecar, after checking that all folders can be fitted together."""
+    """Return the first sidecar with all sources, after checking that the folders go together."""
     if not folders:
         raise ValueError('at least one folder of segments is needed, got none. Give its path.')
     sidecars = [read_sidecar(Path(folder)) for folder in folders]
@@ -240,7 +240,8 @@ def check_folders(folders: Sequence[Path]) -> dict:
                     f'segments fitted together must share {key}, got {sidecars[0][key]!r} in '
                     f'{folders[0]} and {sidecar[key]!r} in {folder}. Extract both alike.'
                 )
-    return sidecars[0]
+    sources = [source for sidecar in sidecars for source in sidecar['sources']]
+    return {**sidecars[0], 'sources': sources}
 
 
 def _most_numerous(segments: pa.Table) -> np.ndarray:

@@ -51,6 +51,7 @@ class CamVid(PairedImages):
 
     """
 
+    region_of_interest = 'pixels of the 11 classes, and OoD objects pasted over them'
     equivalent_predictions = EQUIVALENT_PREDICTIONS
 
     def __init__(

@@ -146,6 +146,8 @@ class CocoOod:
 
     """
 
+    region_of_interest = 'instance masks; the rest as the rule for the background says'
+
     def __init__(
         self,
         root: str | Path,

@@ -31,6 +31,8 @@ class Ecssd(PairedImages):
 
     """
 
+    region_of_interest = 'object masks; the rest as the rule for the background says'
+
     def __init__(
         self, root: str | Path, *, split: str = 'all', background: str = 'ignore'
     ) -> None:

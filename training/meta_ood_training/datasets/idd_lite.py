@@ -58,6 +58,8 @@ class IddLite(PairedImages):
 
     """
 
+    region_of_interest = 'road and sky: the other coarse labels name no class'
+
     def __init__(self, root: str | Path) -> None:
         folder = Path(root)
         images = require_folder(folder / 'images', 'IDD-Lite', 'street frames')

@@ -66,3 +66,4 @@ class LostAndFound(PairedImages):
             [Pair(name, image.parent.name, image, label) for name, image, label in files],
             target_by_table(table, 'LostAndFound'),
         )
+        self.region_of_interest = f'free road and objects on it; random non-hazards: {non_hazards}'

@@ -36,9 +36,12 @@ class PairedImages:
     ----------
     equivalent_predictions : mapping of int to int
         Predicted class id -> class id that counts as the same in this data set's labels.
+    region_of_interest : str
+        What counts at all, in words for a report.
 
     """
 
+    region_of_interest = 'all pixels but those that the labels leave void'
     equivalent_predictions: Mapping[int, int] = {}
 
     def __init__(
@@ -88,6 +91,7 @@ class PairedImages:
         """
         chosen = PairedImages([pair for pair in self.pairs if keep(pair)], self._to_target)
         chosen.equivalent_predictions = self.equivalent_predictions
+        chosen.region_of_interest = self.region_of_interest
         return chosen
 
 

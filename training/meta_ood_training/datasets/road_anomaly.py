@@ -29,6 +29,8 @@ class RoadAnomaly(PairedImages):
 
     """
 
+    region_of_interest = 'the whole image'
+
     def __init__(self, root: str | Path) -> None:
         folder = require_folder(Path(root), 'RoadAnomaly', 'images and labels')
         if (folder / 'frames').is_dir():

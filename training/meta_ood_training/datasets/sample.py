@@ -30,6 +30,7 @@ class Sample:
         Unique within its dataset.
     group : str
         What must not be torn apart by an honest split: a sequence block or a source image.
+        <sequence>_<number> is a block; successive numbers are neighbours in time.
 
     """
 
@@ -53,6 +54,10 @@ class Sample:
 
 class SampleDataset(Protocol):
     """What training and evaluation need of a dataset: length, samples, names, groups."""
+
+    @property
+    def region_of_interest(self) -> str:
+        """What counts at all, in words for a report: the rest is IGNORED."""
 
     @property
     def names(self) -> Sequence[str]:

@@ -30,6 +30,10 @@ class SegmentMeIfYouCan(PairedImages):
 
     """
 
+    region_of_interest = (
+        'all pixels but the void ones (RoadObstacle21: the road and what is on it)'
+    )
+
     def __init__(self, root: str | Path) -> None:
         folder = Path(root)
         image_folder = require_folder(folder / 'images', 'SegmentMeIfYouCan', 'images')

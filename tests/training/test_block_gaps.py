@@ -1,0 +1,60 @@
+"""Gaps between held-out blocks and what is fitted on, drawn by hand."""
+
+from meta_ood_training.block_gaps import find_gaps
+import numpy as np
+import pytest
+
+# two sequences; ten frames a block in a, five in b
+GROUPS = ['a_00'] * 10 + ['a_01+dog'] * 4 + ['a_01+cat'] * 6 + ['a_02'] * 10 + ['b_01'] * 5
+FOLDS = np.repeat([0, 1, 2, 2], [10, 10, 10, 5])
+
+
+def _marked(gaps, fold):
+    return np.flatnonzero(gaps[fold]).tolist()
+
+
+def test_a_fifth_of_each_neighbouring_block_is_kept_out():
+    gaps = find_gaps(GROUPS, FOLDS, 0.2, folds=3)
+    assert _marked(gaps, 0) == [10, 11]
+    assert _marked(gaps, 1) == [8, 9, 20, 21]
+    assert _marked(gaps, 2) == [18, 19]
+
+
+def test_no_held_out_frame_is_marked_for_its_own_fold():
+    gaps = find_gaps(GROUPS, FOLDS, 1.0, folds=3)
+    assert not gaps[FOLDS, np.arange(len(GROUPS))].any()
+    assert _marked(gaps, 1) == [*range(10), *range(20, 30)]
+
+
+def test_part_of_a_frame_is_a_frame():
+    gaps = find_gaps(['bag/block3'] * 3 + ['bag/block4'] * 3, np.repeat([0, 1], 3), 0.1, folds=2)
+    assert _marked(gaps, 0) == [3]
+    assert _marked(gaps, 1) == [2]
+
+
+@pytest.mark.parametrize(
+    ('groups', 'folds'),
+    [
+        (['a_00', 'a_02'], [0, 1]),  # not neighbours
+        (['a_00', 'b_01'], [0, 1]),  # not one sequence
+        (['a_00', 'a_01'], [1, 1]),  # held out together
+        (['scenes/1000', 'scenes/1001'], [0, 1]),  # nothing in common but the data set
+    ],
+)
+def test_others_need_no_gap(groups, folds):
+    assert not find_gaps(groups, np.array(folds), 1.0, folds=2).any()
+
+
+def test_a_block_without_segments_is_never_held_out():
+    gaps = find_gaps(['a_00', 'a_01'], np.array([0, -1]), 1.0, folds=1)
+    assert gaps.tolist() == [[False, True]]
+
+
+def test_no_share_is_no_gap():
+    assert not find_gaps(GROUPS, FOLDS, 0.0, folds=3).any()
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.1])
+def test_refuses_other_shares(share):
+    with pytest.raises(ValueError, match=r'gap must lie in \[0, 1\]'):
+        find_gaps(GROUPS, FOLDS, share, folds=3)
