@@ -9,6 +9,7 @@
 # training that was interrupted goes on: run it again until RUNS/<name> is there.
 #   RANKS=2            processes for training, one a core (or a GPU: THREADS=0)
 #   THREADS=1          of each
+#   PYTHON=python3     the interpreter; default is that of .venv, else python3
 #   OVERRIDES='...'    more of `meta-ood-train finetune`, such as training.max_steps=10
 set -euo pipefail
 
@@ -25,14 +26,18 @@ fi
 mkdir -p "$runs"
 data=$(realpath "$data") runs=$(realpath "$runs")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ -z ${PYTHON:-} ]]; then
+  PYTHON=python3
+  if [[ -x .venv/bin/python ]]; then PYTHON=.venv/bin/python; fi
+fi
 # Idle threads of OpenMP would spin on the core that the other rank computes on.
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=1000
 
 train() { # torchrun for what all ranks share
-  "${PYTHON:-python3}" -m torch.distributed.run --nproc-per-node "$ranks" \
+  "$PYTHON" -m torch.distributed.run --nproc-per-node "$ranks" \
     -m meta_ood_training.cli "$@"
 }
-one() { "${PYTHON:-python3}" -m meta_ood_training.cli "$@"; }
+one() { "$PYTHON" -m meta_ood_training.cli "$@"; }
 
 finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
   local config=$1 crops=$2 run=$3

@@ -112,6 +112,29 @@ def test_controls_are_compared_at_the_threshold_of_ood(tmp_path):
     assert (control.pasted_pixels, control.unpasted_pixels) == (8, 32)
 
 
+def test_another_mix_of_classes_is_no_effect_of_pasting(tmp_path):
+    target = street()
+    target[4:, :5] = 11  # people beside the cars of the lower half
+    pasted = np.zeros(SIZE, bool)
+    person = np.argwhere(target == 11)
+    pasted[tuple(person[:8].T)] = True  # of the pasted pixels 8 in 9 are people,
+    pasted[tuple(np.argwhere(target == 13)[:1].T)] = True
+    dataset = write(tmp_path, {'a': target}, controls={'a': pasted})
+    entropy = np.where(target == OOD, 0.9, 0.1)
+    entropy[target == 11] = 0.95  # and people are uncertain, pasted or not
+    control = evaluate_pixels(predictor([entropy]), dataset)[''].control
+    assert control.pasted_fpr == pytest.approx(8 / 9)
+    assert control.unpasted_fpr == pytest.approx(8 / 9)
+
+
+def test_labels_of_other_classes_give_no_mean_iou(tmp_path):
+    dataset = write(tmp_path, {'a': street()})
+    good = np.where(street() == OOD, 0.9, 0.1)
+    result = evaluate_pixels(predictor([good]), dataset, num_classes=3, names_classes=False)['']
+    assert result.scores['entropy'].auroc == 1
+    assert np.isnan(result.confusion.mean_iou())
+
+
 def test_data_without_ood_gives_classes_only(tmp_path):
     target = street()
     target[:6, -1], target[6:, -1] = 13, 0  # predicted as road
@@ -191,8 +214,11 @@ def test_predictor_scales_the_maps_of_the_work_grid(bundle):
     np.testing.assert_allclose(
         dense.entropy, cv2.resize(expected.entropy, (90, 50)), rtol=0, atol=1e-5
     )
-    nearest = cv2.resize(expected.semantic, (90, 50), interpolation=cv2.INTER_NEAREST)
-    assert (dense.semantic == nearest).mean() > 0.999
+    # the work pixel under the centre of each image pixel; on a border it may be either
+    rows, columns = ((np.arange(n) + 0.5) * m / n for n, m in ((50, height), (90, width)))
+    nearest = expected.semantic[rows.astype(int)][:, columns.astype(int)]
+    clear = np.ix_(rows % 1 > 1e-9, columns % 1 > 1e-9)
+    assert (dense.semantic == nearest)[clear].mean() > 0.999
     assert Predictor.from_bundle(bundle[0], work_size=(32, 96)).grid((50, 90)) == (32, 96)
     assert Predictor.from_bundle(bundle[0], work_short_side=32).grid((50, 100)) == (32, 64)
     same = Predictor.from_bundle(bundle[0], work_size=(64, 96))

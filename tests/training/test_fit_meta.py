@@ -1,6 +1,8 @@
 """`meta-ood-train fit-meta` on segments of known distribution: bundle, report and every edge."""
 
+from dataclasses import replace
 import json
+import re
 
 from meta_ood_ros.core.bundle import load_bundle
 from meta_ood_training.cli import main
@@ -8,6 +10,7 @@ from meta_ood_training.fit_meta import KINDS
 from meta_ood_training.meta_evaluation import accept_across_folds, evaluate_threshold
 from meta_ood_training.meta_fit import fit_meta_classifier, MetaFitSettings
 from meta_ood_training.neural_meta import NeuralSettings
+from meta_ood_training.segment_errors import count_errors
 from meta_ood_training.segment_set import load_segment_set
 import numpy as np
 import pytest
@@ -143,6 +146,76 @@ def test_no_fold_is_cut_by_a_threshold_that_has_seen_it(make_segments):
     for fold, point in enumerate(points):
         rows = fit.grouped.fold == fold
         np.testing.assert_array_equal(accepted[rows], fit.grouped.logit[rows] >= point.logit)
+    # a fold's own logits do not move its cut, only those of the others
+    shifted = fit.grouped.logit + 100.0 * (fit.grouped.fold == 2)
+    moved = replace(fit, grouped=replace(fit.grouped, logit=shifted))
+    _, again = accept_across_folds(segments, moved, settings)
+    assert again[2].logit == points[2].logit
+    assert any(again[other].logit != points[other].logit for other in (0, 1, 3))
+
+
+def test_true_segments_of_one_group_alone_fit_nothing(make_segments, small_bundle, tmp_path):
+    segments = load_segment_set([make_segments(40, group=lambda i: f'block{i // 10}')], 0.5)
+    alone = replace(segments, is_true_ood=segments.segment_frame < 10)
+    with pytest.raises(ValueError, match='true and false segments in several groups, got 1 of 4'):
+        fit_meta_classifier(alone, 'logistic_regression', MetaFitSettings())
+
+
+def test_objects_that_only_unknown_segments_touch_are_not_missed(make_segments):
+    segments = load_segment_set([make_segments(40)], 0.5)
+    one = segments.overlap_segment[segments.overlap_object == 3]
+    rows = np.zeros(len(segments), dtype=bool)
+    rows[one] = True
+    before = count_errors(segments)
+    after = count_errors(segments.without_unknown(rows))
+    assert after.objects == before.objects - 1
+    assert after.missed_objects == before.missed_objects
+    assert count_errors(segments.without(rows)).missed_objects == before.missed_objects + 1
+
+
+def test_a_test_of_another_network_is_refused(make_segments, small_bundle, tmp_path, capsys):
+    other = make_segments(40, network_sha256='0' * 64)
+    words = [make_segments(40), '--only', '--test', other, *QUICK]
+    status, _ = run(tmp_path, small_bundle, *words)
+    assert status == 2
+    assert 'must share network_sha256' in capsys.readouterr().err
+
+
+def test_a_bundle_of_another_grid_is_refused(make_segments, small_bundle, tmp_path, capsys):
+    status, _ = run(tmp_path, small_bundle, make_segments(40, work_short_side=384), *QUICK)
+    assert status == 2
+    assert 'must share work_short_side, got 384 in the segments' in capsys.readouterr().err
+
+
+def test_images_fitted_on_and_tested_are_noted(make_segments, small_bundle, tmp_path):
+    folder = make_segments(40)
+    status, report = run(tmp_path, small_bundle, folder, '--only', '--test', folder, *QUICK)
+    assert status == 0
+    assert any('40 of 40 test images have the name' in note for note in report['notes'])
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['--rule', 'max_missed', '--bound', '5'], '--bound must be a share of objects'),
+        (['--bound', '-1'], 'at least 0'),
+        (['--split', 'typo'], r"split must be one of those in the segments .*got 'typo'"),
+    ],
+)
+def test_values_without_meaning_are_refused(
+    make_segments, small_bundle, tmp_path, capsys, words, message
+):
+    status, report = run(tmp_path, small_bundle, make_segments(40), *words, *QUICK)
+    assert (status, report) == (2, None)
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_objects_of_two_grids_have_no_common_size(make_segments, small_bundle, tmp_path, capsys):
+    test = make_segments(40, pixel_grid='received')
+    words = [make_segments(40), '--min-object-px', '400', '--test', test, *QUICK]
+    status, _ = run(tmp_path, small_bundle, *words)
+    assert status == 2
+    assert 'needs objects counted on one grid' in capsys.readouterr().err
 
 
 def test_one_class_writes_errors_and_says_why_there_is_no_classifier(

@@ -292,6 +292,21 @@ def test_every_frame_passes_through_the_same_encoder(street):
         np.testing.assert_array_equal(written[index].image, expected)
 
 
+def test_an_interrupted_overlay_is_no_data_set(street, monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('meta_ood_training.overlay.composite', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write(street, 'out')
+    assert not (street / 'out').exists()
+    (street / '.out.unfinished' / 'images' / 'left.jpg').write_bytes(b'')
+    assert write(street, 'out') == 0
+    assert not (street / '.out.unfinished').exists()
+    assert not (street / 'out' / 'images' / 'left.jpg').exists()
+
+
 def test_overlay_does_not_write_over_anything(street, capsys):
     (street / 'out').mkdir()
     (street / 'out/mine.txt').write_text('mine')

@@ -372,7 +372,9 @@ def test_empty_label_folder_is_refused(small_bundle, tmp_path, capsys):
     assert '<seconds>_<nanoseconds>.png, got none' in capsys.readouterr().err
 
 
-def record_segments(folder, small_bundle, *, threshold=0.8, drop=0, ids=True, metrics=True):
+def record_segments(
+    folder, small_bundle, *, threshold=0.8, drop=0, ids=True, metrics=True, lose_ids_of=None
+):
     """Record what a node with everything published would say about five frames."""
     pytest.importorskip('rclpy')
     from meta_ood_ros.core.settings import NodeSettings
@@ -407,7 +409,7 @@ def record_segments(folder, small_bundle, *, threshold=0.8, drop=0, ids=True, me
             serialize_message(message),
             stamp_of(index),
         )
-        if ids:
+        if ids and index != lose_ids_of:
             drawn = published.ids[result.segments.labels]
             recorder.image('/ood/segment_ids', stamp_of(index), drawn, 'mono16')
         recorder.image('/labels', stamp_of(index), target, 'mono8')
@@ -430,6 +432,26 @@ def test_recorded_segments_equal_a_run_of_the_network(from_files, small_bundle, 
     assert sidecar['network_sha256'] is None
     assert sidecar['model_id'] == load_bundle(small_bundle).model_id
     assert sidecar['entropy_thresholds'] == [0.8]
+
+
+def test_a_frame_without_its_ids_is_said_to_be_lost(small_bundle, tmp_path, capsys):
+    bag = record_segments(tmp_path / 'bag', small_bundle, lose_ids_of=1)
+    words = ['--bag', bag, *RECORDED, '--recorded-ids', '/ood/segment_ids']
+    assert extract(tmp_path / 'out', small_bundle, *words) == 3
+    assert '1 labelled frames lack a message on /ood/segment_ids' in capsys.readouterr().err
+
+
+def test_only_the_first_process_may_find_a_data_set(folder, small_bundle, tmp_path, monkeypatch):
+    words = ['--data', f'folder={folder}', '--limit', '2']
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    for rank in '10':
+        monkeypatch.setenv('RANK', rank)
+        assert extract(tmp_path / 'out', small_bundle, *words) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
+    for rank in '01':
+        monkeypatch.setenv('RANK', rank)
+        assert extract(tmp_path / 'out', small_bundle, *words) == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
 
 
 def test_contours_stand_in_for_recorded_ids(from_files, small_bundle, tmp_path):

@@ -158,6 +158,13 @@ class LabelledBag:
             found[message.raw.topic] = message
             if len(found) == len(wanted):
                 yield stamp, waiting.pop(stamp)
+        if waiting:
+            missing = sorted(
+                {topic for found in waiting.values() for topic in wanted if topic not in found}
+            )
+            self.losses.append(
+                f'{len(waiting)} labelled frames lack a message on {" or ".join(missing)}'
+            )
 
 
 class BagFrames(LabelledBag):

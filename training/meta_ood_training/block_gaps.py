@@ -11,19 +11,27 @@ _BLOCK = re.compile(r'(.+)(?:_|/block)(\d+)')
 
 
 def find_gaps(
-    frame_group: Sequence[str], frame_fold: np.ndarray, share: float, *, folds: int
+    frame_name: Sequence[str],
+    frame_group: Sequence[str],
+    frame_fold: np.ndarray,
+    share: float,
+    *,
+    folds: int,
 ) -> np.ndarray:
     """
     Mark what lies next to a held-out block: neighbouring frames show nearly the same.
 
     Parameters
     ----------
+    frame_name : sequence of F str
+        '<source>/<name>', where names in alphabetical order are in the order of time; one name
+        of several sources (an overlay made twice) is one moment.
     frame_group : sequence of F str
         '<sequence>_<number>' or '<bag>/block<number>', perhaps with '+source' behind it; blocks of
         successive numbers follow each other. Groups of other names have no neighbours.
     frame_fold : ndarray of shape (F,), int64
-        Fold of each frame; below 0 where it holds no segments. Frames of a block are in the order
-        of time and in one fold.
+        Fold of each frame; below 0 where it holds no segments. Frames of a block are in one
+        fold.
     share : float
         Part of a neighbouring block that is too near, in [0, 1]; rounded up to whole frames.
     folds : int
@@ -51,12 +59,14 @@ def find_gaps(
     gaps = np.zeros((folds, len(frame_group)), dtype=bool)
     for (sequence, number), members in frames.items():
         own = fold[sequence, number]
-        near = int(np.ceil(share * len(members)))
+        moment = [str(frame_name[frame]).rpartition('/')[2] for frame in members]
+        moments = sorted(set(moment))
+        near = int(np.ceil(share * len(moments)))
         for neighbour, edge in (
-            (number - 1, members[:near]),
-            (number + 1, members[len(members) - near :]),
+            (number - 1, moments[:near]),
+            (number + 1, moments[len(moments) - near :]),
         ):
             held_out = fold.get((sequence, neighbour), -1)
             if held_out >= 0 and held_out != own:
-                gaps[held_out, edge] = True
+                gaps[held_out, np.compress(np.isin(moment, edge), members)] = True
     return gaps

@@ -10,6 +10,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, load_bundle
 from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
+from meta_ood_training.datasets.registry import names_classes
 from meta_ood_training.evaluation_figures import FIGURES, thin
 from meta_ood_training.pixel_evaluation import evaluate_pixels, PixelEvaluation, SCORES
 from meta_ood_training.prediction import Predictor
@@ -86,6 +87,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     bundles = _load_bundles(arguments.bundle)
     datasets = _open_datasets(arguments.dataset)
+    layouts = dict(
+        zip(datasets, [parse_dataset(one)[1] for one in arguments.dataset], strict=True)
+    )
+    _check_parts(arguments.part, datasets)
     work_size = parse_size(arguments.work_size)
     score_names = arguments.score or list(SCORES)
     results: Results = {}
@@ -107,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
                 scores=score_names,
                 parts=arguments.part,
                 num_classes=bundle.num_classes,
+                names_classes=names_classes(layouts[title], bundle.class_names),
                 indices=_progress(len(dataset), arguments.limit, f'{bundle_title}, {title}'),
                 draws=arguments.draws,
                 seed=arguments.seed,
@@ -131,6 +137,20 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_report(arguments.output, report, table, results)
     return 0
+
+
+def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
+    """Refuse a part that no image belongs to, before an hour of prediction."""
+    for part in parts:
+        if not any(
+            any(name.startswith(part) for name in dataset.names)
+            or any(part in words for words in getattr(dataset, 'tags', {}).values())
+            for dataset in datasets.values()
+        ):
+            raise ValueError(
+                f'--part must begin the name of an image or be a tag of a manifest, got {part!r}, '
+                f'which no image of {", ".join(datasets)} has.'
+            )
 
 
 def format_table(results: Results) -> str:

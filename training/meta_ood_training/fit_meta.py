@@ -17,6 +17,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
 from meta_ood_training.command_line import describe_command
+from meta_ood_training.meta_checks import check_options, check_segments, name_repeated
 from meta_ood_training.meta_comparison import (
     choose_entropy_threshold,
     compare_stages,
@@ -28,7 +29,6 @@ from meta_ood_training.meta_explanation import draw_everything, explain_evaluati
 from meta_ood_training.meta_fit import MetaFitSettings
 from meta_ood_training.meta_options import add_arguments as add_arguments
 from meta_ood_training.meta_options import KINDS
-from meta_ood_training.model_identity import hash_network
 from meta_ood_training.neural_meta import NeuralSettings
 from meta_ood_training.reports import write_report
 from meta_ood_training.revision import source_revision
@@ -52,10 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         0; 4 where no classifier could be fitted at any threshold (the report says why).
 
     """
-    _check_options(arguments)
-    sidecar = check_folders(arguments.segments)
+    check_options(arguments)
     bundle = load_bundle(arguments.bundle or None)
-    _check_same_network(bundle, sidecar)
+    sidecar = check_segments(arguments, bundle)
     settings = _settings(arguments)
     kinds = (arguments.classifier,) if arguments.only else KINDS
     evaluations = _evaluate(arguments, arguments.segments, kinds, settings, 'fit')
@@ -73,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         'min_object_px': arguments.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
-        'notes': _notes(evaluations),
+        'notes': [*_notes(evaluations), *name_repeated(arguments)],
+        'test_data': check_folders(arguments.test) if arguments.test else None,
         'figures': {},
     }
     fitted = any(arguments.classifier in one.fits for one in evaluations)
@@ -119,19 +119,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_options(arguments: argparse.Namespace) -> None:
-    """Refuse options that would do nothing."""
-    for option, needed in (
-        ('baseline_test', 'test'),
-        ('baseline_test', 'baseline'),
-        ('test_part', 'test'),
-    ):
-        if getattr(arguments, option) and not getattr(arguments, needed):
-            raise ValueError(
-                f'--{option.replace("_", "-")} needs --{needed}, got none. Name its folder.'
-            )
-
-
 def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
     return MetaFitSettings(
         strength=arguments.strength,
@@ -145,18 +132,6 @@ def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
         bound=arguments.bound,
         seed=arguments.seed,
     )
-
-
-def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
-    """Refuse segments of another network: their metrics mean something else."""
-    network = sidecar['network_sha256']
-    same = hash_network(bundle) == network if network else sidecar['model_id'] == bundle.model_id
-    if not same:
-        raise ValueError(
-            f'segments and bundle must come from one network, got segments of '
-            f'{sidecar["model_id"]} and the bundle {bundle.model_id}. Pass the bundle that the '
-            'segments were extracted with, or extract them again.'
-        )
 
 
 def _load(
@@ -180,7 +155,7 @@ def _load(
         incomplete = ~np.isfinite(segments.metrics).all(axis=1)
         if incomplete.any():
             print(f'left out {int(incomplete.sum())} segments with metrics that are not finite')
-            segments = segments.without(incomplete)
+            segments = segments.without_unknown(incomplete)
     return segments
 
 
@@ -191,7 +166,9 @@ def _evaluate(
     settings: MetaFitSettings,
     title: str,
 ) -> list[ThresholdEvaluation]:
-    thresholds = arguments.threshold or check_folders(folders)['entropy_thresholds']
+    thresholds = check_folders(folders)['entropy_thresholds']
+    if title == 'fit':  # the starting network keeps its own: other ones are its best
+        thresholds = arguments.threshold or thresholds
     evaluations = []
     for threshold in thresholds:
         with tqdm(desc=f'{title}, threshold {threshold:g}', unit='step', mininterval=1) as bar:
@@ -229,7 +206,8 @@ def _notes(evaluations: Sequence[ThresholdEvaluation]) -> list[str]:
         if one.segments.left_out:
             notes.append(
                 f'Threshold {threshold:g}: {one.segments.left_out} segments left out '
-                '(more than half void, or incomplete).'
+                '(more than half void, or incomplete), and '
+                f'{one.segments.objects_left_out} objects that only they touch.'
             )
     return notes
 

@@ -147,6 +147,13 @@ def fit_meta_classifier(
         leaky_scaler=settings.leaky_scaler,
         on_step=on_step,
     )
+    if grouped.one_class_folds:
+        raise ValueError(
+            'grouped cross-validation needs true and false segments in several groups, got '
+            f'{grouped.one_class_folds} of {len(np.unique(fold))} folds without which the others '
+            'hold one kind only. Add recordings of other places, or pass --group-by image or '
+            '--gap 0.'
+        )
     probability = expit(grouped.logit)
     calibration = (1.0, 0.0)
     if settings.calibrate:
@@ -207,6 +214,6 @@ def segment_gaps(
     frame_fold = np.full(len(segments.frame_name), -1, dtype=np.int64)
     frame_fold[segments.segment_frame] = fold
     folds = int(fold.max()) + 1
-    return find_gaps(segments.frame_group, frame_fold, settings.gap, folds=folds)[
-        :, segments.segment_frame
-    ]
+    names, groups = segments.frame_name, segments.frame_group
+    gaps = find_gaps(names, groups, frame_fold, settings.gap, folds=folds)
+    return gaps[:, segments.segment_frame]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 import json
 from pathlib import Path
+import shutil
 from typing import Any
 
 import cv2
@@ -190,6 +191,9 @@ def write_overlay(
     plan = plan_objects(frames.groups, objects, (size[0], size[1]), settings)
     free = [index for index in range(len(frames)) if index not in plan]
     control_plan = plan_controls(free, controls, settings)
+    # without its manifest a folder would pass for one whose images are all groups of their own
+    finished, folder = folder, folder.with_name(f'.{folder.name}.unfinished')
+    shutil.rmtree(folder, ignore_errors=True)
     for part in ('images', 'labels', 'controls'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     records = []
@@ -239,6 +243,9 @@ def write_overlay(
         'frames': records,
     }
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=1) + '\n')
+    if finished.exists():
+        finished.rmdir()
+    folder.rename(finished)
     return manifest
 
 

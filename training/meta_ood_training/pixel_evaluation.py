@@ -32,10 +32,11 @@ class ControlScores:
     Attributes
     ----------
     pasted_fpr, unpasted_fpr : float
-        Share of their pixels at or above the threshold of 95 % TPR. A score that sees pasting
-        instead of OoD has a large ratio.
+        Share of their pixels at or above the threshold of 95 % TPR, both with the classes in
+        the proportion of the pasted pixels: another mix of classes is no effect of pasting. A
+        score that sees pasting instead of OoD has a large ratio.
     pasted_pixels, unpasted_pixels : int
-        How many.
+        How many, of classes that occur pasted and unpasted.
 
     """
 
@@ -83,6 +84,7 @@ def evaluate_pixels(
     scores: Sequence[str] = ('entropy',),
     parts: Sequence[str] = (),
     num_classes: int = len(CITYSCAPES_NAMES),
+    names_classes: bool = True,
     indices: Iterable[int] | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -102,6 +104,8 @@ def evaluate_pixels(
         Beginnings of names (`Seq05VD`), or tags of a manifest, that are reported separately, too.
     num_classes : int
         C of the network.
+    names_classes : bool
+        Whether the class ids of the targets are the network's; without, there is no mean IoU.
     indices : iterable of int, optional
         Which samples, in which order; wrap it for a progress bar. Default all.
     draws, seed : int
@@ -116,7 +120,10 @@ def evaluate_pixels(
     same = getattr(dataset, 'equivalent_predictions', {})
     control = getattr(dataset, 'control', None)
     tags = getattr(dataset, 'tags', {})
-    tallies = {part: _Tally(tuple(scores), num_classes, same) for part in ('', *parts)}
+    tallies = {
+        part: _Tally(tuple(scores), num_classes if names_classes else 0, same)
+        for part in ('', *parts)
+    }
     for index in range(len(dataset)) if indices is None else indices:
         sample = dataset[index]
         dense = predict(sample.image)
@@ -142,19 +149,23 @@ class _Tally:
     histograms: dict[str, ScoreHistogram] = field(init=False)
     groups: dict[str, GroupCounts] = field(init=False)
     confusion: ConfusionCounts = field(init=False)
-    # is_ood = pasted, so that both sides of the comparison share one histogram
-    control: ScoreHistogram = field(default_factory=ScoreHistogram)
+    # by class; is_ood = pasted, so that both sides of the comparison share one histogram
+    controls: dict[int, ScoreHistogram] = field(init=False)
     seen_groups: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.histograms = {name: ScoreHistogram() for name in self.score_names}
         self.groups = {name: GroupCounts() for name in self.score_names}
-        self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
+        self.confusion = ConfusionCounts(
+            max(self.num_classes, 1), equivalent_predictions=self.same
+        )
+        self.controls = {one: ScoreHistogram() for one in _control_classes()}
 
     def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
         self.images += 1
         self.seen_groups.add(sample.group)
-        self.confusion.update(dense.semantic, dense.entropy, sample.target)
+        if self.num_classes:
+            self.confusion.update(dense.semantic, dense.entropy, sample.target)
         valid = sample.target != IGNORED
         is_ood = sample.target[valid] == OOD
         for name in self.score_names:
@@ -162,8 +173,9 @@ class _Tally:
             self.histograms[name].update(values, is_ood)
             self.groups[name].update(sample.group, values, is_ood)
         if pasted is not None and 'entropy' in self.score_names:
-            control_classes = np.isin(sample.target, _control_classes())
-            self.control.update(dense.entropy[control_classes], pasted[control_classes])
+            for one, histogram in self.controls.items():
+                pixels = sample.target == one
+                histogram.update(dense.entropy[pixels], pasted[pixels])
 
     def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
         counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
@@ -175,8 +187,11 @@ class _Tally:
             for name, one in self.groups.items()
         }
         control = None
-        if self.control.positives and self.control.negatives and 'entropy' in measured:
-            control = _compare_control(self.control.counts(), measured['entropy'].threshold95)
+        comparable = [
+            one.counts() for one in self.controls.values() if one.positives and one.negatives
+        ]
+        if comparable and 'entropy' in measured:
+            control = _compare_controls(comparable, measured['entropy'].threshold95)
         return PixelEvaluation(
             self.images,
             len(self.seen_groups),
@@ -192,12 +207,16 @@ def _control_classes() -> list[int]:
     return [CITYSCAPES_NAMES.index(name) for name in ('person', 'car', 'bicycle')]
 
 
-def _compare_control(counts: ScoreCounts, threshold: float) -> ControlScores:
-    above = counts.thresholds >= threshold
-    pasted, unpasted = counts.positives, counts.negatives
+def _compare_controls(classes: Sequence[ScoreCounts], threshold: float) -> ControlScores:
+    pasted = np.array([one.positives.sum() for one in classes], dtype=np.float64)
+    unpasted = np.array([one.negatives.sum() for one in classes], dtype=np.float64)
+    hits, others = (
+        np.array([side(one)[one.thresholds >= threshold].sum() for one in classes])
+        for side in (lambda one: one.positives, lambda one: one.negatives)
+    )
     return ControlScores(
-        float(pasted[above].sum() / pasted.sum()),
-        float(unpasted[above].sum() / unpasted.sum()),
+        float(hits.sum() / pasted.sum()),
+        float(np.average(others / unpasted, weights=pasted)),
         int(pasted.sum()),
         int(unpasted.sum()),
     )

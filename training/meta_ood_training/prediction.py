@@ -121,7 +121,7 @@ class Predictor:
         -------
         DensePrediction
             (H, W) maps: predicted on the work grid, then entropy and max_probability scaled
-            bilinearly, classes by nearest neighbour.
+            bilinearly, classes by nearest neighbour (of pixel centres).
 
         """
         height, width = image.shape[:2]
@@ -134,7 +134,7 @@ class Predictor:
             return dense
         size = (width, height)
         return DensePrediction(
-            np.asarray(cv2.resize(dense.semantic, size, interpolation=cv2.INTER_NEAREST)),
+            np.asarray(cv2.resize(dense.semantic, size, interpolation=cv2.INTER_NEAREST_EXACT)),
             np.asarray(cv2.resize(dense.entropy, size, interpolation=cv2.INTER_LINEAR)),
             np.asarray(cv2.resize(dense.max_probability, size, interpolation=cv2.INTER_LINEAR)),
         )

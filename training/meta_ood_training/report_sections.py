@@ -79,7 +79,13 @@ def render_explanation(report: Mapping[str, Any]) -> str:
     if explained.get('metric_subsets'):
         pieces.append(
             render_table(
-                ['first N metrics', 'LR AUROC', 'LR AUPRC', 'NN AUROC', 'NN AUPRC'],
+                [
+                    'first N metrics',
+                    'LR AUROC',
+                    'LR AUPRC (false)',
+                    'NN AUROC',
+                    'NN AUPRC (false)',
+                ],
                 [
                     [one['count'], *one['logistic_regression'], *one['neural_network']]
                     for one in explained['metric_subsets']

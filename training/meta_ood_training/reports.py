@@ -75,8 +75,13 @@ def _render_provenance(report: Mapping[str, Any]) -> str:
         + '; intervals are 95 %, drawn over groups.',
         *report['notes'],
         render_table(
-            ['fitted on', 'frames', 'what counts at all'],
-            [[one['title'], one['frames'], one['region_of_interest']] for one in data['sources']],
+            ['use', 'data', 'frames', 'what counts at all'],
+            [
+                [use, one['title'], one['frames'], one['region_of_interest']]
+                for use, sidecar in (('fit', data), ('test', report.get('test_data')))
+                if sidecar
+                for one in sidecar['sources']
+            ],
         ),
     ]
     return '\n\n'.join(lines)

@@ -18,7 +18,7 @@ from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.bags import BagFrames, BagOptions
 from meta_ood_training.command_line import describe_command
-from meta_ood_training.datasets.registry import open_dataset, parse_dataset
+from meta_ood_training.datasets.registry import check_classes, open_dataset, parse_dataset
 from meta_ood_training.labelled_frames import (
     DatasetFrames,
     FrameSource,
@@ -31,8 +31,10 @@ from meta_ood_training.recorded_segments import RecordedSegments
 from meta_ood_training.revision import source_revision
 from meta_ood_training.segment_extraction import SegmentExtractor
 from meta_ood_training.segment_table import (
+    part_path,
     SegmentTableWriter,
     SIDECAR,
+    TABLES,
     wait_for_parts,
     write_losses,
     write_sidecar,
@@ -122,9 +124,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     """
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
-    if part == 0:  # the others may start after it has finished
-        _check_output(arguments.output, overwrite=arguments.overwrite)
+    # the first one looks for what all have finished: others may start after it has
+    last = SIDECAR if part == 0 else part_path(arguments.output, TABLES[0], part, parts).name
+    _check_output(arguments.output, last, overwrite=arguments.overwrite)
+    if part == 0:
         (arguments.output / SIDECAR).unlink(missing_ok=True)
+    if not arguments.block_seconds > 0:
+        raise ValueError(
+            f'--block-seconds must be positive, got {arguments.block_seconds:g}. Ten is usual.'
+        )
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
     sources = _open_sources(arguments, bundle)
@@ -172,11 +180,11 @@ def run(arguments: argparse.Namespace) -> int:
     return TRUNCATED if losses else 0
 
 
-def _check_output(folder: Path, *, overwrite: bool) -> None:
-    if overwrite or not (folder / SIDECAR).exists():
+def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
+    if overwrite or not (folder / file).exists():
         return
     raise ValueError(
-        f'output must be a folder without segments, got {folder}, which holds {SIDECAR}. '
+        f'output must be a folder without segments, got {folder}, which holds {file}. '
         'Choose another, or pass --overwrite.'
     )
 
@@ -186,6 +194,7 @@ def _open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSo
     for text in arguments.data:
         title, name, path = parse_dataset(text)
         split = title if title != name else arguments.split
+        check_classes(name, bundle.class_names)
         sources.append(DatasetFrames(name, open_dataset(name, path), split))
     sources += [
         SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
@@ -236,6 +245,8 @@ def _write_frames(
         with bar:
             for number, frame in source.share(part, parts):
                 if number >= size:
+                    if isinstance(source, DatasetFrames | SceneFrames):
+                        break  # their numbers ascend; a bag's frames come as they were recorded
                     continue
                 if isinstance(source, RecordedSegments):
                     writer.write(to_frame_rows(source, frame, offset + number, bundle))
@@ -268,6 +279,8 @@ def _describe(
         'void_rule': _VOID_RULES[arguments.label_rule],
         'min_size_px': bundle.min_size_px,
         'work_short_side': bundle.work_short_side,
+        # recorded segments are counted on the received images
+        'pixel_grid': 'received' if arguments.recorded else 'work',
         'missed_object_unit': sorted({source.object_unit for source in sources}),
         'sources': [
             {

@@ -201,5 +201,7 @@ def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if labels.shape == size:
         return labels
     kind = np.uint8 if labels.dtype == np.uint8 else np.float64
-    resized = cv2.resize(labels.astype(kind), (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    # not INTER_NEAREST, which takes corners for centres: half a pixel of the smaller grid off
+    exact = cv2.INTER_NEAREST_EXACT
+    resized = cv2.resize(labels.astype(kind), (size[1], size[0]), interpolation=exact)
     return resized.astype(labels.dtype)

@@ -51,6 +51,8 @@ class SegmentSet:
         Pairs that share pixels, as indices into segments and objects.
     left_out : int
         Segments dropped because more than half of them is void (label rule 'deployed').
+    objects_left_out : int
+        Objects that only such segments touch.
     frames_available : int
         F before subsampling; equal to F unless there were too many segments.
 
@@ -78,6 +80,7 @@ class SegmentSet:
     overlap_object: np.ndarray
     overlap_px: np.ndarray
     left_out: int = 0
+    objects_left_out: int = 0
     frames_available: int = 0
 
     def __len__(self) -> int:
@@ -101,6 +104,18 @@ class SegmentSet:
             overlap_px=self.overlap_px[pairs],
             left_out=self.left_out + int(rows.sum()),
         )
+
+    def without_unknown(self, rows: np.ndarray) -> SegmentSet:
+        """
+        Return the set without segments of which nobody knows whether they are true, (K,) bool.
+
+        Nor does anybody know whether an object that only they touch was found: it goes, too.
+        """
+        unknown = np.zeros(len(self.object_frame), dtype=bool)
+        unknown[self.overlap_object[rows[self.overlap_segment]]] = True
+        unknown[self.overlap_object[~rows[self.overlap_segment]]] = False
+        held = self.without(rows).with_objects(~unknown)
+        return replace(held, objects_left_out=self.objects_left_out + int(unknown.sum()))
 
     def with_objects(self, keep: np.ndarray) -> SegmentSet:
         """
@@ -209,6 +224,12 @@ def load_segment_set(
             )
     frames = read_table(folders, 'frames')
     if split is not None:
+        known = set(frames['split'].to_pylist())
+        if split not in known:
+            raise ValueError(
+                f'split must be one of those in the segments ({", ".join(sorted(known))}), got '
+                f'{split!r}.'
+            )
         frames = frames.filter(pa.array(np.asarray(frames['split'].to_pylist()) == split))
     available = len(frames)
     number = frames['frame'].to_numpy()
@@ -223,7 +244,7 @@ def load_segment_set(
     )
     everything = everything.with_objects(everything.object_size_px >= min_object_px)
     left_out = segments['left_out'].to_numpy(zero_copy_only=False)
-    return everything.without(left_out) if left_out.any() else everything
+    return everything.without_unknown(left_out) if left_out.any() else everything
 
 
 def check_folders(folders: Sequence[Path]) -> dict:
@@ -240,8 +261,15 @@ def check_folders(folders: Sequence[Path]) -> dict:
                     f'segments fitted together must share {key}, got {sidecars[0][key]!r} in '
                     f'{folders[0]} and {sidecar[key]!r} in {folder}. Extract both alike.'
                 )
-    sources = [source for sidecar in sidecars for source in sidecar['sources']]
-    return {**sidecars[0], 'sources': sources}
+    together = {
+        name: [one for sidecar in sidecars for one in sidecar.get(name, [])]
+        for name in ('sources', 'lost', 'missed_object_unit')
+    }
+    return {
+        **sidecars[0],
+        **together,
+        'missed_object_unit': sorted(set(together['missed_object_unit'])),
+    }
 
 
 def _most_numerous(segments: pa.Table) -> np.ndarray:

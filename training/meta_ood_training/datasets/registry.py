@@ -1,10 +1,11 @@
 """`name=path` on the command line or in a config -> a dataset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.cityscapes import Cityscapes
 from meta_ood_training.datasets.coco import CocoOod
@@ -42,6 +43,65 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'segment_me_if_you_can': SegmentMeIfYouCan,
 }
 """Every layout with the options that evaluation needs, by the name used on the command line."""
+
+
+WITHOUT_CLASSES = (
+    'coco',
+    'ecssd',
+    'fishyscapes',
+    'fishyscapes_lost_and_found',
+    'fishyscapes_static',
+    'road_anomaly',
+    'segment_me_if_you_can',
+)
+"""Layouts whose labels tell OoD from in-distribution and name no class."""
+
+
+def names_classes(name: str, class_names: Sequence[str]) -> bool:
+    """
+    Return whether a layout's class ids mean a network's classes.
+
+    Parameters
+    ----------
+    name : str
+        A key of DATASETS.
+    class_names : sequence of str
+        The network's.
+
+    Returns
+    -------
+    bool
+        Labels of a `folder` hold the network's own ids, all others Cityscapes train ids.
+
+    """
+    if name in WITHOUT_CLASSES:
+        return False
+    return name == 'folder' or tuple(class_names) == tuple(CITYSCAPES_NAMES)
+
+
+def check_classes(name: str, class_names: Sequence[str]) -> None:
+    """
+    Refuse labels that would be taken for other classes.
+
+    Parameters
+    ----------
+    name : str
+        A key of DATASETS.
+    class_names : sequence of str
+        The network's.
+
+    Raises
+    ------
+    ValueError
+        Labels are Cityscapes train ids, the network's classes are others.
+
+    """
+    if name not in WITHOUT_CLASSES and not names_classes(name, class_names):
+        raise ValueError(
+            f'labels of {name} are Cityscapes train ids, got a network of other classes '
+            f'({", ".join(list(class_names)[:3])}, ...). Write them as its own ids into a folder '
+            'and pass folder=PATH.'
+        )
 
 
 def open_dataset(name: str, path: str | Path) -> SampleDataset:

@@ -39,6 +39,8 @@ class ConfusionCounts:
         self.counts = np.zeros(shape, np.int64)
         self._columns = np.arange(256)
         for predicted, counted in self.equivalent_predictions.items():
+            if max(predicted, counted) >= self.num_classes:
+                continue
             self._columns[predicted] = counted
 
     def update(
