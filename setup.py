@@ -43,5 +43,5 @@ setup(
     ],
     # demo: reading bags and showing progress, which a robot does without.
     extras_require={'demo': ['rosbags', 'tqdm'], 'test': ['pytest']},
-    entry_points={'console_scripts': ['ood_node = meta_ood_ros.ood_node:main']},
+    entry_points={'console_scripts': ['ood_node = meta_ood_ros.start_node:main']},
 )

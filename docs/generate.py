@@ -37,7 +37,8 @@ MEANING = {
     'semantic_color': 'class colours, for people and RViz',
     'entropy_color': 'entropy from dark to bright, for people and RViz',
     'detections': 'the published segments as boxes, where vision_msgs is installed',
-    'label_info': 'names of the values of `~/semantic_ood`; latched, sent at activation',
+    'label_info': 'names of the values of `~/semantic_ood`; latched, sent at activation and '
+    'when `meta_threshold` changes',
     '/diagnostics': 'per camera: frames in, processed and dropped by cause, age, ms per stage, '
     'backend, precision, effective thresholds, idle',
 }
@@ -60,7 +61,8 @@ In: `image` (sensor_msgs/Image), or `image/compressed` (sensor_msgs/CompressedIm
 `image_transport: compressed`. With `cameras: [front, rear]`: `<camera>/image` in and
 `~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1, pixel-aligned
 with the received image, computed only when somebody subscribes (except `~/segments`). Nobody on
-any output: no inference, diagnostics say `idle`. `qos_overrides.*` changes all QoS.
+any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publisher.*` and, for the
+image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
 | topic | type | content |
 |---|---|---|

@@ -141,7 +141,7 @@ class _McapFile:
                 self.loss = f'is no MCAP file: all of its {size} bytes are unreadable'
                 return
             try:
-                yield from self._records(file)
+                yield from self._records(file, size)
             except EOFError:
                 lost = size - self._good
                 self.loss = f'ends early: its last {lost} of {size} bytes are no whole record'
@@ -149,23 +149,24 @@ class _McapFile:
             damage = f'has {self._damaged} damaged records'
             self.loss = f'{self.loss}, and {damage}' if self.loss else damage
 
-    def _records(self, file: BinaryIO) -> Iterator[BagMessage]:
+    def _records(self, file: BinaryIO, end: int) -> Iterator[BagMessage]:
         while True:
             self._good = file.tell()
             code = _read(file, 1)[0]
             (size,) = struct.unpack('<Q', _read(file, 8))
             if code == _DATA_END:
                 return
+            left = end - file.tell()  # a damaged size is asked for neither memory nor a place
             if code == _CHUNK:
-                yield from self._chunk(file, size)
+                yield from self._chunk(file.read(min(size, left)), whole=size <= left)
+            elif size > left:
+                raise EOFError
             elif code in (_SCHEMA, _CHANNEL, _MESSAGE):
                 yield from self._record(code, _read(file, size))
             else:
                 file.seek(size, 1)
 
-    def _chunk(self, file: BinaryIO, size: int) -> Iterator[BagMessage]:
-        content = file.read(size)
-        whole = len(content) == size
+    def _chunk(self, content: bytes, *, whole: bool) -> Iterator[BagMessage]:
         try:
             unpacked_size, checksum, name_size = struct.unpack_from('<QII', content, 16)
             compression = content[32 : 32 + name_size].decode()
@@ -180,13 +181,23 @@ class _McapFile:
                 raise EOFError from None
             self._damaged += 1
             return
+        try:
+            yield from self._records_of_chunk(plain)
+        except EOFError:
+            if not whole:
+                raise
+            self._damaged += 1  # the next chunk can be read all the same
+        if not whole:
+            raise EOFError
+
+    def _records_of_chunk(self, plain: bytes) -> Iterator[BagMessage]:
         inner = BytesIO(plain)
         while inner.tell() < len(plain):
             code = _read(inner, 1)[0]
-            (length,) = struct.unpack('<Q', _read(inner, 8))
-            yield from self._record(code, _read(inner, length))
-        if not whole:
-            raise EOFError
+            (size,) = struct.unpack('<Q', _read(inner, 8))
+            if size > len(plain) - inner.tell():
+                raise EOFError
+            yield from self._record(code, _read(inner, size))
 
     def _record(self, code: int, content: bytes) -> Iterator[BagMessage]:
         try:
@@ -222,8 +233,8 @@ class _SqliteFile:
         # file is read as it is, so that a folder without write permission will do.
         has_log = self._path.with_name(self._path.name + '-wal').exists()
         uri = f'{self._path.resolve().as_uri()}?{"mode=ro" if has_log else "immutable=1"}'
-        with closing(sqlite3.connect(uri, uri=True)) as database:
-            try:
+        try:
+            with closing(sqlite3.connect(uri, uri=True)) as database:
                 # Lets SQLite read a file that is shorter than its first page says.
                 database.execute('PRAGMA writable_schema=ON')
                 topics = {
@@ -244,9 +255,9 @@ class _SqliteFile:
                         continue
                     read += 1
                     yield BagMessage(name, type_name, definitions.get(type_name, ''), time, data)
-            except sqlite3.DatabaseError as error:
-                self.loss = f'ends early: nothing can be read after its first {read} messages'
-                self.loss += f' ({error})'
+        except sqlite3.DatabaseError as error:
+            self.loss = f'ends early: nothing can be read after its first {read} messages'
+            self.loss += f' ({error})'
         if damaged:
             self.loss = f'{self.loss + ", and " if self.loss else ""}has {damaged} damaged records'
 

@@ -10,7 +10,9 @@ from meta_ood_ros.core.backends import Backend
 Item = TypeVar('Item')
 
 
-def batch_sizes(backend: Backend, cameras: int) -> tuple[int, ...]:
+def batch_sizes(
+    backend: Backend, cameras: int, *, has_fixed_batch: bool = False
+) -> tuple[int, ...]:
     """
     Return how many frames of several cameras a backend shall take at once.
 
@@ -20,6 +22,8 @@ def batch_sizes(backend: Backend, cameras: int) -> tuple[int, ...]:
         As loaded.
     cameras : int
         How many there are.
+    has_fixed_batch : bool
+        Whether the network takes one image at a time and no more, as an ONNX graph may.
 
     Returns
     -------
@@ -30,7 +34,9 @@ def batch_sizes(backend: Backend, cameras: int) -> tuple[int, ...]:
         while the robot drives. onnxruntime has the shape that its file may fix.
 
     """
-    if backend.device.type == 'cpu' or backend.name == 'onnx' or cameras < 2:
+    if backend.device.type == 'cpu' or backend.name == 'onnx' or has_fixed_batch:
+        return (1,)
+    if cameras < 2:
         return (1,)
     if backend.name == 'eager':
         return tuple(range(1, cameras + 1))

@@ -32,16 +32,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         '--images and --bag it plays rendered streets, whose truth is known.',
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument('--images', type=Path, metavar='FOLDER', help='play these pictures')
-    source.add_argument('--bag', type=Path, help='play the images of a ROS 2 bag (.mcap, .db3)')
+    source.add_argument('--images', type=_path, metavar='FOLDER', help='play these pictures')
+    source.add_argument('--bag', type=_path, help='play the images of a ROS 2 bag (.mcap, .db3)')
     parser.add_argument(
-        '--labels', type=Path, metavar='FOLDER',
+        '--labels', type=_path, metavar='FOLDER',
         help='truth of --images, a grey .png of equal name each (class ids, 254 unknown, 255 '
         'ignored), recorded beside them for fit-meta',
     )  # fmt: skip
     parser.add_argument('--topic', default='', help='image topic of the bag; needed if several')
     parser.add_argument(
-        '--output', type=Path, default=Path('demo_output'), metavar='FOLDER',
+        '--output', type=_path, default=Path('demo_output'), metavar='FOLDER',
         help='where pictures and recording go (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
@@ -50,7 +50,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     parser.add_argument('--namespace', default='', type=_namespace, help='of the node')
     parser.add_argument(
-        '--bundle', type=Path, help='model bundle, or the name of an installed one'
+        '--bundle', type=_path, help='model bundle, or the name of an installed one'
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:N; default is what the node chooses')
     parser.add_argument('--frames', type=_positive, metavar='N', help='play the first N only')
@@ -64,6 +64,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if len(set(options.cameras)) < len(options.cameras):
         parser.error(f'--cameras must differ, got {" ".join(options.cameras)}')
     return options
+
+
+def _path(text: str) -> Path:
+    # make and some shells leave ~ as it is where it does not begin a word.
+    return Path(text).expanduser()
 
 
 def _positive(text: str) -> int:

@@ -14,6 +14,11 @@ import sys
 _STOP_SECONDS = 15.0
 _LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec as little as possible is done
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# However the user's own terminal is set up, the lines are those that are looked for below.
+_LOG_ENVIRONMENT = {
+    'RCUTILS_COLORIZED_OUTPUT': '0',
+    'RCUTILS_CONSOLE_OUTPUT_FORMAT': '[{severity}] [{time}] [{name}]: {message}',
+}
 _LOG_LINE = re.compile(r'^\[(\w+)\] \[[\d.]+\] \[[^\]]*\]: (.*)$')
 
 
@@ -50,7 +55,7 @@ class NodeProcess:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=end_with_parent,
-            env={**os.environ, 'RCUTILS_COLORIZED_OUTPUT': '0'},
+            env={**os.environ, **_LOG_ENVIRONMENT},
         )
 
     def check(self) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+import math
 from pathlib import Path
 
 import cv2
 from meta_ood_ros.batching import batch_sizes
-from meta_ood_ros.core.backends import resolve_device, self_check
+from meta_ood_ros.core.backends import (
+    Backend,
+    BackendDeviceError,
+    BackendError,
+    resolve_device,
+    self_check,
+)
 from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle, ONNX_ARCHITECTURE
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
@@ -18,6 +26,7 @@ import torch
 _PACKAGE_SCHEME = 'package://'
 
 #: Size of the image that is tried while configuring; most cameras have this aspect or 16:9.
+#: Where the work grid is larger, so is the image: cameras are not enlarged without limit.
 TRIAL_SIZE = (480, 640)
 #: The other usual shape: an engine of fixed sizes is built for both.
 WIDE_SIZE = (1080, 1920)
@@ -127,12 +136,18 @@ class LoadedPipeline:
     ----------
     pipeline : OodPipeline
         Ready.
+    batch_sizes : tuple of int
+        How many frames may go through the network together, ascending from 1.
+    work_size : (int, int)
+        Height and width of the work grid that the backend is ready for.
     warnings : tuple of str
         What the user should know although it works.
 
     """
 
     pipeline: OodPipeline
+    batch_sizes: tuple[int, ...]
+    work_size: tuple[int, int]
     warnings: tuple[str, ...]
 
 
@@ -149,8 +164,12 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
     ------
     ValueError
         Bundle, device, backend or precision cannot be had; one sentence says which and why.
+    RuntimeError
+        The libraries of the device that `settings` name failed.
 
     """
+    cache = resolve_path(settings.engine_cache, parameter='engine_cache')
+    settings = replace(settings, engine_cache='' if cache is None else str(cache))
     warnings = []
     torch.set_num_threads(settings.cpu_threads or _TORCH_THREADS)
     cv2.setNumThreads(settings.cpu_threads or _CV2_THREADS)
@@ -163,15 +182,12 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
     installed = installed_bundles().get(settings.bundle)
     bundle = load_bundle(installed or resolve_path(settings.bundle, parameter='bundle'))
     try:
-        pipeline = _make_pipeline(bundle, settings, str(place.device))
-    except RuntimeError as error:  # of CUDA: too old a GPU, too little memory, a broken driver
+        loaded = _make_pipeline(bundle, settings, str(place.device))
+    # RuntimeError of CUDA: too old a GPU, too little memory, a broken driver
+    except (RuntimeError, BackendDeviceError) as error:
         if settings.device != 'auto' or place.device.type == 'cpu':
             raise
-        warnings.append(
-            f'device auto found a GPU that does not work ({str(error).splitlines()[0]}): the '
-            'network runs on the CPU, which is slow. Check nvidia-smi, or set device to cpu.'
-        )
-        pipeline = _make_pipeline(bundle, settings, 'cpu')
+        loaded = _make_pipeline_on_cpu(bundle, settings, error)
     short_side = settings.work_short_side
     if short_side not in (FROM_BUNDLE, bundle.work_short_side) and bundle.meta_classifiers:
         warnings.append(
@@ -179,10 +195,36 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             f'{bundle.work_short_side}: its ood_probability means little. Set it to -1, or fit '
             'one at this size with meta-ood-train fit-meta.'
         )
-    return LoadedPipeline(pipeline, tuple(warnings))
+    return replace(loaded, warnings=(*warnings, *loaded.warnings))
 
 
-def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> OodPipeline:
+def _make_pipeline_on_cpu(
+    bundle: Bundle, settings: NodeSettings, reason: Exception
+) -> LoadedPipeline:
+    """Return a pipeline on the CPU where the GPU failed; where both fail, say both reasons."""
+    on_gpu = _first_line(reason)
+    try:
+        loaded = _make_pipeline(bundle, settings, 'cpu')
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f'device auto must find a GPU or a CPU that works, got for the GPU: {on_gpu}; and for '
+            f'the CPU: {_first_line(error)}. Correct the first, or what the second asks for.'
+        ) from reason
+    if isinstance(reason, BackendDeviceError):
+        sentence = f'device auto found a GPU that the backend cannot use ({on_gpu})'
+        do = 'Install what it lacks'
+    else:
+        sentence = f'device auto found a GPU that does not work ({on_gpu})'
+        do = 'Check nvidia-smi'
+    sentence += f': the network runs on the CPU, which is slow. {do}, or set device to cpu.'
+    return replace(loaded, warnings=(sentence, *loaded.warnings))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip('. ')
+
+
+def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> LoadedPipeline:
     """Return a pipeline that has processed an image and was checked with it."""
     pipeline = OodPipeline(
         bundle,
@@ -193,21 +235,55 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> OodPi
         engine_cache=settings.engine_cache,
     )
     is_onnx = bundle.architecture == ONNX_ARCHITECTURE
-    fixed = bundle.build_network().fixed_size if is_onnx else None
+    network = bundle.build_network() if is_onnx else None
+    fixed = None if network is None else network.fixed_size
     # Smooth patches of colour: noise has no classes to agree on.
     colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    trial = fixed or TRIAL_SIZE
+    trial = fixed or _enlarge(TRIAL_SIZE, bundle, settings)
     image = cv2.resize(colors, trial[::-1], interpolation=cv2.INTER_CUBIC)
     # At this threshold all of it is OoD, so that the code about segments is compiled, too.
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     backend = pipeline.backend
     size = pipeline.work_size(trial, settings)
-    for batch in batch_sizes(backend, len(settings.cameras))[1:]:
-        backend.prepare(size, batch=batch)
+    wanted = batch_sizes(
+        backend,
+        len(settings.cameras),
+        has_fixed_batch=network is not None and network.has_fixed_batch,
+    )
+    sizes, warnings = _prepare_batches(backend, size, wanted)
     if settings.build_only and fixed is None:
-        for batch in batch_sizes(backend, len(settings.cameras)):
-            backend.prepare(pipeline.work_size(WIDE_SIZE, settings), batch=batch)
+        wide = pipeline.work_size(_enlarge(WIDE_SIZE, bundle, settings), settings)
+        for batch in sizes:
+            backend.prepare(wide, batch=batch)
     if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
         x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
         self_check(backend, bundle.build_network(), x)
-    return pipeline
+    return LoadedPipeline(pipeline, sizes, size, warnings)
+
+
+def _enlarge(size: tuple[int, int], bundle: Bundle, settings: NodeSettings) -> tuple[int, int]:
+    """Return the size of an image whose short side is at least that of the work grid."""
+    short_side = settings.work_short_side
+    if short_side == FROM_BUNDLE:
+        short_side = bundle.work_short_side
+    scale = max(1.0, short_side / min(size))
+    return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
+
+
+def _prepare_batches(
+    backend: Backend, size: tuple[int, int], wanted: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the batch sizes that the backend takes, and a warning where these are not all."""
+    for index, batch in enumerate(wanted):
+        if batch == 1:
+            continue  # an image has gone through already
+        try:
+            backend.prepare(size, batch=batch)
+        except (RuntimeError, BackendError) as error:  # mostly too little memory
+            most = wanted[index - 1]
+            return tuple(wanted[:index]), (
+                f'{batch} frames do not go through the network together ({_first_line(error)}): '
+                f'at most {most} at a time do, which is slower with several cameras. Free memory '
+                'on the GPU, or set a smaller work_short_side.',
+            )
+    return tuple(wanted), ()

@@ -10,6 +10,7 @@ import traceback
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.memory import share_one_heap
 from meta_ood_ros.diagnostics import DiagnosticsPublisher, to_status
+from meta_ood_ros.forwarded_log import ForwardedLog
 from meta_ood_ros.parameters import Parameters
 from meta_ood_ros.session import Session
 import rclpy
@@ -43,6 +44,7 @@ class OodNode(LifecycleNode):
         self._phase = 'unconfigured'
         self._error = ''
         self._session: Session | None = None
+        self._forwarded_log = ForwardedLog(self.get_logger())
         self.parameters = Parameters(self, is_unconfigured=lambda: self._phase == 'unconfigured')
         self._diagnostics = DiagnosticsPublisher(self)
         # The steady clock: with use_sim_time and no /clock this still has to say what is wrong.
@@ -127,6 +129,7 @@ class OodNode(LifecycleNode):
         """Stop the worker before what it publishes with is gone."""
         self._release()
         self._jumps.unregister()
+        self._forwarded_log.close()
         super().destroy_node()
 
     def _release(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 import math
@@ -14,7 +14,6 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
-from meta_ood_ros.loading import TRIAL_SIZE
 from meta_ood_ros.publishers import CameraOutputs
 from meta_ood_ros.received_grid import to_received_labels
 from meta_ood_ros.scheduling import Frame, LatestFrames
@@ -91,6 +90,8 @@ class FrameProcessor:
         Takes a sentence worth reading, but no warning.
     batch_sizes : sequence of int
         How many frames may go through the network together, see `batching`.
+    prepared : iterable of (int, int)
+        Work sizes that the backend is ready for.
 
     """
 
@@ -108,6 +109,7 @@ class FrameProcessor:
         ros_seconds: Callable[[], float],
         log: Callable[[str], None],
         batch_sizes: Sequence[int] = (1,),
+        prepared: Iterable[tuple[int, int]] = (),
     ) -> None:
         self._pipeline = pipeline
         self._frames = frames
@@ -121,7 +123,7 @@ class FrameProcessor:
         self._ros_seconds = ros_seconds
         self._log = log
         self._batch_sizes = batch_sizes
-        self._prepared = {pipeline.work_size(TRIAL_SIZE, settings())}
+        self._prepared = set(prepared)
         self.failures_in_a_row = 0
         self.last_failure = ''
 
@@ -183,10 +185,23 @@ class FrameProcessor:
                 self._to_answer(*pair, len(batch)) for pair in zip(batch, results, strict=True)
             ]
         except Exception as error:  # of the network or whatever else: the thread must live on
-            if len(batch) > 1:  # one of them may be to blame, the others get their answers
-                return [answer for one in batch for answer in self._answer([one])]
+            if len(batch) > 1:
+                return self._answer_each(batch, error)
             self._fail(batch[0].frame, error)
             return []
+
+    def _answer_each(self, batch: list[_Opened], error: Exception) -> list[Answer]:
+        """Return the answers to frames that failed together: one of them may be to blame."""
+        answers = [answer for one in batch for answer in self._answer([one])]
+        if len(answers) == len(batch):
+            # None of them was. Every further batch would be computed in vain, then once more.
+            self._batch_sizes = (1,)
+            self._conditions.log_once(
+                f'{len(batch)} frames could not be processed together, but each by itself '
+                f'({type(error).__name__}: {error}). From now on they go through the network one '
+                'by one. Free memory on the GPU, then deactivate, clean up and configure.'
+            )
+        return answers
 
     def _to_answer(self, one: _Opened, result: OodResult, together: int) -> Answer:
         self._look_at(one.frame.camera, result)

@@ -33,7 +33,7 @@ class CameraOutputs:
     bundle : Bundle
         Says the names and colours of the classes.
     explain : callable
-        Takes a sentence about subscribers that get nothing.
+        Takes a topic and a sentence about its subscribers that get nothing.
 
     """
 
@@ -43,7 +43,7 @@ class CameraOutputs:
         camera: str,
         bundle: Bundle,
         *,
-        explain: Callable[[str], None],
+        explain: Callable[[str, str], None],
     ) -> None:
         self._node = node
         self._camera = camera

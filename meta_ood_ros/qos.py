@@ -13,7 +13,9 @@ from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
+    qos_check_compatible,
     qos_policy_name_from_kind,
+    QoSCompatibility,
     QoSPolicyKind,
     QoSProfile,
     ReliabilityPolicy,
@@ -35,6 +37,9 @@ _RELIABILITY_DESCRIPTOR = ParameterDescriptor(
 
 #: The reliability of the publishers is looked at this often, in seconds.
 DECIDE_PERIOD = 1.0
+
+#: Ends that do not fit are looked for this often, in seconds: longer than discovery takes.
+MISFIT_PERIOD = 3.0
 
 # A camera's participant takes 134 MB with the profile that carries large images; below twice that
 # the second one fails.
@@ -93,7 +98,7 @@ def decide_reliability(
     return ReliabilityPolicy.BEST_EFFORT
 
 
-def output_events(topic: str, explain: Callable[[str], None]) -> PublisherEventCallbacks:
+def output_events(topic: str, explain: Callable[[str, str], None]) -> PublisherEventCallbacks:
     """
     Return callbacks that explain why a subscriber gets nothing.
 
@@ -102,18 +107,56 @@ def output_events(topic: str, explain: Callable[[str], None]) -> PublisherEventC
     topic : str
         Fully qualified name.
     explain : callable
-        Takes the sentence.
+        Takes the topic and the sentence.
 
     """
 
     def incompatible(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
+        # Of what can be incompatible, rclpy lets a user override the reliability alone.
+        override = f', or set qos_overrides.{topic}.publisher.reliability'
         explain(
+            topic,
             f'A subscriber of {topic} asks for another {policy} than is offered and gets nothing. '
-            f'Relax its QoS, or set qos_overrides.{topic}.publisher.*.'
+            f'Relax its {policy.lower()}{override if policy == "RELIABILITY" else ""}.',
         )
 
     return PublisherEventCallbacks(incompatible_qos=incompatible)
+
+
+class Misfit:
+    """
+    A publisher and a subscriber whose QoS do not fit: an event says when they meet.
+
+    No event says when one of them has gone.
+
+    Parameters
+    ----------
+    node : Node
+        Which is one of the two.
+    topic : str
+        Fully qualified name.
+
+    """
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._node = node
+        self._topic = topic
+        self._due = time.monotonic() + MISFIT_PERIOD
+
+    def stands(self) -> bool:
+        """Return whether they are still there, as far as was seen some seconds ago."""
+        now = time.monotonic()
+        if now < self._due:
+            return True
+        self._due = now + MISFIT_PERIOD
+        own = self._node.get_name(), self._node.get_namespace()
+        return any(
+            qos_check_compatible(one.qos_profile, other.qos_profile)[0] == QoSCompatibility.ERROR
+            for one in self._node.get_publishers_info_by_topic(self._topic)
+            for other in self._node.get_subscriptions_info_by_topic(self._topic)
+            if own in ((end.node_name, end.node_namespace) for end in (one, other))
+        )
 
 
 class ImageSubscription:
@@ -134,7 +177,7 @@ class ImageSubscription:
         'auto', 'reliable' or 'best_effort'; the parameter
         `qos_overrides.<topic>.subscription.reliability` wins.
     explain : callable
-        Takes a sentence about publishers that do not fit.
+        Takes the topic and a sentence about publishers that do not fit.
 
     """
 
@@ -146,7 +189,7 @@ class ImageSubscription:
         callback: Callable[[Any], None],
         *,
         reliability: str,
-        explain: Callable[[str], None],
+        explain: Callable[[str, str], None],
     ) -> None:
         self._node = node
         self._message_type = message_type
@@ -235,9 +278,10 @@ class ImageSubscription:
             self._due = 0.0
             return
         self._explain(
+            self.topic,
             f'A publisher of {self.topic} offers another {policy} than the node asks for '
             f'({self.reliability.name.lower()}): none of its images arrives. '
-            'Set image_reliability to auto or best_effort.'
+            'Set image_reliability to auto or best_effort.',
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+import math
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.diagnostics import (
     ALL_CAMERAS,
@@ -23,7 +23,7 @@ from meta_ood_ros.diagnostics import (
 from meta_ood_ros.loading import load_ignore_mask, load_pipeline
 from meta_ood_ros.processing import FrameProcessor
 from meta_ood_ros.publishers import CameraOutputs
-from meta_ood_ros.qos import explain_shared_memory, ImageSubscription
+from meta_ood_ros.qos import explain_shared_memory, ImageSubscription, Misfit
 from meta_ood_ros.scheduling import Frame, LatestFrames, Worker
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -73,6 +73,8 @@ class Session:
         self._settings = settings
         self._live = live
         self._diagnostics = diagnostics
+        self._told_threshold = math.nan
+        self._misfits: dict[tuple[str, str], Misfit] = {}
         self._conditions = Conditions(node.get_logger().warning)
         masks = (
             settings.ignore_mask if any(settings.ignore_mask) else ('',) * len(settings.cameras)
@@ -98,7 +100,6 @@ class Session:
             self.close()
             raise
         self._frames = LatestFrames(settings.cameras, on_drop=self._on_drop)
-        sizes = batch_sizes(self.pipeline.backend, len(settings.cameras))
         self._processor = FrameProcessor(
             self.pipeline,
             self._frames,
@@ -110,19 +111,23 @@ class Session:
             is_alive=node.context.ok,
             ros_seconds=lambda: 1e-9 * node.get_clock().now().nanoseconds,
             log=node.get_logger().info,
-            batch_sizes=sizes,
+            batch_sizes=loaded.batch_sizes,
+            prepared=[loaded.work_size],
         )
         self._worker = Worker(
-            self._frames, self._processor.compute, self._processor.send, limit=sizes[-1]
+            self._frames,
+            self._processor.compute,
+            self._processor.send,
+            limit=loaded.batch_sizes[-1],
         )
 
     def activate(self) -> None:
         """Say the class names, listen to the cameras and start to work."""
         self._processor.failures_in_a_row = 0
-        _, meta_threshold = self.pipeline.effective_thresholds(self._live())
+        self._told_threshold = math.nan
         try:
+            self._tell_threshold()
             for name, camera in self._cameras.items():
-                camera.outputs.publish_label_info(meta_threshold=meta_threshold)
                 camera.record.last_arrival = time.monotonic()
                 camera.subscription = self._subscribe(name)
             self._worker.start()
@@ -138,6 +143,7 @@ class Session:
                 camera.subscription = None
         self._worker.stop()
         # What was said about cameras and subscribers holds no longer.
+        self._misfits.clear()
         for name in self._cameras:
             self._conditions.clear(name)
 
@@ -155,7 +161,7 @@ class Session:
 
     def poll(self) -> str:
         """
-        Look after the subscriptions; to be called some times a second.
+        Look after subscriptions and class names; to be called some times a second while active.
 
         Returns
         -------
@@ -166,6 +172,8 @@ class Session:
         for camera in self._cameras.values():
             if camera.subscription is not None:
                 camera.subscription.update()
+        self._tell_threshold()
+        self._end_misfits()
         failures = self._processor.failures_in_a_row
         if failures < self._live().max_failures:
             return ''
@@ -173,6 +181,15 @@ class Session:
             f'{failures} frames in a row failed: the node becomes inactive. '
             f'{self._processor.last_failure}'
         )
+
+    def _tell_threshold(self) -> None:
+        """Send the class names with the threshold of acceptance, again when that changed."""
+        _, meta_threshold = self.pipeline.effective_thresholds(self._live())
+        if meta_threshold == self._told_threshold:
+            return
+        self._told_threshold = meta_threshold
+        for camera in self._cameras.values():
+            camera.outputs.publish_label_info(meta_threshold=meta_threshold)
 
     def _subscribe(self, name: str) -> ImageSubscription:
         topic = f'{name}/image' if name else 'image'
@@ -190,8 +207,18 @@ class Session:
             explain=self._explainer(name),
         )
 
-    def _explainer(self, camera: str) -> Callable[[str], None]:
-        return lambda sentence: self._conditions.set(camera, sentence, sentence)
+    def _explainer(self, camera: str) -> Callable[[str, str], None]:
+        def explain(topic: str, sentence: str) -> None:
+            self._misfits[camera, sentence] = Misfit(self._node, topic)
+            self._conditions.set(camera, sentence, sentence)
+
+        return explain
+
+    def _end_misfits(self) -> None:
+        ended = [key for key, misfit in self._misfits.items() if not misfit.stands()]
+        for camera, sentence in ended:
+            del self._misfits[camera, sentence]
+            self._conditions.set(camera, sentence, '')
 
     def _on_image(self, name: str, message: Any) -> None:
         camera = self._cameras[name]

@@ -6,6 +6,7 @@ import sqlite3
 import zlib
 
 import cv2
+from meta_ood_ros.bag_files import BagReader
 from meta_ood_ros.bags import Bag, BagLossError, BagWriter, IMAGE_TYPES, SEGMENTS_TYPE, TypeStore
 import numpy as np
 import pytest
@@ -198,6 +199,54 @@ def test_no_flipped_byte_raises_anything_else(tmp_path, types, pictures, positio
         for one in Bag(path).read():
             with contextlib.suppress(ValueError):
                 one.to_rgb() if one.raw.type_name in IMAGE_TYPES else one.message
+
+
+def records_of(content, place, end):
+    """Yield place and code of each MCAP record."""
+    while place < end:
+        yield place, content[place]
+        place += 9 + int.from_bytes(content[place + 1 : place + 9], 'little')
+
+
+# Of a length of 8 bytes: 2^47 are more than the memory, 2^63 more than an index may be.
+@pytest.mark.parametrize('byte', [5, 7])
+def test_a_damaged_length_ends_the_reading_where_it_stands(tmp_path, types, pictures, byte):
+    whole = (write(tmp_path / 'bag', types, pictures[:2]) / 'bag.mcap').read_bytes()
+    path = tmp_path / 'damaged.mcap'
+    found = []
+    for place, code in records_of(whole, 8, len(whole)):
+        if code == 0x0F:  # the end of the data
+            break
+        content = bytearray(whole)
+        content[place + 1 + byte] ^= 0x80
+        path.write_bytes(content)
+        reader = BagReader(path)
+        found.append((code, len(list(reader))))
+        left = len(whole) - place
+        assert reader.loss.startswith(f'damaged.mcap ends early: its last {left} of ')
+    assert found[0] == (0x01, 0)
+    assert (0x06, 4) in found  # the chunk can be read although its length cannot
+
+
+@pytest.mark.parametrize('byte', [5, 7])
+def test_a_damaged_length_in_a_chunk_costs_the_rest_of_the_chunk(tmp_path, types, pictures, byte):
+    folder = write(tmp_path / 'bag', types, pictures[:2])
+    content = bytearray((folder / 'bag.mcap').read_bytes())
+    chunk = next(place for place, code in records_of(content, 8, len(content)) if code == 0x06)
+    end = chunk + 9 + int.from_bytes(content[chunk + 1 : chunk + 9], 'little')
+    inner = [place for place, code in records_of(content, chunk + 49, end) if code == 0x05]
+    assert len(inner) == 4
+    content[inner[2] + 1 + byte] ^= 0x80
+    (folder / 'bag.mcap').write_bytes(content)
+    reader = BagReader(folder / 'bag.mcap')
+    assert len(list(reader)) == 2
+    assert reader.loss == 'bag.mcap has 1 damaged records'
+
+
+def test_a_database_that_cannot_be_opened_is_a_loss(tmp_path):
+    (tmp_path / 'bag.db3').mkdir()  # not even root may open a folder as a file
+    with pytest.raises(ValueError, match='got none that can be read .*unable to open database'):
+        Bag(tmp_path)
 
 
 def test_messages_still_in_the_log_of_a_killed_recorder_are_read(tmp_path, types, pictures):

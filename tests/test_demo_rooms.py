@@ -1,5 +1,6 @@
 """The rooms of the demo that need no node: sources, truth, pictures, table, command line."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -200,6 +201,16 @@ def test_options():
     assert options.cameras == ['front', 'rear']
     assert parse_arguments([]).namespace == ''
     assert parse_arguments([]).cameras == ['']
+
+
+def test_paths_may_begin_with_the_home_folder(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    options = parse_arguments(
+        ['--images=~/in', '--labels=~/truth', '--output=~/out', '--bundle=~/mine']
+    )
+    paths = [options.images, options.labels, options.output, options.bundle]
+    assert paths == [Path('/home/me') / name for name in ('in', 'truth', 'out', 'mine')]
+    assert parse_arguments(['--bag=~/drive']).bag == Path('/home/me/drive')
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,42 @@ def test_executable_of_ros2_run_stands_where_setup_cfg_puts_it(repository):
     assert 'install_scripts=$base/lib/meta_ood' in configuration
 
 
+def test_executable_of_the_wheel_starts_where_missing_modules_are_explained(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith('/entry_points.txt'))
+        assert 'ood_node = meta_ood_ros.start_node:main' in archive.read(name).decode()
+
+
+@pytest.mark.parametrize('name', ['torch', 'diagnostic_msgs'])
+def test_executable_says_which_module_its_python_lacks(name):
+    program = 'import sys; sys.modules[sys.argv[1]] = None; import meta_ood_ros.start_node as node'
+    done = run(sys.executable, '-c', f'{program}; node.main([])', name)
+    assert done.returncode == 1
+    (sentence,) = done.stderr.splitlines()
+    assert re.match(
+        rf'ood_node needs the Python module {name}[\w.]*, which /.* not have', sentence
+    )
+    assert 'Activate the virtual environment' in sentence
+
+
+@pytest.mark.parametrize('has_environment', [True, False])
+def test_bundles_are_made_by_the_python_of_the_repository(repository, tmp_path, has_environment):
+    (tmp_path / 'clone' / 'training').mkdir(parents=True)
+    script = shutil.copy(repository / 'training/make_bundle.sh', tmp_path / 'clone' / 'training')
+    pythons = [tmp_path / 'python3']
+    if has_environment:
+        pythons.append(tmp_path / 'clone' / '.venv' / 'bin' / 'python')
+    for python in pythons:
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.write_text('#!/bin/sh\necho "ran $0"\nexit 7\n')
+        python.chmod(0o755)
+    environment = {'PATH': f'{tmp_path}:/usr/bin:/bin'}
+    done = run('bash', script, 'default', tmp_path, tmp_path / 'runs', env=environment)
+    assert done.returncode == 7
+    ran = '.venv/bin/python' if has_environment else str(pythons[0])
+    assert done.stdout == f'ran {ran}\n'
+
+
 def test_share_folders_are_no_python_packages(repository):
     # With an __init__.py, `import launch` would find this folder instead of ROS's module.
     for folder in ('launch', 'config', 'training'):

@@ -27,6 +27,7 @@ from meta_ood_ros.core.networks import build_network, OodNetwork
 from meta_ood_ros.core.networks.checkpoints import load_weights
 from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 from meta_ood_ros.core.segment_metrics import metric_names
+from meta_ood_ros.core.settings import SHORT_SIDES
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -64,8 +65,8 @@ class Bundle:
     entropy_threshold, meta_threshold : float
         What the node uses unless told otherwise.
     work_short_side : int
-        Short side in pixels at which the network was trained and the classifier fitted;
-        0 is the size received.
+        Short side in pixels at which the network was trained and the classifier fitted, 64 to
+        4096; 0 is the size received.
     min_size_px : int
         Segments of fewer work pixels are dropped, when fitting and when serving.
     label_rule : str
@@ -131,6 +132,16 @@ class Bundle:
             )
         if not 0.0 <= self.meta_threshold <= 1.0:
             raise BundleError(f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.')
+        low, high = SHORT_SIDES
+        if self.work_short_side and not low <= self.work_short_side <= high:
+            raise BundleError(
+                f'work_short_side must be 0 or lie in [{low}, {high}], got '
+                f'{self.work_short_side}. 0 works at the size received.'
+            )
+        if self.min_size_px < 0:
+            raise BundleError(
+                f'min_size_px must be at least 0, got {self.min_size_px}. 0 keeps every segment.'
+            )
         expected = metric_names(classes)
         for one in self.meta_classifiers:
             if one.metric_names != expected:
@@ -235,6 +246,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         )
     description_bytes = _read(directory, DESCRIPTION_FILE)
     description = parse_description(directory / DESCRIPTION_FILE, description_bytes)
+    declared = description.pop('classifier_thresholds')
     onnx = description['architecture'] == ONNX_ARCHITECTURE
     network_bytes = _read(directory, ONNX_FILE if onnx else NETWORK_FILE)
     digest = hashlib.sha256(description_bytes + network_bytes)
@@ -245,6 +257,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
             classifiers = load_meta_classifiers(directory / META_CLASSIFIER_FILE)
         except ValueError as error:
             raise BundleError(str(error)) from error
+    _check_classifiers(directory, declared, [one.entropy_threshold for one in classifiers])
     try:
         weights = {} if onnx else load_tensors(network_bytes)
     except (SafetensorError, ValueError) as error:
@@ -305,6 +318,17 @@ def save_bundle(bundle: Bundle, path: str | Path) -> Bundle:
             target.rename(Path(parent) / 'old')
         shutil.move(made, target)
     return replace(bundle, digest=digest)
+
+
+def _check_classifiers(directory: Path, declared: Any, found: list[float]) -> None:
+    """Refuse a copy that lost its meta classifiers, or was given those of another bundle."""
+    if declared is None or declared == found:
+        return
+    raise BundleError(
+        f'bundle {str(directory)!r} must have the meta classifiers that {DESCRIPTION_FILE} lists, '
+        f'those of entropy thresholds {declared}, got {found} in {META_CLASSIFIER_FILE}. '
+        'Copy it again.'
+    )
 
 
 def _read(directory: Path, name: str) -> bytes:

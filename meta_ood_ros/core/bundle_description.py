@@ -45,7 +45,7 @@ def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[
     fields : mapping
         One entry for each of `FIELDS`.
     classifier_thresholds : list of float
-        Entropy thresholds that have a meta classifier of their own; for readers of the file.
+        Entropy thresholds that have a meta classifier of their own.
 
     Returns
     -------
@@ -74,7 +74,8 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
     Returns
     -------
     dict
-        One entry for each of `FIELDS`, lists as tuples.
+        One entry for each of `FIELDS`, lists as tuples; and `classifier_thresholds`, a list, or
+        None where the file has none.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
             'Install the meta_ood that made it, or make the bundle again.'
         )
     names = record.pop('metric_names', None)
-    record.pop('classifier_thresholds', None)  # for readers of the file; the classifiers know
+    thresholds = record.pop('classifier_thresholds', None)
     _check_keys(where, record)
     description = {name: _read_field(where, name, record[name]) for name in FIELDS}
     expected = list(metric_names(len(description['class_names'])))
@@ -104,7 +105,7 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
             f'{where} must list the {len(expected)} metrics that this version measures, got '
             f'{len(names) if isinstance(names, list) else names}. Make the bundle again.'
         )
-    return description
+    return description | {'classifier_thresholds': thresholds}
 
 
 def _check_keys(where: Path, record: Mapping[str, Any]) -> None:

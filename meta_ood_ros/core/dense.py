@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-import warnings
+import logging
 
 from meta_ood_ros.core.dense_cpu import predict_on_cpu
 from meta_ood_ros.core.dense_torch import predict_in_strips
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 import torch
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -151,11 +153,11 @@ def _find_gpu_path(device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         # compiles, for which Triton needs a C compiler and a GPU that it knows
         predict_with_triton(torch.zeros(2, 2, 2, device=device), (4, 4), align_corners=False)
     except Exception as error:
-        warnings.warn(
-            f'the fused GPU kernel does not run on {device} ({error}); dense prediction takes the '
-            'slower path of plain torch. Install a C compiler (apt install gcc).',
-            RuntimeWarning,
-            stacklevel=3,
+        logger.warning(
+            'The fused GPU kernel does not run on %s (%s); dense prediction takes the slower path '
+            'of plain torch. Install a C compiler (apt install gcc).',
+            device,
+            error,
         )
         return predict_in_strips
     return predict_with_triton

@@ -11,6 +11,9 @@ from meta_ood_ros.core.validated_field import check_setting, outside, setting
 #: The value that stands for 'what the bundle says'.
 FROM_BUNDLE = -1.0
 
+#: Least and greatest short side of the grid on which a network works, in pixels.
+SHORT_SIDES = (64, 4096)
+
 #: Per-pixel scores that can be thresholded into OoD segments.
 SCORES = ('entropy',)
 
@@ -61,7 +64,7 @@ class PipelineSettings:
         'Short side of the grid on which the network works; -1 takes the value of the bundle, '
         '0 works at the size received, else 64 to 4096.',
         minimum=-1,
-        maximum=4096,
+        maximum=SHORT_SIDES[1],
         unit='px',
         allowed='{-1, 0} or [64, 4096]',
         hint='-1 takes the value of the bundle, 0 works at the size received.',
@@ -77,7 +80,7 @@ class PipelineSettings:
         holes = {
             'entropy_threshold': -1.0 < self.entropy_threshold <= 0.0,
             'meta_threshold': -1.0 < self.meta_threshold < 0.0,
-            'work_short_side': 0 < self.work_short_side < 64,
+            'work_short_side': 0 < self.work_short_side < SHORT_SIDES[0],
         }
         for owner in fields(self):
             if holes.get(owner.name):
@@ -135,7 +138,9 @@ class NodeSettings(PipelineSettings):
         choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
     )
     engine_cache: str = setting(
-        '', 'Folder of built engines; empty is meta_ood below the XDG cache folder.'
+        '',
+        'Folder of built engines: an absolute path, ~/... or package://<package>/...; empty is '
+        'meta_ood below the XDG cache folder.',
     )
     build_only: bool = setting(False, 'Build the engine while configuring, then stop.')
     self_check: bool = setting(

@@ -114,6 +114,9 @@ def test_truncated_file(saved, name):
         ({'metric_names': ['size']}, 'must list the 75 metrics that this version measures, got 1'),
         ({'entropy_threshold': 70.0}, r'entropy_threshold must lie in \(0, 1\], got 70.0'),
         ({'meta_threshold': 2}, r'meta_threshold must lie in \[0, 1\], got 2'),
+        ({'work_short_side': 63}, r'must be 0 or lie in \[64, 4096\], got 63. 0 works at the'),
+        ({'work_short_side': 4097}, r'must be 0 or lie in \[64, 4096\], got 4097'),
+        ({'min_size_px': -1}, 'min_size_px must be at least 0, got -1'),
         ({'label_rule': 'mine'}, "label_rule must be one of deployed, published, got 'mine'"),
         ({'class_colors': [[0, 0, 0]]}, 'one colour for each of the 19 classes, got 1'),
     ],
@@ -122,6 +125,24 @@ def test_wrong_description(saved, changes, message):
     edit_description(saved, **changes)
     with pytest.raises(BundleError, match=message):
         load_bundle(saved)
+
+
+def test_copy_that_lost_its_meta_classifiers(saved):
+    (saved / FILES[2]).unlink()
+    with pytest.raises(BundleError, match=r'lists, .*\[0\.5\], got \[\] in meta.*Copy it again'):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize('declared', [[], [0.4], [0.5, 0.6]])
+def test_meta_classifiers_of_another_copy(saved, declared):
+    edit_description(saved, classifier_thresholds=declared)
+    with pytest.raises(BundleError, match=r'must have the meta .*, got \[0\.5\] in'):
+        load_bundle(saved)
+
+
+def test_description_without_a_list_of_classifiers_is_taken(saved):
+    edit_description(saved, classifier_thresholds=None)
+    assert len(load_bundle(saved).meta_classifiers) == 1
 
 
 def test_description_that_is_not_yaml(saved):

@@ -1,13 +1,20 @@
 """Frames of several cameras in one pass of the network."""
 
+import time
 from types import SimpleNamespace
 
 from meta_ood_ros.batching import batch_sizes, group
+from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.backends import EagerBackend
+from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.diagnostics import CameraRecord, Conditions
+from meta_ood_ros.processing import FrameProcessor
+from meta_ood_ros.scheduling import Frame, LatestFrames
+import numpy as np
 import pytest
 import torch
 
-from .conftest import NOT_A_NUMBER, scene, wait_for
+from .conftest import make_header, NOT_A_NUMBER, scene, wait_for
 
 
 @pytest.mark.parametrize(
@@ -24,6 +31,7 @@ from .conftest import NOT_A_NUMBER, scene, wait_for
 def test_sizes_by_backend(name, device, cameras, expected):
     backend = SimpleNamespace(name=name, device=torch.device(device))
     assert batch_sizes(backend, cameras) == expected
+    assert batch_sizes(backend, cameras, has_fixed_batch=True) == (1,)
 
 
 def test_groups_keep_order_and_lose_nothing():
@@ -43,7 +51,7 @@ def test_groups_keep_order_and_lose_nothing():
 @pytest.fixture
 def three_cameras(robot, colour_network, monkeypatch):
     """Return the robot, its cameras and its listeners; the network takes what is ready."""
-    monkeypatch.setattr('meta_ood_ros.session.batch_sizes', lambda *_: (1, 2, 3))
+    monkeypatch.setattr('meta_ood_ros.loading.batch_sizes', lambda *_, **__: (1, 2, 3))
     names = ('front', 'rear', 'left')
     robot.start(cameras=list(names), max_age=0.0, diagnostics_period=0.1)
     answers = {name: robot.listen(f'ood/{name}/segments') for name in names}
@@ -101,13 +109,57 @@ def test_a_bad_frame_of_a_batch_costs_no_other_camera_its_answer(three_cameras, 
 
 def test_a_backend_prepares_the_batch_that_it_will_meet(tiny_bundle, monkeypatch):
     from meta_ood_ros import loading
-    from meta_ood_ros.core.settings import NodeSettings
 
     prepared = []
     monkeypatch.setattr(
         EagerBackend, 'prepare', lambda _, size, batch=1: prepared.append((size, batch))
     )
-    monkeypatch.setattr(loading, 'batch_sizes', lambda _, cameras: (1, cameras))
+    monkeypatch.setattr(loading, 'batch_sizes', lambda _, cameras, **__: (1, cameras))
     monkeypatch.setattr(loading, 'load_bundle', lambda _: tiny_bundle)
     loading.load_pipeline(NodeSettings(cameras=('a', 'b'), device='cpu'))
     assert prepared == [((96, 128), 2)]
+
+
+def test_batches_that_fail_without_a_bad_frame_are_given_up():
+    tried, said = [], []
+
+    def run(images, **_):
+        tried.append(len(images))
+        if len(images) > 1:
+            raise RuntimeError('CUDA out of memory')
+        return [
+            SimpleNamespace(
+                image_size=(4, 6),
+                work_size=(4, 6),
+                segments=SimpleNamespace(count=0),
+                accepted=np.zeros(0, bool),
+                classifier_threshold=None,
+                milliseconds={},
+            )
+        ]
+
+    processor = FrameProcessor(
+        SimpleNamespace(
+            batch=run, work_size=lambda *_: (4, 6), backend=SimpleNamespace(name='eager')
+        ),
+        LatestFrames(('a', 'b')),
+        outputs={},
+        masks={},
+        records={name: CameraRecord() for name in 'ab'},
+        conditions=Conditions(said.append),
+        settings=lambda: NodeSettings(max_age=0.0),
+        is_alive=lambda: True,
+        ros_seconds=time.time,
+        log=said.append,
+        batch_sizes=(1, 2),
+    )
+    for number in range(2):
+        frames = [
+            Frame(name, to_image(make_header(number), scene(size=(4, 6)), 'rgb8'), 0.0)
+            for name in 'ab'
+        ]
+        assert [one.frame.camera for one in processor.compute(frames)] == ['a', 'b']
+    assert tried == [2, 1, 1, 1, 1]
+    (sentence,) = said
+    assert sentence.startswith('2 frames could not be processed together, but each by itself')
+    assert 'CUDA out of memory' in sentence

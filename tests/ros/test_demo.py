@@ -18,6 +18,7 @@ from meta_ood_ros.core.bundle import save_bundle
 from meta_ood_ros.demo import main
 from meta_ood_ros.demo_answers import Answer
 from meta_ood_ros.demo_frames import DemoFrame, find_source
+from meta_ood_ros.demo_node import NodeProcess
 from meta_ood_ros.demo_output import OutputFolder
 from meta_ood_ros.demo_report import Tally
 from meta_ood_ros.demo_truth import FrameTruth, ObjectTruth
@@ -230,6 +231,19 @@ def test_a_node_that_cannot_start_says_why(tmp_path):
     assert 'Cannot configure: ' in errors
     assert str(tmp_path / 'none') in errors
     assert table['frames in'] == '0'
+
+
+def test_warnings_of_the_node_are_found_however_the_terminal_formats_its_log(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv('RCUTILS_CONSOLE_OUTPUT_FORMAT', '{message}')
+    node = NodeProcess({'bundle': str(tmp_path)}, namespace='', log=tmp_path / 'log')
+    try:
+        node._process.wait(120)
+        (warning,) = node.warnings()
+    finally:
+        node.stop()
+    assert warning.startswith('Cannot configure: bundle ')
 
 
 def test_the_node_ends_with_a_demo_that_was_killed(tmp_path):

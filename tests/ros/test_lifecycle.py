@@ -1,6 +1,7 @@
 """Transitions: what fails fails in one sentence, and nothing is left behind."""
 
 from dataclasses import replace
+import logging
 import os
 import re
 import signal
@@ -277,3 +278,17 @@ def test_process_without_autostart_waits_for_its_manager_until_terminated():
     assert process.returncode == 0, ''.join(lines)
     assert 'Cannot configure' not in ''.join(lines)
     assert 'Traceback' not in ''.join(lines)
+
+
+def test_what_the_core_logs_is_in_the_log_of_the_node(robot, capfd):
+    core = logging.getLogger('meta_ood_ros.core.backends.engine_cache')
+    node = robot.start(active=False, autostart=False)
+    for severity in ('info', 'warning', 'error'):
+        getattr(core, severity)('Engine %s of the test', severity)
+    core.debug('Engine debug of the test')
+    robot.call(node.destroy_node)
+    robot.node = None
+    core.error('Engine of nobody')
+    lines = [line for line in capfd.readouterr().err.splitlines() if '[ood]: Engine' in line]
+    assert [line.split('] ')[0][1:] for line in lines] == ['INFO', 'WARN', 'ERROR']
+    assert lines[1].endswith('[ood]: Engine warning of the test')

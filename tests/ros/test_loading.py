@@ -5,7 +5,9 @@ from pathlib import Path
 import re
 
 import cv2
+from meta_ood_ros.core.backends import EagerBackend, ResolvedDevice
 from meta_ood_ros.core.bundle import load_bundle, save_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
 import numpy as np
@@ -113,8 +115,6 @@ def test_backend_is_checked_against_float32_eager(bundle_folder, monkeypatch, op
 
 
 def test_backend_that_disagrees_is_an_error(bundle_folder, monkeypatch):
-    from meta_ood_ros.core.backends import EagerBackend
-
     run = EagerBackend.__call__
     monkeypatch.setattr(EagerBackend, '__call__', lambda self, x: 100 * run(self, x))
     with pytest.raises(ValueError, match='must agree with float32 eager'):
@@ -136,8 +136,6 @@ def test_trial_image_compiles_the_code_about_segments(bundle_folder, monkeypatch
 
 
 def test_cpu_threads_are_those_of_the_whole_process(bundle_folder):
-    import torch
-
     before = torch.get_num_threads()
     try:
         load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', cpu_threads=1))
@@ -147,10 +145,9 @@ def test_cpu_threads_are_those_of_the_whole_process(bundle_folder):
         cv2.setNumThreads(-1)
 
 
-def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_folder, monkeypatch):
-    from meta_ood_ros.core.backends import ResolvedDevice
-    from meta_ood_ros.core.pipeline import OodPipeline
-    import torch
+@pytest.fixture
+def broken_gpu(monkeypatch):
+    """Let the first GPU be found and fail as soon as it is used."""
 
     class BrokenOnGpu(OodPipeline):
         def __init__(self, bundle, settings, device, **options):
@@ -161,11 +158,68 @@ def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_fo
     monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', BrokenOnGpu)
     gpu = ResolvedDevice(torch.device('cuda', 0))
     monkeypatch.setattr('meta_ood_ros.loading.resolve_device', lambda name: gpu)
+
+
+def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_folder, broken_gpu):
     loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder)))
     assert str(loaded.pipeline.backend.device) == 'cpu'
     assert 'does not work (CUDA error: no kernel image is available)' in loaded.warnings[0]
     with pytest.raises(RuntimeError, match='no kernel image'):
         load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cuda:0'))
+
+
+def test_gpu_and_cpu_that_both_fail_are_both_explained(bundle_folder, broken_gpu):
+    match = (
+        r'got for the GPU: CUDA error: no kernel image is available; and for the CPU: precision '
+        r'of backend eager on the CPU must be fp32 or bf16, got fp16'
+    )
+    with pytest.raises(ValueError, match=match) as raised:
+        load_pipeline(NodeSettings(bundle=str(bundle_folder), precision='fp16'))
+    assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+def test_batch_that_does_not_fit_costs_neither_the_gpu_nor_the_smaller_ones(
+    bundle_folder, monkeypatch
+):
+    def prepare(self, size, *, batch=1):
+        if batch > 2:
+            raise RuntimeError('CUDA out of memory.\nTried to allocate')
+
+    monkeypatch.setattr(EagerBackend, 'prepare', prepare)
+    monkeypatch.setattr('meta_ood_ros.loading.batch_sizes', lambda *_, **__: (1, 2, 3, 4))
+    loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu'))
+    assert loaded.batch_sizes == (1, 2)
+    (warning,) = loaded.warnings
+    assert warning.startswith('3 frames do not go through the network together (CUDA out of mem')
+    assert 'at most 2 at a time' in warning
+
+
+def test_trial_images_are_as_large_as_the_work_grid(bundle_folder, monkeypatch):
+    # The real limit is met at 2509: too slow for a test.
+    monkeypatch.setattr('meta_ood_ros.core.image.MAX_ENLARGED_PIXELS', 1 << 17)
+    settings = NodeSettings(bundle=str(bundle_folder), device='cpu', work_short_side=512)
+    loaded = load_pipeline(settings)
+    assert loaded.work_size == (512, 688)
+    with pytest.raises(ValueError, match='must be enlarged to at most'):
+        loaded.pipeline.work_size((480, 640), settings)
+
+
+def test_folder_of_engines_is_a_path_like_the_others(bundle_folder, monkeypatch, tmp_path):
+    given = []
+
+    class Noting(OodPipeline):
+        def __init__(self, *arguments, engine_cache, **options):
+            given.append(engine_cache)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', Noting)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for text, path in (('', ''), ('~/engines', str(tmp_path / 'engines'))):
+        settings = NodeSettings(bundle=str(bundle_folder), device='cpu', engine_cache=text)
+        load_pipeline(settings)
+        assert given.pop() == path
+    with pytest.raises(ValueError, match=r"engine_cache must be absolute, .* got 'engines'"):
+        load_pipeline(replace(settings, engine_cache='engines'))
 
 
 def test_threads_are_given_back_to_the_libraries(bundle_folder):
@@ -181,7 +235,9 @@ def test_mask_of_16_bits_is_black_only_at_0(tmp_path):
     assert load_ignore_mask(str(tmp_path / 'mask.png')).tolist() == [[True, False], [False, False]]
 
 
-def test_graph_of_fixed_sides_is_tried_at_them(tiny_bundle, tmp_path):
+@pytest.fixture
+def fixed_bundle(tiny_bundle, tmp_path):
+    """Return the folder of a bundle with an ONNX graph for one image of 64 x 128."""
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')
     weight = np.random.default_rng(0).standard_normal((19, 3, 4, 4)).astype(np.float32)
@@ -206,6 +262,32 @@ def test_graph_of_fixed_sides_is_tried_at_them(tiny_bundle, tmp_path):
         meta_classifiers=(),
     )
     save_bundle(bundle, tmp_path / 'fixed')
-    loaded = load_pipeline(NodeSettings(bundle=str(tmp_path / 'fixed'), device='cpu'))
+    return tmp_path / 'fixed'
+
+
+def test_graph_of_fixed_sides_is_tried_at_them(fixed_bundle):
+    loaded = load_pipeline(NodeSettings(bundle=str(fixed_bundle), device='cpu'))
+    assert loaded.work_size == (64, 128)
     result = loaded.pipeline(np.zeros((640, 1280, 3), np.uint8))
     assert result.entropy.shape == (64, 128)
+
+
+def test_graph_of_one_image_is_given_no_batches(fixed_bundle, monkeypatch):
+    monkeypatch.setattr(
+        'meta_ood_ros.loading.batch_sizes',
+        lambda *_, has_fixed_batch: (1,) if has_fixed_batch else (1, 2),
+    )
+    settings = NodeSettings(bundle=str(fixed_bundle), device='cpu', cameras=('a', 'b'))
+    assert load_pipeline(settings).batch_sizes == (1,)
+
+
+def test_onnxruntime_without_gpu_takes_the_cpu_under_auto(fixed_bundle, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
+    loaded = load_pipeline(NodeSettings(bundle=str(fixed_bundle)))
+    assert str(loaded.pipeline.backend.device) == 'cpu'
+    (warning,) = loaded.warnings
+    assert 'GPU that the backend cannot use (backend onnx on cuda:0 needs CUDAExec' in warning
+    assert 'pip install onnxruntime-gpu): the network runs on the CPU' in warning
+    with pytest.raises(ValueError, match='backend onnx on cuda:0 needs CUDAExecutionProvider'):
+        load_pipeline(NodeSettings(bundle=str(fixed_bundle), device='cuda:0'))

@@ -127,6 +127,25 @@ def test_subscriber_that_does_not_fit_is_explained(robot, colour_network):
     facts = robot.diagnostics()
     robot.listen('ood/segments', durability=DurabilityPolicy.TRANSIENT_LOCAL)
     wait_for(lambda: 'A subscriber of /ood/segments asks for another DURAB' in facts().message)
+    assert facts().message.endswith('gets nothing. Relax its durability.')
+
+
+def test_what_does_not_fit_is_said_as_long_as_it_is_there(robot, colour_network, monkeypatch):
+    monkeypatch.setattr('meta_ood_ros.qos.MISFIT_PERIOD', 0.5)
+    robot.start(diagnostics_period=0.1, image_reliability='reliable')
+    facts = robot.diagnostics()
+    robot.listen('ood/segments', durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    subscription = list(robot.peer.subscriptions)[-1]
+    camera = robot.camera(best_effort=True)
+    sentences = 'A subscriber of /ood/segments asks', 'A publisher of /image offers'
+    wait_for(lambda: all(one in facts().message for one in sentences))
+    time.sleep(1.5)  # they are looked at several times
+    assert all(one in facts().message for one in sentences)
+    robot.peer.destroy_subscription(subscription)
+    wait_for(lambda: sentences[0] not in facts().message)
+    assert sentences[1] in facts().message
+    robot.peer.destroy_publisher(camera)
+    wait_for(lambda: sentences[1] not in facts().message)
 
 
 def test_overrides_win(robot, colour_network):
@@ -144,6 +163,7 @@ def test_overrides_win(robot, colour_network):
     wait_for(lambda: facts().get('reliability') == 'best_effort')
     robot.listen('ood/segments', reliability=RELIABLE)
     wait_for(lambda: 'A subscriber of /ood/segments asks for another RELIAB' in facts().message)
+    assert 'or set qos_overrides./ood/segments.publisher.reliability.' in facts().message
     # One output's override is not another's.
     entropy = robot.node.get_publishers_info_by_topic('/ood/entropy')[0].qos_profile
     assert entropy.reliability == RELIABLE

@@ -77,6 +77,22 @@ def test_node_works_without_vision_msgs(robot, colour_network, monkeypatch):
     assert '/ood/detections' not in topics
 
 
+def test_class_names_are_told_again_when_the_threshold_changes(robot, colour_network, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        'meta_ood_ros.publishers.CameraOutputs.publish_label_info',
+        lambda _, *, meta_threshold: told.append(meta_threshold),
+    )
+    robot.start()
+    assert told == [0.5]  # that of the bundle
+    assert robot.set(meta_threshold=0.25) == ''
+    wait_for(lambda: told == [0.5, 0.25])
+    assert robot.set(overlay_alpha=0.25) == ''
+    for transition in ('deactivate', 'activate'):
+        assert robot.do(transition) == 'success'
+    assert told == [0.5, 0.25, 0.25]
+
+
 @pytest.mark.skipif(find_vision_msgs() is None, reason='vision_msgs is not installed')
 def test_node_says_class_names_to_those_who_come_later(robot, colour_network):
     from rclpy.qos import DurabilityPolicy

@@ -48,7 +48,7 @@ def make(tmp_path, *arguments, **environment):
         ('default', ['finetune', 'bundle', 'overlay', 'segments', 'fit-meta']),
         (
             'deeplab_mobilenet',
-            ['finetune', 'finetune', 'bundle', 'overlay', 'segments', 'fit-meta'],
+            ['finetune'] * 3 + ['bundle', 'overlay', 'segments', 'fit-meta'],
         ),
     ],
 )

@@ -82,10 +82,11 @@ def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, A
     names = _frame_names(fitted)
     tested = _frame_names(arguments.test)
     for word in arguments.test_part:
-        if not any(_bare(name).startswith(word) for name in tested):
+        names_alone = [name.rpartition('/')[2] for name in tested]
+        if not any(name.startswith(word) for name in names_alone):
             raise ValueError(
                 f'--test-part must begin the name of a test image, got {word!r}; the first is '
-                f'{_bare(tested[0])!r}.'
+                f'{names_alone[0]!r}.'
             )
     for image in arguments.explain:
         if not any(image in (name, _bare(name)) for name in names):

@@ -214,6 +214,6 @@ def segment_gaps(
     frame_fold = np.full(len(segments.frame_name), -1, dtype=np.int64)
     frame_fold[segments.segment_frame] = fold
     folds = int(fold.max()) + 1
-    names, groups = segments.frame_name, segments.frame_group
+    names, groups = segments.frame_name.tolist(), segments.frame_group.tolist()
     gaps = find_gaps(names, groups, frame_fold, settings.gap, folds=folds)
     return gaps[:, segments.segment_frame]

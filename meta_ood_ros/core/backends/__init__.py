@@ -1,7 +1,12 @@
 """How a network runs: one interface, chosen by name, each absence explained."""
 
 from meta_ood_ros.core.backends.agreement import self_check, SelfCheck, TOLERANCES
-from meta_ood_ros.core.backends.backend import Backend, BackendError, PRECISIONS
+from meta_ood_ros.core.backends.backend import (
+    Backend,
+    BackendDeviceError,
+    BackendError,
+    PRECISIONS,
+)
 from meta_ood_ros.core.backends.compiled import CompiledBackend
 from meta_ood_ros.core.backends.device import resolve_device, ResolvedDevice
 from meta_ood_ros.core.backends.eager import EagerBackend
@@ -18,6 +23,7 @@ __all__ = [
     'PRECISIONS',
     'TOLERANCES',
     'Backend',
+    'BackendDeviceError',
     'BackendError',
     'ResolvedDevice',
     'SelfCheck',

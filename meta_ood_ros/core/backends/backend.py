@@ -12,6 +12,10 @@ class BackendError(ValueError):
     """A backend, device or precision that cannot be had here; the message says what to do."""
 
 
+class BackendDeviceError(BackendError):
+    """A backend that runs on this machine, but not on the device asked for."""
+
+
 class Backend(Protocol):
     """
     A network made ready to run: normalised image in, float32 logits out.

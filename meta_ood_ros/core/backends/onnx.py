@@ -5,7 +5,7 @@ import copy
 import importlib.util
 from typing import Any
 
-from meta_ood_ros.core.backends.backend import BackendError, check_input
+from meta_ood_ros.core.backends.backend import BackendDeviceError, BackendError, check_input
 from meta_ood_ros.core.backends.onnx_export import INPUT, OUTPUT, to_onnx
 from meta_ood_ros.core.networks.onnx_network import CPU_PROVIDER, make_session, OnnxNetwork
 import torch
@@ -60,11 +60,24 @@ class OnnxBackend:
     def _session(self, shape: tuple[int, ...]) -> Any:
         key = () if isinstance(self._network, OnnxNetwork) else shape
         if key not in self._sessions:
-            self._sessions[key] = make_session(self._content(shape), provider=self._provider)
+            self._sessions[key] = self._make_session(self._content(shape))
             if len(self._sessions) > MAX_SIZES:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def _make_session(self, content: bytes) -> Any:
+        on_gpu = self._provider == CUDA_PROVIDER
+        options = {'device_id': self.device.index or 0} if on_gpu else {}
+        session = make_session(content, provider=self._provider, options=options)
+        # Where the libraries of CUDA are missing, onnxruntime takes the CPU and says so to stderr.
+        used = session.get_providers()[0]
+        if used != self._provider:
+            raise BackendDeviceError(
+                f'backend onnx on {self.device} must run in {self._provider}, but onnxruntime '
+                f'took {used}. Install the CUDA and cuDNN that this onnxruntime-gpu was built for.'
+            )
+        return session
 
     def _content(self, shape: tuple[int, ...]) -> bytes:
         if isinstance(self._network, OnnxNetwork):
@@ -102,7 +115,7 @@ def find_provider(device: torch.device) -> str:
 
     available = onnxruntime.get_available_providers()
     if CUDA_PROVIDER not in available:
-        raise BackendError(
+        raise BackendDeviceError(
             f'backend onnx on {device} needs {CUDA_PROVIDER}, but this onnxruntime has '
             f'{", ".join(available)}. Run: pip install onnxruntime-gpu'
         )

@@ -1,10 +1,12 @@
 """A PyTorch network -> an ONNX graph for one input size, in a form that onnxruntime runs fast."""
 
+import importlib.util
 import inspect
 import io
 from typing import Any
 import warnings
 
+from meta_ood_ros.core.backends.backend import BackendError
 from meta_ood_ros.core.backends.fold import fold_batch_norms
 import torch
 from torch import nn, Tensor
@@ -29,7 +31,17 @@ def to_onnx(network: nn.Module, shape: tuple[int, int, int, int]) -> bytes:
     bytes
         Input `image`, output `logits`, both float32; normalisations folded.
 
+    Raises
+    ------
+    BackendError
+        The package onnx is missing, with which PyTorch writes the file.
+
     """
+    if importlib.util.find_spec('onnx') is None:
+        raise BackendError(
+            'export of the network needs the package onnx, which is not installed. '
+            'Run: pip install onnx'
+        )
     exported = fold_batch_norms(network).requires_grad_(False)
     _replace_prelus(exported)
     file = io.BytesIO()

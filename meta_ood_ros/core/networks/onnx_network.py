@@ -1,5 +1,7 @@
 """A network of the user's own, brought as an ONNX file."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from meta_ood_ros.core.networks.ood_network import OodNetwork
@@ -32,6 +34,8 @@ class OnnxNetwork(OodNetwork):
     ----------
     fixed_size : (int, int) or None
         h0 and w0 where the graph leaves neither open.
+    has_fixed_batch : bool
+        Whether the graph takes one image at a time and no more.
 
     """
 
@@ -46,7 +50,8 @@ class OnnxNetwork(OodNetwork):
         self.stride = stride
         self.align_corners = align_corners
         self._session = make_session(content)
-        self.input_name, sides = _check_input(self._session)
+        self.input_name, count, sides = _check_input(self._session)
+        self.has_fixed_batch = isinstance(count, int)
         is_fixed = all(isinstance(side, int) for side in sides)
         self.fixed_size = (sides[0], sides[1]) if is_fixed else None
         self.output_name = self._session.get_outputs()[0].name
@@ -105,7 +110,13 @@ class OnnxNetwork(OodNetwork):
         return logits.astype('float32', copy=False)
 
 
-def make_session(content: bytes, *, provider: str = CPU_PROVIDER, threads: int = 0) -> Any:
+def make_session(
+    content: bytes,
+    *,
+    provider: str = CPU_PROVIDER,
+    options: Mapping[str, object] = MappingProxyType({}),
+    threads: int = 0,
+) -> Any:
     """
     Return an onnxruntime session for a graph.
 
@@ -115,6 +126,8 @@ def make_session(content: bytes, *, provider: str = CPU_PROVIDER, threads: int =
         An .onnx file.
     provider : str
         Of onnxruntime; parts that it cannot run fall to the CPU.
+    options : mapping of str to object
+        Of the provider, such as the `device_id` of a GPU.
     threads : int
         On the CPU; 0 takes as many as PyTorch.
 
@@ -130,15 +143,16 @@ def make_session(content: bytes, *, provider: str = CPU_PROVIDER, threads: int =
         raise ValueError(
             'ONNX networks need onnxruntime, which is not installed. Run: pip install onnxruntime'
         ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only; they come as exceptions too
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    session_options = onnxruntime.SessionOptions()
+    session_options.log_severity_level = 3  # errors only; they come as exceptions too
+    session_options.intra_op_num_threads = threads or torch.get_num_threads()
     # Threads that wait in a loop would take the cores from everything else on the robot.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    session_options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
-        # dict.fromkeys: each provider once, in this order
-        providers = list(dict.fromkeys([provider, CPU_PROVIDER]))
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        providers: list[Any] = [(provider, dict(options))]
+        if provider != CPU_PROVIDER:
+            providers.append(CPU_PROVIDER)
+        return onnxruntime.InferenceSession(content, session_options, providers=providers)
     except Exception as error:
         raise ValueError(
             f'ONNX network must be one self-contained .onnx file, but onnxruntime says: '
@@ -146,7 +160,7 @@ def make_session(content: bytes, *, provider: str = CPU_PROVIDER, threads: int =
         ) from error
 
 
-def _check_input(session: Any) -> tuple[str, list[Any]]:
+def _check_input(session: Any) -> tuple[str, Any, list[Any]]:
     inputs = session.get_inputs()
     first = inputs[0] if len(inputs) == 1 else None
     # A side that the graph leaves open is a name or None.
@@ -157,7 +171,7 @@ def _check_input(session: Any) -> tuple[str, list[Any]]:
             'ONNX network must have one input, a float32 image of shape (N, 3, h0, w0), got '
             f'{found}. Export it so.'
         )
-    return first.name, first.shape[2:]
+    return first.name, first.shape[0], first.shape[2:]
 
 
 def _first_line(error: Exception) -> str:

@@ -1,9 +1,10 @@
 """onnxruntime: the exported graph computes the network, and what is missing is explained."""
 
 import sys
+from types import SimpleNamespace
 
-from meta_ood_ros.core.backends import BackendError, load_backend, self_check
-from meta_ood_ros.core.backends.onnx import MAX_SIZES, OnnxBackend
+from meta_ood_ros.core.backends import BackendDeviceError, BackendError, load_backend, self_check
+from meta_ood_ros.core.backends.onnx import CUDA_PROVIDER, MAX_SIZES, OnnxBackend
 from meta_ood_ros.core.backends.onnx_export import to_onnx
 from meta_ood_ros.core.networks import build_network
 import pytest
@@ -115,3 +116,40 @@ def test_gpu_needs_the_other_package(small_network):
     match = r'onnx on cuda:0 needs CUDAExecutionProvider, but .*Run: pip install onnxruntime-gpu'
     with pytest.raises(BackendError, match=match):
         OnnxBackend(small_network, device=torch.device('cuda', 0), precision='fp32')
+
+
+def test_session_that_falls_to_the_cpu_is_refused(small_network, tiny_image, monkeypatch):
+    # As an onnxruntime-gpu does whose CUDA libraries are missing.
+    monkeypatch.setattr('meta_ood_ros.core.backends.onnx.find_provider', lambda _: CUDA_PROVIDER)
+    backend = OnnxBackend(small_network, device=torch.device('cuda', 0), precision='fp32')
+    match = r'on cuda:0 must run in CUDAExecutionProvider, but onnxruntime took CPUExecutionProv'
+    with (
+        pytest.warns(UserWarning, match='not in available provider names'),
+        pytest.raises(BackendDeviceError, match=match),
+    ):
+        backend(tiny_image)
+
+
+def test_session_is_made_on_the_gpu_asked_for(small_network, tiny_image, monkeypatch):
+    import onnxruntime
+
+    asked = []
+
+    def make(content, options, *, providers):
+        asked.extend(providers)
+        return SimpleNamespace(
+            get_providers=lambda: [CUDA_PROVIDER],
+            run=lambda *_: [torch.zeros(1, 5, 24, 32).numpy()],
+        )
+
+    monkeypatch.setattr('meta_ood_ros.core.backends.onnx.find_provider', lambda _: CUDA_PROVIDER)
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', make)
+    backend = OnnxBackend(small_network, device=torch.device('cuda', 3), precision='fp32')
+    backend._make_session(b'graph')
+    assert asked == [(CUDA_PROVIDER, {'device_id': 3}), 'CPUExecutionProvider']
+
+
+def test_package_that_writes_the_graph_is_named(small_network, tiny_image, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(BackendError, match=r'package onnx, which is not .*Run: pip install onnx$'):
+        load_backend('onnx', small_network, device='cpu')(tiny_image)

@@ -126,3 +126,9 @@ def test_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)
     with pytest.raises(ValueError, match=r'need onnxruntime, which is not installed\. Run: pip'):
         make_session(_model())
+
+
+@pytest.mark.parametrize(('count', 'fixed'), [(1, True), ('n', False), (None, False)])
+def test_whether_the_graph_takes_several_images_at_once(count, fixed):
+    network = OnnxNetwork(_model(image=(count, 3, 8, 12)), num_classes=4, stride=4)
+    assert network.has_fixed_batch is fixed

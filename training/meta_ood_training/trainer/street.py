@@ -100,6 +100,8 @@ class SceneSamples:
 
     """
 
+    region_of_interest = 'the whole image'
+
     def __init__(
         self,
         count: int,
