@@ -181,6 +181,19 @@ def test_a_test_of_another_network_is_refused(make_segments, small_bundle, tmp_p
     assert 'must share network_sha256' in capsys.readouterr().err
 
 
+def test_a_record_of_the_bundle_is_a_test_of_segments_before_it(
+    make_segments, small_bundle, tmp_path, capsys
+):
+    """A new meta classifier gives the network a new model id, and a node records that one."""
+    served = load_bundle(small_bundle).model_id
+    record = make_segments(40, network_sha256=None, model_id=served, seed=3)
+    fitted = make_segments(40, model_id='before@0')
+    assert run(tmp_path, small_bundle, fitted, '--only', '--test', record, *QUICK)[0] == 0
+    foreign = make_segments(40, network_sha256=None, model_id='foreign@0')
+    assert run(tmp_path, small_bundle, fitted, '--only', '--test', foreign, *QUICK)[0] == 2
+    assert "must share model_id, got 'before@0'" in capsys.readouterr().err
+
+
 def test_a_bundle_of_another_grid_is_refused(make_segments, small_bundle, tmp_path, capsys):
     status, _ = run(tmp_path, small_bundle, make_segments(40, work_short_side=384), *QUICK)
     assert status == 2

@@ -74,7 +74,7 @@ def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, A
     sidecar = check_folders(arguments.segments)
     _check_same_network(bundle, sidecar)
     fitted = [*arguments.segments, *arguments.test]
-    check_folders(fitted)
+    check_folders(fitted, same_network={sidecar['model_id'], bundle.model_id})
     if arguments.baseline:
         check_folders([*arguments.baseline, *arguments.baseline_test])
     if arguments.min_object_px:

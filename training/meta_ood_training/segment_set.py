@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -247,8 +247,27 @@ def load_segment_set(
     return everything.without_unknown(left_out) if left_out.any() else everything
 
 
-def check_folders(folders: Sequence[Path]) -> dict:
-    """Return the first sidecar with all sources, after checking that the folders go together."""
+def check_folders(folders: Sequence[Path], *, same_network: Collection[str] = ()) -> dict:
+    """
+    Return the first sidecar with all sources, after checking that the folders go together.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Written by `meta-ood-train segments`.
+    same_network : collection of str
+        Model ids known to be of one network, with one meta classifier or another.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        They were extracted in different ways.
+
+    """
     if not folders:
         raise ValueError('at least one folder of segments is needed, got none. Give its path.')
     sidecars = [read_sidecar(Path(folder)) for folder in folders]
@@ -256,6 +275,8 @@ def check_folders(folders: Sequence[Path]) -> dict:
         for key in _MUST_AGREE:
             if key == 'network_sha256' and None in (sidecar[key], sidecars[0][key]):
                 key = 'model_id'  # recorded segments name a model, but not its network
+                if {sidecar[key], sidecars[0][key]} <= set(same_network):
+                    continue
             if sidecar[key] != sidecars[0][key]:
                 raise ValueError(
                     f'segments fitted together must share {key}, got {sidecars[0][key]!r} in '
