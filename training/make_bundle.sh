@@ -61,8 +61,10 @@ else
   finetune finetune_deeplabv3plus_mobilenet_v2_small 16 "$network"_small
   finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes \
     --data small="$network"_small/final.pth
-  finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
+  finetune finetune_deeplabv3plus_mobilenet_v2_details 8 "$network"_details \
     --data classes="$network"_classes/final.pth
+  finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
+    --data details="$network"_details/final.pth
   min_object_px=495
 fi
 bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows

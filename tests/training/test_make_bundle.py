@@ -48,7 +48,7 @@ def make(tmp_path, *arguments, **environment):
         ('default', ['finetune', 'bundle', 'overlay', 'segments', 'fit-meta']),
         (
             'deeplab_mobilenet',
-            ['finetune'] * 3 + ['bundle', 'overlay', 'segments', 'fit-meta'],
+            ['finetune'] * 4 + ['bundle', 'overlay', 'segments', 'fit-meta'],
         ),
     ],
 )
