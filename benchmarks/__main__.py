@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Sequence
 import gc
+import json
 from pathlib import Path
 import sys
 import time
 
 from benchmarks.comparison import Comparison, Options
 from benchmarks.registry import load_figures
-from benchmarks.report import describe_machine, draw, format_row, write_json
+from benchmarks.report import describe_machine, draw, format_row, read_rows, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         '--image-size', type=int, nargs=2, default=defaults.image_size, metavar=('H', 'W')
     )
     parser.add_argument('--segments', type=int, default=defaults.segments)
+    parser.add_argument(
+        '--keep', action='store_true', help='figures of earlier runs in --results, too'
+    )
     parser.add_argument('--results', type=Path, default=Path(__file__).parent / 'results')
     parsed = parser.parse_args(arguments)
     try:
@@ -67,9 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print('  not measured')
         print(f'  [{time.perf_counter() - start:.0f} s]', flush=True)
         gc.collect()
-    write_json(rows, titles, parsed.results / 'benchmarks.json')
-    if any(rows.values()):
-        draw(rows, titles, parsed.results / 'benchmarks.png')
+    path = parsed.results / 'benchmarks.json'
+    kept = json.loads(path.read_text()) if parsed.keep and path.is_file() else None
+    results = write_json(rows, titles, path, kept=kept)
+    if any(figure['rows'] for figure in results['figures'].values()):
+        shown = {name: figure['title'] for name, figure in results['figures'].items()}
+        draw(read_rows(results), shown, parsed.results / 'benchmarks.png')
     print(f'written to {parsed.results}')
     if failed:
         print(f'failed: {", ".join(failed)}', file=sys.stderr)

@@ -191,7 +191,9 @@ def compare_times(
     )
 
 
-def time_in_turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
+def time_in_turns(
+    runs: dict[str, Callable[[], Any]], rounds: int, *, warm: bool = False
+) -> dict[str, Times]:
     """
     Return how long each run takes in each round.
 
@@ -201,6 +203,9 @@ def time_in_turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, 
         What is measured. All are run once before, to compile and to warm caches.
     rounds : int
         How often; in every round each run comes once, so that all see the same machine.
+    warm : bool
+        Does each run once more right before it is timed: else one that shares its input with the
+        run before finds it in the caches, and another, with input of its own, does not.
 
     Returns
     -------
@@ -215,6 +220,8 @@ def time_in_turns(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, 
     try:
         for _ in range(rounds):
             for name, run in runs.items():
+                if warm:
+                    run()
                 wall, cpu = time.perf_counter(), time.process_time()
                 run()
                 times[name].wall.append((time.perf_counter() - wall) * 1e3)

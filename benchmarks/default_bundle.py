@@ -48,7 +48,7 @@ class PlainBackend:
     def __call__(self, x: Tensor) -> Tensor:
         """Return the logits, see `Backend`."""
         with torch.inference_mode():
-            return self._network(x)
+            return self._network(x.contiguous())
 
     def prepare(self, size: tuple[int, int], *, batch: int = 1) -> None:
         """Nothing is to be prepared, see `Backend`."""

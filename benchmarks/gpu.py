@@ -1,7 +1,7 @@
 """
 DeepLabv3+ with WideResNet38 on a GPU, 1024x2048, batch 1, against its floor.
 
-The floor is the FLOPs of the network divided by the rate of a large bf16 matrix product, measured
+The floor is the FLOPs of the network divided by the rate of a large fp16 matrix product, measured
 in the same rounds. Weights are random, which costs the same as trained ones; what follows the
 network gets the logits of a scene with a known number of segments.
 
@@ -59,7 +59,7 @@ class Case:
     device: str = 'cuda'
     architecture: str = 'deeplabv3plus_wide_resnet38'
     backends: tuple[str, ...] = ('eager', 'compile', 'tensorrt')
-    precision: str = 'bf16'
+    precision: str = 'fp16'
     matmul_side: int = 8192
     grid_divisor: int = 2
     segments: int = 150

@@ -37,7 +37,7 @@ def measure(options: Options) -> list[Comparison]:
     for steps in curves.values():
         for name, (step, _) in steps.items():
             runs[name] = lambda step=step: post_process(step, classifier)
-    times = time_in_turns(runs, options.rounds)
+    times = time_in_turns(runs, options.rounds, warm=True)
     return [
         compare_times(
             f'{curve}: {name}',

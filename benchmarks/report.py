@@ -1,5 +1,6 @@
 """Comparisons -> a table on the screen, a JSON file and a picture."""
 
+from dataclasses import fields
 from datetime import datetime, timezone
 import json
 import os
@@ -63,14 +64,54 @@ def format_row(row: Comparison) -> str:
     )
 
 
-def write_json(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) -> None:
-    """Write all figures with their medians, quartiles and raw values."""
+def write_json(
+    rows: dict[str, list[Comparison]],
+    titles: dict[str, str],
+    path: Path,
+    *,
+    kept: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """
+    Write all figures with their medians, quartiles and raw values, and when they were measured.
+
+    Parameters
+    ----------
+    rows : dict of str to list of Comparison
+        By figure.
+    titles : dict of str to str
+        Of the figures.
+    path : Path
+        Written.
+    kept : dict, optional
+        What an earlier run wrote; figures that are not in `rows` stay as they are.
+
+    Returns
+    -------
+    dict
+        What was written.
+
+    """
+    machine = describe_machine()
     figures = {
-        name: {'title': titles[name], 'rows': [row.to_record() for row in comparisons]}
-        for name, comparisons in rows.items()
+        name: {'machine': (kept or {})['machine'], **figure}
+        for name, figure in (kept or {}).get('figures', {}).items()
     }
+    for name, comparisons in rows.items():
+        records = [row.to_record() for row in comparisons]
+        figures[name] = {'title': titles[name], 'rows': records, 'machine': machine}
+    results = {'machine': machine, 'figures': figures}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({'machine': describe_machine(), 'figures': figures}, indent=1))
+    path.write_text(json.dumps(results, indent=1))
+    return results
+
+
+def read_rows(results: dict[str, Any]) -> dict[str, list[Comparison]]:
+    """Return the rows of each figure from what `write_json` wrote."""
+    names = [one.name for one in fields(Comparison)]
+    return {
+        name: [Comparison(**{key: row[key] for key in names}) for row in figure['rows']]
+        for name, figure in results['figures'].items()
+    }
 
 
 def draw(rows: dict[str, list[Comparison]], titles: dict[str, str], path: Path) -> None:

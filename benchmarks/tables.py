@@ -21,7 +21,7 @@ RULE = '|---|---|---|---|---|---|'
 
 def to_markdown(results: Mapping[str, Any]) -> str:
     """
-    Return one table a figure, below a line about the machine.
+    Return one table a figure, below a line about the machine, each where they differ.
 
     Parameters
     ----------
@@ -34,18 +34,28 @@ def to_markdown(results: Mapping[str, Any]) -> str:
         A figure without rows says "not measured".
 
     """
-    machine = results['machine']
-    parts = [
+    measured = {
+        name: _describe(figure.get('machine', results['machine']))
+        for name, figure in results['figures'].items()
+    }
+    is_one_run = len(set(measured.values())) == 1
+    parts = [*measured.values()][:1] if is_one_run else []
+    for name, figure in results['figures'].items():
+        parts.append(f'### {figure["title"]} (`{name}`)')
+        if not is_one_run:
+            parts.append(measured[name])
+        rows = [_to_row(row) for row in figure['rows']]
+        parts.append('\n'.join([HEADING, RULE, *rows]) if rows else 'not measured')
+    return '\n\n'.join(parts) + '\n'
+
+
+def _describe(machine: Mapping[str, Any]) -> str:
+    return (
         f'Measured {machine["date"][:10]} at revision {machine["revision"]} on {machine["cpu"]}, '
         f'{machine["threads"]} threads, GPU: {machine["gpu"]}; Python {machine["python"]}, '
         f'PyTorch {machine["torch"]}, numba {machine["numba"]}; load average '
         f'{machine["load_average"]:.1f} at the end.'
-    ]
-    for name, figure in results['figures'].items():
-        parts.append(f'### {figure["title"]} (`{name}`)')
-        rows = [_to_row(row) for row in figure['rows']]
-        parts.append('\n'.join([HEADING, RULE, *rows]) if rows else 'not measured')
-    return '\n\n'.join(parts) + '\n'
+    )
 
 
 def _to_row(row: Mapping[str, Any]) -> str:

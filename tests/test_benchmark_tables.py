@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import tables
 from benchmarks.comparison import Comparison
-from benchmarks.report import write_json
+from benchmarks.report import read_rows, write_json
 
 
 @pytest.fixture
@@ -34,6 +34,23 @@ def test_rows_by_hand(results):
     assert '|  | node: 800 MB | torch: 600 MB | 200 MB more | 200 to 200 | <= 250: met |' in text
     assert '### On a GPU (`gpu`)\n\nnot measured\n' in text
     assert text.startswith('Measured 20')
+
+
+def test_figures_of_an_earlier_run_are_kept_with_its_date(results):
+    earlier = json.loads(results.read_text())
+    del earlier['figures']['speed']['machine']  # as the first files were
+    earlier['machine']['date'] = '1999-01-01'
+    earlier['figures']['memory']['machine']['date'] = '1998-01-01'
+    rows = {'gpu': [Comparison('new', 'a', 'b', [1.0], [3.0])]}
+    written = write_json(rows, {'gpu': 'On a GPU'}, results, kept=earlier)
+    assert written == json.loads(results.read_text())
+    assert [*written['figures']] == ['speed', 'memory', 'gpu']
+    assert read_rows(written)['gpu'][0].ratio == 3.0
+    assert read_rows(written)['speed'][0].target == 15.0
+    text = tables.to_markdown(written)
+    assert text.startswith('### Speed (`speed`)\n\nMeasured 1999-01-01 at')
+    assert '### Memory (`memory`)\n\nMeasured 1998-01-01 at' in text
+    assert '### On a GPU (`gpu`)\n\nMeasured 20' in text
 
 
 def test_tables_replace_what_stands_between_the_marks(results, tmp_path, capsys):

@@ -142,6 +142,14 @@ def test_runs_take_turns():
     assert len(times['a'].wall) == len(times['b'].cpu) == 3
 
 
+def test_a_warm_run_follows_itself_and_is_timed_once():
+    order = []
+    runs = {name: (lambda name=name: order.append(name)) for name in 'ab'}
+    times = time_in_turns(runs, 2, warm=True)
+    assert ''.join(order) == 'ab' + 2 * 'aabb'
+    assert len(times['a'].wall) == len(times['b'].cpu) == 2
+
+
 @pytest.mark.parametrize(('segments', 'share'), [(8, 0.05), (20, 0.2), (6, 0.3)])
 def test_scenes_have_the_segments_and_pixels_that_they_say(segments, share):
     scene = make_scene((64, 128), (256, 512), segments=segments, share=share)
