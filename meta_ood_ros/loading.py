@@ -16,7 +16,8 @@ from meta_ood_ros.core.backends import (
     resolve_device,
     self_check,
 )
-from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle, ONNX_ARCHITECTURE
+from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle
+from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
@@ -202,13 +203,13 @@ def _make_pipeline_on_cpu(
     bundle: Bundle, settings: NodeSettings, reason: Exception
 ) -> LoadedPipeline:
     """Return a pipeline on the CPU where the GPU failed; where both fail, say both reasons."""
-    on_gpu = _first_line(reason)
+    on_gpu = first_line(reason)
     try:
         loaded = _make_pipeline(bundle, settings, 'cpu')
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f'device auto must find a GPU or a CPU that works, got for the GPU: {on_gpu}; and for '
-            f'the CPU: {_first_line(error)}. Correct the first, or what the second asks for.'
+            f'the CPU: {first_line(error)}. Correct the first, or what the second asks for.'
         ) from reason
     if isinstance(reason, BackendDeviceError):
         sentence = f'device auto found a GPU that the backend cannot use ({on_gpu})'
@@ -218,10 +219,6 @@ def _make_pipeline_on_cpu(
         do = 'Check nvidia-smi'
     sentence += f': the network runs on the CPU, which is slow. {do}, or set device to cpu.'
     return replace(loaded, warnings=(sentence, *loaded.warnings))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip('. ')
 
 
 def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> LoadedPipeline:
@@ -234,25 +231,19 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> Loade
         precision=settings.precision,
         engine_cache=settings.engine_cache,
     )
-    is_onnx = bundle.architecture == ONNX_ARCHITECTURE
-    network = bundle.build_network() if is_onnx else None
-    fixed = None if network is None else network.fixed_size
     # Smooth patches of colour: noise has no classes to agree on.
     colors = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    trial = fixed or _enlarge(TRIAL_SIZE, bundle, settings)
+    short_side = pipeline.effective_short_side(settings)
+    trial = pipeline.fixed_size or _enlarge(TRIAL_SIZE, short_side)
     image = cv2.resize(colors, trial[::-1], interpolation=cv2.INTER_CUBIC)
     # At this threshold all of it is OoD, so that the code about segments is compiled, too.
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
     backend = pipeline.backend
     size = pipeline.work_size(trial, settings)
-    wanted = batch_sizes(
-        backend,
-        len(settings.cameras),
-        has_fixed_batch=network is not None and network.has_fixed_batch,
-    )
+    wanted = batch_sizes(backend, len(settings.cameras), has_fixed_batch=pipeline.has_fixed_batch)
     sizes, warnings = _prepare_batches(backend, size, wanted)
-    if settings.build_only and fixed is None:
-        wide = pipeline.work_size(_enlarge(WIDE_SIZE, bundle, settings), settings)
+    if settings.build_only and pipeline.fixed_size is None:
+        wide = pipeline.work_size(_enlarge(WIDE_SIZE, short_side), settings)
         for batch in sizes:
             backend.prepare(wide, batch=batch)
     if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
@@ -261,11 +252,8 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> Loade
     return LoadedPipeline(pipeline, sizes, size, warnings)
 
 
-def _enlarge(size: tuple[int, int], bundle: Bundle, settings: NodeSettings) -> tuple[int, int]:
-    """Return the size of an image whose short side is at least that of the work grid."""
-    short_side = settings.work_short_side
-    if short_side == FROM_BUNDLE:
-        short_side = bundle.work_short_side
+def _enlarge(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Return the size of an image of this shape whose short side is at least so many pixels."""
     scale = max(1.0, short_side / min(size))
     return math.ceil(size[0] * scale), math.ceil(size[1] * scale)
 
@@ -282,7 +270,7 @@ def _prepare_batches(
         except (RuntimeError, BackendError) as error:  # mostly too little memory
             most = wanted[index - 1]
             return tuple(wanted[:index]), (
-                f'{batch} frames do not go through the network together ({_first_line(error)}): '
+                f'{batch} frames do not go through the network together ({first_line(error)}): '
                 f'at most {most} at a time do, which is slower with several cameras. Free memory '
                 'on the GPU, or set a smaller work_short_side.',
             )

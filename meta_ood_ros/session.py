@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
+from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
@@ -267,7 +267,7 @@ class Session:
             'entropy_threshold': entropy_threshold,
             'meta_threshold': meta_threshold,
             'min_size_px': live.min_size_px or bundle.min_size_px,
-            'work_short_side': self._work_short_side(live),
+            'work_short_side': self.pipeline.effective_short_side(live),
             'failures_in_a_row': self._processor.failures_in_a_row,
         }
         if camera.subscription is not None:
@@ -283,11 +283,6 @@ class Session:
             message=join_sentences([summary + '.' * bool(warnings), *warnings]),
             facts=facts,
         )
-
-    def _work_short_side(self, live: NodeSettings) -> int:
-        if live.work_short_side == FROM_BUNDLE:
-            return self.pipeline.bundle.work_short_side
-        return live.work_short_side
 
     def _silence(self, camera: _Camera) -> str:
         seconds = time.monotonic() - camera.record.last_arrival

@@ -13,6 +13,7 @@ import logging
 
 from meta_ood_ros.core.dense_cpu import predict_on_cpu
 from meta_ood_ros.core.dense_torch import predict_in_strips
+from meta_ood_ros.core.host_copy import to_host
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -88,7 +89,7 @@ def predict_dense(
         predict = _find_gpu_path(str(tensor.device))
         maps = predict(tensor, size, align_corners=align_corners)
         finite = bool(maps[1].isfinite().all())
-        semantic, entropy, max_probability = (values.numpy() for values in _to_host(maps))
+        semantic, entropy, max_probability = (values.numpy() for values in to_host(maps))
     if not finite:
         raise ValueError(
             f'logits must be finite, got NaN or infinity among the {tuple(tensor.shape)} values. '
@@ -117,7 +118,9 @@ def check_logits(
 
     """
     if isinstance(logits, np.ndarray):
-        logits = np.require(logits, requirements='W')  # torch warns of read-only memory
+        # torch warns of read-only memory and refuses other bytes' order and negative strides
+        native = logits.dtype.newbyteorder('=')
+        logits = np.require(logits, dtype=native, requirements=('C', 'W'))
     tensor = torch.as_tensor(logits).detach()
     if tensor.ndim != 3 or min(tensor.shape) < 1 or tensor.shape[0] < 2:
         raise ValueError(
@@ -161,16 +164,3 @@ def _find_gpu_path(device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         )
         return predict_in_strips
     return predict_with_triton
-
-
-def _to_host(maps: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
-    """Return the maps in host memory."""
-    if maps[0].device.type != 'cuda':
-        return [values.cpu() for values in maps]
-    # page-locked memory, which torch keeps for reuse, is copied to without a detour; and one wait
-    # serves all three maps
-    hosts = [torch.empty(values.shape, dtype=values.dtype, pin_memory=True) for values in maps]
-    for host, values in zip(hosts, maps, strict=True):
-        host.copy_(values, non_blocking=True)
-    torch.cuda.current_stream(maps[0].device).synchronize()
-    return hosts

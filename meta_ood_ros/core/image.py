@@ -148,7 +148,9 @@ def to_network_input(
     resized = np.ascontiguousarray(resize_image(image, size or image.shape[:2]))
     if not resized.flags.writeable:  # torch shares the memory and warns; a camera buffer is const
         resized = resized.copy()
-    x = torch.from_numpy(resized).to(device).permute(2, 0, 1)[None].float()
+    # The batch dimension first: added last it would have a stride that no other batch has, for
+    # which a compiled network is compiled again.
+    x = torch.from_numpy(resized)[None].to(device).permute(0, 3, 1, 2).float()
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=x.device).view(1, 3, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=x.device)
     return torch.addcmul(shift.view(1, 3, 1, 1), x, scale)

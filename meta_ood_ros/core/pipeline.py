@@ -37,6 +37,15 @@ class OodPipeline:
     **options
         Further options of `load_backend`.
 
+    Attributes
+    ----------
+    backend : Backend
+        The network, ready to run.
+    fixed_size : (int, int) or None
+        Height and width of the network's input where it takes no other.
+    has_fixed_batch : bool
+        Whether the network takes one image at a time and no more.
+
     Examples
     --------
     >>> from meta_ood_ros.core import OodPipeline
@@ -62,6 +71,8 @@ class OodPipeline:
         network = self.bundle.build_network()
         self._stride = network.stride
         self._align_corners = network.align_corners
+        self.fixed_size = network.fixed_size
+        self.has_fixed_batch = network.has_fixed_batch
         self.backend = load_backend(
             backend, network, device=device, precision=precision, **options
         )
@@ -201,10 +212,13 @@ class OodPipeline:
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
     ) -> tuple[int, int]:
         """Return height and width in pixels of the grid on which such an image is seen."""
-        short_side = (settings or self.settings).work_short_side
-        if short_side == FROM_BUNDLE:
-            short_side = self.bundle.work_short_side
+        short_side = self.effective_short_side(settings or self.settings)
         return to_work_size(image_size, short_side=short_side, stride=self._stride)
+
+    def effective_short_side(self, settings: PipelineSettings) -> int:
+        """Return the short side of that grid in pixels, the bundle's where none is set."""
+        short_side = settings.work_short_side
+        return self.bundle.work_short_side if short_side == FROM_BUNDLE else short_side
 
     def effective_thresholds(self, settings: PipelineSettings) -> tuple[float, float]:
         """Return entropy and meta threshold, those of the bundle where none is set."""

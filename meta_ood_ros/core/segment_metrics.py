@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meta_ood_ros.core.dense import check_logits, DensePrediction
+from meta_ood_ros.core.host_copy import to_host
 from meta_ood_ros.core.segment_sums import metric_names as metric_names
 from meta_ood_ros.core.segment_sums import sum_over_segments, to_metric_values
 from meta_ood_ros.core.segment_sums_from_logits import sum_from_logits
@@ -146,8 +147,19 @@ def measure_segments_from_logits(
             f'dense must be of the size {size}, got {dense.semantic.shape}. '
             'Pass what predict_dense returned for the same logits and size.'
         )
+    names = metric_names(tensor.shape[0])
+    if segments.count == 0:  # the logits then need not leave the GPU
+        return SegmentMetrics(np.zeros((0, len(names))), names)
+    # The kernel counts by class without looking whether its table has such a row.
+    if dense is not None and dense.semantic.max(initial=0) >= tensor.shape[0]:
+        raise ValueError(
+            f'dense.semantic must hold classes below {tensor.shape[0]}, got '
+            f'{dense.semantic.max(initial=0)}. Pass what predict_dense returned for the same '
+            'logits.'
+        )
+    (host,) = to_host([tensor])
     sums = sum_from_logits(
-        tensor.cpu().numpy(),
+        host.numpy(),
         segments.labels,
         segments.count,
         align_corners=align_corners,
@@ -159,7 +171,7 @@ def measure_segments_from_logits(
             f'logits must be finite, got NaN or infinity among the {tuple(tensor.shape)} values. '
             'Check the network: damaged weights, or an overflow in half precision.'
         )
-    return SegmentMetrics(values, metric_names(tensor.shape[0]))
+    return SegmentMetrics(values, names)
 
 
 def _check_labels(segments: Segments, size: tuple[int, ...]) -> None:

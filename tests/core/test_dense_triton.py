@@ -8,6 +8,7 @@ import sys
 
 from meta_ood_ros.core import dense
 from meta_ood_ros.core.dense_torch import predict_in_strips
+from meta_ood_ros.core.host_copy import to_host
 import pytest
 import torch
 
@@ -92,7 +93,7 @@ def test_tensors_beside_the_cpu_come_back_as_arrays(monkeypatch):
     expected = dense.predict_dense(logits, (20, 30))
     maps = predict_in_strips(logits, (20, 30), align_corners=False)
     for values, array in zip(
-        dense._to_host(maps),
+        to_host(maps),
         (expected.semantic, expected.entropy, expected.max_probability),
         strict=True,
     ):

@@ -3,6 +3,7 @@
 from meta_ood_ros.core.image import resize_image, to_network_input, to_work_size
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,9 @@ def test_read_only_image_is_not_written_to_and_raises_no_warning(recwarn):
     to_network_input(image)
     assert not recwarn.list
     assert (image == 7).all()
+
+
+def test_one_image_has_the_strides_of_any_batch():
+    x = to_network_input(np.zeros((8, 10, 3), np.uint8))
+    assert x.stride() == torch.zeros(1, 3, 8, 10).to(memory_format=torch.channels_last).stride()
+    assert x.is_contiguous(memory_format=torch.channels_last)

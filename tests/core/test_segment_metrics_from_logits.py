@@ -213,6 +213,14 @@ def test_arrays_that_do_not_fit_are_refused():
         )
     with pytest.raises(ValueError, match=r'logits must have shape \(C, h, w\) with C >= 2'):
         measure_segments_from_logits(logits[None], (16, 16), segments)
+    mask = np.ones((16, 16), bool)
+    mask[:4] = False  # neighbours, whose classes are counted
+    others = torch.zeros(19, 8, 8)
+    others[18] = 1.0
+    with pytest.raises(ValueError, match=r'dense.semantic must hold classes below 4, got 18'):
+        measure_segments_from_logits(
+            logits, (16, 16), find_segments(mask), dense=predict_dense(others, (16, 16))
+        )
 
 
 @pytest.mark.parametrize('label', [-1, 3, 10**9])

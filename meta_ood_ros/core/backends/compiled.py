@@ -73,7 +73,8 @@ class CompiledBackend:
 
     def _replay(self, x: Tensor) -> Tensor:
         key = tuple(x.shape)
-        with torch.cuda.device(x.device):  # recording takes a stream of the current device
+        # One mode for all: what is recorded under inference_mode cannot be written to outside it.
+        with torch.inference_mode(), torch.cuda.device(x.device):
             if key not in self._graphs:
                 self._graphs[key] = _CudaGraph(self._run, x)
                 if len(self._graphs) > MAX_GRAPHS:
@@ -99,7 +100,8 @@ class _CudaGraph:
                 run(self._input)
         torch.cuda.current_stream(x.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # PyTorch's own stream for recording belongs to the GPU that recorded first.
+        with torch.cuda.graph(self._graph, stream=side):
             self._output = run(self._input)
 
     def __call__(self, x: Tensor) -> Tensor:

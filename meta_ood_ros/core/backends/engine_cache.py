@@ -163,6 +163,7 @@ def _note(path: Path) -> Path:
 def _write(path: Path, content: bytes) -> None:
     """Write as a whole or not at all: a robot may lose power at any time."""
     descriptor, name = tempfile.mkstemp(dir=path.parent)
+    os.fchmod(descriptor, 0o644)  # built as one user (of an image), read as another
     os.close(descriptor)
     try:
         Path(name).write_bytes(content)

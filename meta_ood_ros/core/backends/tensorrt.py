@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # An engine with its working memory takes some hundred MB of the GPU.
 MAX_ENGINES = 4
 INSTALL = {
-    'tensorrt': 'pip install tensorrt',
+    'tensorrt': 'pip install "tensorrt>=8.6,<11"',
     'torch2trt': 'pip install git+https://github.com/NVIDIA-AI-IOT/torch2trt',
 }
 
@@ -87,7 +87,14 @@ class TensorRtBackend:
         if shape not in self._modules:
             names = _names(self._network)
             engine = self._engine(shape)
-            self._modules[shape] = self._module_class(engine, [names[0]], [names[1]])
+            module = self._module_class(engine, [names[0]], [names[1]])
+            if module.context is None:
+                raise BackendError(
+                    f'TensorRT {self._tensorrt.__version__} found too little memory on '
+                    f'{self._gpu} to run the engine for {shape}. Free memory on the GPU, or set '
+                    'a smaller work_short_side.'
+                )
+            self._modules[shape] = module
             if len(self._modules) > MAX_ENGINES:
                 self._modules.popitem(last=False)
         self._modules.move_to_end(shape)
@@ -123,8 +130,19 @@ class TensorRtBackend:
                 f'TensorRT {trt.__version__} cannot read the network: {reasons}. '
                 'Set backend to auto.'
             )
+        # torch2trt gives memory to the outputs that it is told of, and others would have none.
+        for index in reversed(range(graph.num_outputs)):
+            output = graph.get_output(index)
+            if output.name != _names(self._network)[1]:
+                graph.unmark_output(output)
         config = builder.create_builder_config()
         if self.precision == 'fp16':
+            if not hasattr(trt.BuilderFlag, 'FP16'):
+                raise BackendError(
+                    f'precision fp16 of backend tensorrt needs TensorRT 8.6 to 10, got '
+                    f'{trt.__version__}, which takes the precision from the network alone. '
+                    f'Run: {INSTALL["tensorrt"]}, or set precision to fp32.'
+                )
             config.set_flag(trt.BuilderFlag.FP16)
         profile = builder.create_optimization_profile()
         profile.set_shape(_names(self._network)[0], shape, shape, shape)
@@ -166,7 +184,8 @@ def describe_gpu(device: torch.device) -> str:
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    # AttributeError: torch2trt looks up what another TensorRT does not have
+    except (ImportError, AttributeError) as error:
         raise BackendError(
             f'backend tensorrt needs the package {name}, which cannot be imported ({error}). '
             f'Run: {INSTALL[name]}'

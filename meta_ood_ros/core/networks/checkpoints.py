@@ -106,8 +106,8 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], *, source
 
 
 def _trust_numpy_numbers() -> AbstractContextManager[object]:
-    # before PyTorch 2.5 a file that holds such a number is refused instead
-    if not hasattr(torch.serialization, 'safe_globals'):
+    # before PyTorch 2.6, which takes pairs of object and name, such a file is refused instead
+    if not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
         return nullcontext()
     return torch.serialization.safe_globals(_NUMPY_NUMBER)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 import torch
 from torch import Tensor
@@ -29,13 +30,6 @@ class OnnxNetwork(OodNetwork):
         The input's sides are rounded to multiples of it.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
-
-    Attributes
-    ----------
-    fixed_size : (int, int) or None
-        h0 and w0 where the graph leaves neither open.
-    has_fixed_batch : bool
-        Whether the graph takes one image at a time and no more.
 
     """
 
@@ -99,7 +93,7 @@ class OnnxNetwork(OodNetwork):
         except Exception as error:  # onnxruntime has a dozen unrelated exception types
             raise ValueError(
                 f'ONNX network must take an image of shape {image.shape}, but onnxruntime says: '
-                f'{_first_line(error)} Export it with free sides, or choose a work size it takes.'
+                f'{first_line(error)}. Export it with free sides, or choose a work size it takes.'
             ) from error
         if logits.ndim != 4 or logits.shape[:2] != (len(image), self.num_classes):
             raise ValueError(
@@ -156,7 +150,7 @@ def make_session(
     except Exception as error:
         raise ValueError(
             f'ONNX network must be one self-contained .onnx file, but onnxruntime says: '
-            f'{_first_line(error)} Export it again.'
+            f'{first_line(error)}. Export it again.'
         ) from error
 
 
@@ -172,7 +166,3 @@ def _check_input(session: Any) -> tuple[str, Any, list[Any]]:
             f'{found}. Export it so.'
         )
     return first.name, first.shape[0], first.shape[2:]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip('. ') + '.'

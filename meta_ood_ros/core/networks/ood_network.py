@@ -18,12 +18,18 @@ class OodNetwork(nn.Module):
         Input sides should be multiples of it: then all grids inside the network line up.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
+    fixed_size : (int, int) or None
+        h0 and w0 where it takes no other.
+    has_fixed_batch : bool
+        Whether it takes one image at a time and no more.
 
     """
 
     num_classes: int
     stride: int
     align_corners: bool
+    fixed_size: tuple[int, int] | None = None
+    has_fixed_batch: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """

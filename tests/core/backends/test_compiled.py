@@ -1,6 +1,9 @@
 """torch.compile: same logits, any of several sizes, and what is missing is explained."""
 
-from meta_ood_ros.core.backends import BackendError, load_backend, self_check
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+
+from meta_ood_ros.core.backends import BackendError, compiled, load_backend, self_check
 from meta_ood_ros.core.backends.compiled import check_toolchain
 import pytest
 import torch
@@ -19,6 +22,59 @@ def test_logits_are_those_of_the_network(small_network):
     kept = logits.clone()
     backend(-x)
     assert torch.equal(logits, kept)  # results do not share memory
+
+
+class _Recorder:
+    """Stands in for CUDA's streams and graphs: what is recorded is done again at each replay."""
+
+    def __init__(self):
+        self.recorded = None
+        self.streams = []
+
+    def install(self, monkeypatch):
+        recorder = self
+
+        class Graph:
+            def replay(self):
+                run, given, output = recorder.recorded
+                output.copy_(run(given))
+
+        @contextmanager
+        def graph(made, *, stream=None):
+            recorder.streams.append(stream)
+            yield
+
+        monkeypatch.setattr(torch.cuda, 'CUDAGraph', Graph)
+        monkeypatch.setattr(torch.cuda, 'graph', graph)
+        monkeypatch.setattr(torch.cuda, 'device', lambda device: nullcontext())
+        monkeypatch.setattr(torch.cuda, 'stream', lambda stream: nullcontext())
+        for name in ('Stream', 'current_stream'):
+            stream = SimpleNamespace(wait_stream=lambda other: None, name=name)
+            monkeypatch.setattr(torch.cuda, name, lambda device, stream=stream: stream)
+
+
+def test_graph_is_replayed_whatever_mode_its_first_image_came_in(small_network, monkeypatch):
+    recorder = _Recorder()
+    recorder.install(monkeypatch)
+    backend = load_backend('compile', small_network, device='cpu')
+    original = compiled._CudaGraph
+
+    def record(run, x):
+        graph = original(run, x)
+        recorder.recorded = run, graph._input, graph._output
+        return graph
+
+    monkeypatch.setattr(compiled, '_CudaGraph', record)
+    monkeypatch.setattr(backend, '_run', lambda x: small_network(x))
+    x = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():  # as the self check of a new backend does
+        first = backend._replay(x)
+    kept = first.clone()
+    second = backend._replay(-x)
+    assert torch.equal(first, kept)  # the second replay wrote elsewhere
+    assert torch.equal(first, small_network(x))
+    assert torch.equal(second, small_network(-x))
+    assert [stream.name for stream in recorder.streams] == ['Stream']  # recorded once, on its own
 
 
 def test_missing_compiler_is_named(small_network, monkeypatch):

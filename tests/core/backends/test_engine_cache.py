@@ -23,6 +23,12 @@ def test_engine_is_found_again(tmp_path):
     assert EngineCache(str(tmp_path / 'new' / 'folder')).load(KEY) == b'engine'
 
 
+def test_engine_built_as_one_user_is_read_as_another(tmp_path):
+    EngineCache(tmp_path).store(KEY, b'engine')
+    files = [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644] * 2
+
+
 def test_nothing_stored_is_nothing_found(tmp_path, caplog):
     assert EngineCache(tmp_path).load(KEY) is None
     assert caplog.records == []

@@ -10,6 +10,7 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 from meta_ood_ros.core.backends import BackendError, load_backend, self_check, tensorrt
+from meta_ood_ros.core.backends.onnx_export import to_onnx
 from meta_ood_ros.core.networks.onnx_network import make_session, OnnxNetwork
 import pytest
 import torch
@@ -54,6 +55,9 @@ def _tensorrt(asked: StandIn) -> ModuleType:
 
         def parse(self, content):
             self.graph.content = content
+            if not asked.parse_error:
+                outputs = make_session(content).get_outputs()
+                self.graph.outputs = [SimpleNamespace(name=one.name) for one in outputs]
             return not asked.parse_error
 
         def get_error(self, index):
@@ -65,7 +69,7 @@ def _tensorrt(asked: StandIn) -> ModuleType:
 
         def create_network(self, flags):
             assert flags == 1
-            return SimpleNamespace(content=b'')
+            return _Graph()
 
         def create_builder_config(self):
             config = SimpleNamespace(flags=[], profiles=[])
@@ -79,7 +83,8 @@ def _tensorrt(asked: StandIn) -> ModuleType:
             return profile
 
         def build_serialized_network(self, graph, config):
-            asked.builds.append({'flags': config.flags, 'shapes': config.profiles[0].shapes})
+            build = {'flags': config.flags, 'shapes': config.profiles[0].shapes}
+            asked.builds.append(build | {'outputs': [one.name for one in graph.outputs]})
             return None if asked.fails_to_build else memoryview(b'plan:' + graph.content)
 
     class Runtime:
@@ -95,7 +100,28 @@ def _tensorrt(asked: StandIn) -> ModuleType:
     return module
 
 
+class _Graph:
+    """What the parser filled."""
+
+    content = b''
+
+    def __init__(self):
+        self.outputs = []
+
+    @property
+    def num_outputs(self):
+        return len(self.outputs)
+
+    def get_output(self, index):
+        return self.outputs[index]
+
+    def unmark_output(self, output):
+        self.outputs.remove(output)
+
+
 class _TrtModule:
+    context: object = 'memory enough'
+
     def __init__(self, engine, input_names, output_names):
         self.engine, self.inputs, self.outputs = engine, input_names, output_names
 
@@ -129,6 +155,35 @@ def test_precision_sets_the_flag(trt, small_network, tmp_path):
     _load(small_network, tmp_path, 'fp16').prepare((16, 16))
     _load(small_network, tmp_path, 'fp32').prepare((16, 16))
     assert [build['flags'] for build in trt.builds] == [['FP16'], []]
+
+
+def test_precision_that_this_version_does_not_take_is_refused(
+    trt, small_network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sys.modules['tensorrt'], '__version__', '11.4')
+    monkeypatch.setattr(sys.modules['tensorrt'], 'BuilderFlag', SimpleNamespace())
+    _load(small_network, tmp_path, 'fp32').prepare((16, 16))
+    with pytest.raises(BackendError, match=r'fp16 .* needs TensorRT 8.6 to 10, got 11.4'):
+        _load(small_network, tmp_path, 'fp16').prepare((16, 16))
+
+
+def test_too_little_memory_to_run_is_said_when_preparing(
+    trt, small_network, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_TrtModule, 'context', None)
+    with pytest.raises(
+        BackendError, match=r'too little memory on Stand-in GPU .* \(1, 3, 16, 16\)'
+    ):
+        _load(small_network, tmp_path).prepare((16, 16))
+
+
+def test_package_that_does_not_fit_the_other_is_refused(trt, small_network, monkeypatch, tmp_path):
+    def lookup(name):
+        raise AttributeError("module 'tensorrt' has no attribute 'IInt8Calibrator'")
+
+    monkeypatch.setattr('importlib.import_module', lookup)
+    with pytest.raises(BackendError, match='cannot be imported .*IInt8Calibrator'):
+        _load(small_network, tmp_path)
 
 
 def test_prepare_builds_once_and_the_next_start_only_loads(trt, small_network, tmp_path):
@@ -173,6 +228,17 @@ def test_network_from_a_file_is_built_as_it_is(
     expected = small_network(tiny_image)
     logits = _load(network, tmp_path)(tiny_image)
     assert (logits - expected).abs().max() <= 1e-4 * expected.std()
+
+
+def test_outputs_beside_the_logits_are_unmarked(trt, small_network, tiny_image, tmp_path):
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load_from_string(to_onnx(small_network, (1, 3, 48, 64)))
+    hidden = onnx.helper.make_empty_tensor_value_info(model.graph.node[0].output[0])
+    model.graph.output.append(hidden)
+    assert len(make_session(model.SerializeToString()).get_outputs()) == 2
+    network = OnnxNetwork(model.SerializeToString(), num_classes=5, stride=2)
+    _load(network, tmp_path)(tiny_image)
+    assert [build['outputs'] for build in trt.builds] == [[network.output_name]]
 
 
 def test_failures_are_reported_in_one_sentence(trt, small_network, tmp_path):
