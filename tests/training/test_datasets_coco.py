@@ -207,6 +207,13 @@ def test_background_is_ignored_or_a_class(coco):
     assert road.target[0, 50:].tolist() == [0] * 50
 
 
+def test_annotations_that_were_cut_off_are_named(coco):
+    path = coco / 'annotations' / 'instances_train2017.json'
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(ValueError, match=r'instances_train2017.json must hold .* unpack it again'):
+        CocoOod(coco)
+
+
 def test_informative_subsets_are_cut_at_their_share(coco):
     low = CocoOod(coco, rules=informative_rules('L-20%'))
     high = CocoOod(coco, rules=informative_rules('M-80%'))

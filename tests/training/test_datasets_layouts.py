@@ -49,7 +49,7 @@ def test_camvid_gives_train_ids_groups_and_parts(tmp_path):
     for split in ('train', 'test'):
         for sequence, count in (('0006R0', 101), ('Seq05VD', 12)):
             for number in range(count):
-                name = f'{sequence}_{number:05d}'
+                name = f'{sequence}_f{930 + 30 * number:05d}'
                 photograph(tmp_path / split / 'images' / f'{name}.png')
                 draw(tmp_path / split / 'labels' / f'{name}.png', [0, 1, 3, 8, 10, 255])
     dataset = CamVid(tmp_path, 'train')
@@ -60,7 +60,10 @@ def test_camvid_gives_train_ids_groups_and_parts(tmp_path):
     fit, select = CamVid(tmp_path, 'fit'), CamVid(tmp_path, 'select')
     assert (len(fit), len(select)) == (113 - 30, 26)  # 4 frames between belong to neither
     assert not set(fit.names) & set(select.names)
-    assert select.names[0] == '0006R0_00075'
+    assert select.names[0] == '0006R0_f03180'
+    (tmp_path / 'train/images/0006R0_f00930.png').unlink()
+    (tmp_path / 'train/labels/0006R0_f00930.png').unlink()
+    assert CamVid(tmp_path, 'select').names == select.names  # a lacking frame moves no border
     assert len(CamVid(tmp_path, 'test_unseen')) == 12
     assert dataset.equivalent_predictions == {12: 18}
     assert len(dataset.select(lambda pair: pair.group == 'Seq05VD_00')) == 10
@@ -166,6 +169,54 @@ def test_folder_takes_groups_tags_and_controls_from_its_manifest(tmp_path):
     (tmp_path / 'manifest.json').write_text('{"frames": [{"name": "a"}]}')
     with pytest.raises(ValueError, match=r"got KeyError\('group'\). Delete it"):
         Folder(tmp_path)
+
+
+def test_part_of_a_folder_with_a_manifest_is_refused(tmp_path):
+    for name in 'ab':
+        photograph(tmp_path / f'images/{name}.jpg')
+        draw(tmp_path / f'labels/{name}.png', [0, OOD])
+    frames = [{'name': name, 'group': 0, 'control': {'train_id': 13}} for name in 'abc']
+
+    def write(count):
+        (tmp_path / 'manifest.json').write_text(json.dumps({'frames': frames[:count]}))
+
+    for name in 'ab':
+        draw(tmp_path / f'controls/{name}.png', [1])
+    with pytest.raises(FileNotFoundError, match=r'expects manifest.json beside .*controls, got'):
+        Folder(tmp_path)
+    for count, odd in ((3, 'c'), (1, 'b')):
+        write(count)
+        match = rf'expects the {count} images and labels that .* got 2; {odd} is one of 1 on one'
+        with pytest.raises(FileNotFoundError, match=match):
+            Folder(tmp_path)
+    write(2)
+    assert Folder(tmp_path).control(1).any()
+    (tmp_path / 'controls/b.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'the 2 masks in controls that .* got 1; b is'):
+        Folder(tmp_path)
+
+
+def test_folder_holds_the_ids_of_the_networks_own_classes(tmp_path):
+    photograph(tmp_path / 'images/a.jpg')
+    draw(tmp_path / 'labels/a.png', [0, 24])
+    assert columns(open_dataset('folder', tmp_path, num_classes=25)[0])[:2] == [0, 24]
+    with pytest.raises(ValueError, match=r'folder expects label values .* got \[24\] in'):
+        open_dataset('folder', tmp_path)[0]
+
+
+@pytest.mark.parametrize('share', [0.3, 0.6, 0.9, 0.999])
+def test_image_that_was_cut_off_is_refused(tmp_path, share):
+    rng = np.random.default_rng(0)
+    draw(tmp_path / 'labels/1.png', [0])
+    for suffix in ('jpg', 'png'):
+        path = tmp_path / f'images/1.{suffix}'
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), rng.integers(0, 256, (64, 64, 3), np.uint8))
+        content = path.read_bytes()
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ValueError, match=r'must be a whole image, got \d+ bytes that stop'):
+            RoadAnomaly(tmp_path)[0]
+        path.unlink()
 
 
 def test_missing_folder_says_what_was_expected_where(tmp_path):

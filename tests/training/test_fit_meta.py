@@ -353,6 +353,24 @@ def test_options_that_would_do_nothing_are_refused(
     assert f'{options[0]} needs --test, got none' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--gap', '0.2', '--group-by', 'image'], '--gap must not be given with --group-by image'),
+        (
+            ['--leave-one-out-network', '--only'],
+            '--leave-one-out-network must not be given with --only',
+        ),
+    ],
+)
+def test_options_of_which_one_would_do_nothing_are_refused(
+    make_segments, small_bundle, tmp_path, capsys, options, said
+):
+    status, _ = run(tmp_path, small_bundle, make_segments(10), *options, *QUICK)
+    assert status == 2
+    assert said in capsys.readouterr().err
+
+
 def test_part_of_the_test_that_no_image_is_in_is_refused(
     make_segments, small_bundle, tmp_path, capsys
 ):

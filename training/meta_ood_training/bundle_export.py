@@ -98,6 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     checkpoint = open_checkpoint(arguments.checkpoint)
     network_config = _describe_network(arguments, checkpoint)
+    if network_config.num_classes != len(CITYSCAPES_NAMES):
+        raise ConfigError(
+            f'a bundle made by this verb must have the {len(CITYSCAPES_NAMES)} Cityscapes '
+            f'classes, got a network of {network_config.num_classes}, whose names the checkpoint '
+            'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.bundle.'
+        )
     described = _describe_bundle(arguments, checkpoint)
     weights = read_weights(
         arguments.checkpoint, network_config.architecture, network_config.num_classes
@@ -107,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     stored = {key: value.contiguous() for key, value in network.state_dict().items()}
     if arguments.half:
         difference = half_difference(network)
-        if difference > LARGEST_HALF_DIFFERENCE:
+        if not difference <= LARGEST_HALF_DIFFERENCE:  # NaN is not smaller either
             raise ConfigError(
                 f'--half must not change an entropy by more than {LARGEST_HALF_DIFFERENCE}, got '
                 f'{difference:.4f}. Leave it out: the bundle is then twice as large.'

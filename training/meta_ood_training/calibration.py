@@ -215,9 +215,9 @@ def choose_operating_point(
     with np.errstate(invalid='ignore'):
         f1 = 2 * found / (2 * found + false_positives + missed)
     described = rule if rule == 'max_f1' else f'{rule} {bound:g}'
-    if rule == 'max_f1' and not found.any():  # nothing to gain: accept none
-        return OperatingPoint(float('inf'), described, 0, len(best_hit), 0.0)
     if rule == 'max_f1':
+        if not found.any():  # nothing to gain: accept none
+            return OperatingPoint(float('inf'), described, 0, len(best_hit), 0.0)
         chosen = int(np.argmax(np.nan_to_num(f1, nan=-1.0)))
     elif rule == 'max_false':
         allowed = false_positives <= bound * np.count_nonzero(used)

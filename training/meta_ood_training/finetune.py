@@ -212,7 +212,10 @@ def finetune(
         patience=config.validation.patience if config.validation else 0,
         facts=run_facts(config, command),
         world_size=world,
+        epoch_length=samples.epoch_length,
     )
+    if resume is not None:
+        keeper.check_resumable(resume)
     frames = None
     every = batches.batches_per_epoch
     if config.validation is not None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
 from meta_ood_training.command_line import describe_command
-from meta_ood_training.meta_checks import check_options, check_segments, name_repeated
+from meta_ood_training.meta_checks import check_options, check_segments
 from meta_ood_training.meta_comparison import (
     choose_entropy_threshold,
     compare_stages,
@@ -32,7 +32,8 @@ from meta_ood_training.meta_options import KINDS
 from meta_ood_training.neural_meta import NeuralSettings
 from meta_ood_training.reports import write_report
 from meta_ood_training.revision import source_revision
-from meta_ood_training.segment_set import check_folders, load_segment_set, SegmentSet
+from meta_ood_training.segment_folders import check_folders
+from meta_ood_training.segment_set import load_segment_set, SegmentSet
 import numpy as np
 from tqdm import tqdm
 
@@ -54,13 +55,18 @@ def run(arguments: argparse.Namespace) -> int:
     """
     check_options(arguments)
     bundle = load_bundle(arguments.bundle or None)
-    sidecar = check_segments(arguments, bundle)
+    sidecar, odd = check_segments(arguments, bundle)
     settings = _settings(arguments)
     kinds = (arguments.classifier,) if arguments.only else KINDS
-    evaluations = _evaluate(arguments, arguments.segments, kinds, settings, 'fit')
+    thresholds = arguments.threshold or sidecar['entropy_thresholds']
+    evaluations = _evaluate(arguments, arguments.segments, thresholds, kinds, settings, 'fit')
     baseline = []
     if arguments.baseline:
-        baseline = _evaluate(arguments, arguments.baseline, (KINDS[0],), settings, 'baseline')
+        # all of its own, whatever --threshold says: its best one is the start
+        its_own = check_folders(arguments.baseline)['entropy_thresholds']
+        baseline = _evaluate(
+            arguments, arguments.baseline, its_own, (KINDS[0],), settings, 'baseline'
+        )
     report: dict[str, Any] = {
         'command': describe_command(sys.argv[1:]),
         'revision': source_revision(),
@@ -72,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         'min_object_px': arguments.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
-        'notes': [*_notes(evaluations), *name_repeated(arguments)],
+        'notes': [*_notes(evaluations), *odd],
         'test_data': check_folders(arguments.test) if arguments.test else None,
         'figures': {},
     }
@@ -85,8 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
             f'{arguments.classifier} with entropy threshold {chosen.segments.entropy_threshold:g} '
             f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
         )
-        if arguments.test:
-            stages = _stages(arguments, evaluations, baseline, chosen)
+        stages = _stages(arguments, evaluations, baseline, chosen) if arguments.test else []
+        if stages:
             report['comparison'] = compare_stages(stages, seed=arguments.seed)
             report['comparison_of_parts'] = {
                 word: compare_stages([one.of_part(word) for one in stages], seed=arguments.seed)
@@ -98,9 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings,
             metric_counts=[] if arguments.only else arguments.metric_counts,
             images=arguments.explain,
-            test=_load(arguments, arguments.test, chosen.segments.entropy_threshold, is_test=True)
-            if arguments.test and arguments.explain
-            else None,
+            test=stages[-1].segments if stages else None,
             folder=arguments.report,
             figures=report['figures'],
         )
@@ -126,7 +130,7 @@ def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
         leaky_scaler=arguments.leaky_scaler,
         folds=arguments.folds,
         group_by=arguments.group_by,
-        gap=arguments.gap,
+        gap=MetaFitSettings.gap if arguments.gap is None else arguments.gap,
         calibrate=not arguments.no_calibration,
         rule=arguments.rule,
         bound=arguments.bound,
@@ -162,13 +166,11 @@ def _load(
 def _evaluate(
     arguments: argparse.Namespace,
     folders: Sequence[Path],
+    thresholds: Sequence[float],
     kinds: tuple[str, ...],
     settings: MetaFitSettings,
     title: str,
 ) -> list[ThresholdEvaluation]:
-    thresholds = check_folders(folders)['entropy_thresholds']
-    if title == 'fit':  # the starting network keeps its own: other ones are its best
-        thresholds = arguments.threshold or thresholds
     evaluations = []
     for threshold in thresholds:
         with tqdm(desc=f'{title}, threshold {threshold:g}', unit='step', mininterval=1) as bar:
@@ -233,7 +235,7 @@ def _stages(
     baseline: Sequence[ThresholdEvaluation],
     chosen: ThresholdEvaluation,
 ) -> list[Stage]:
-    """Return what is judged on the test, all of it chosen on the segments to fit on."""
+    """Return what is judged on the test, chosen on the segments to fit on; the bundle's last."""
     stages = []
     if baseline and arguments.baseline_test:
         threshold = find_error_minimising_threshold(baseline)

@@ -156,7 +156,7 @@ class BundleConfig:
     entropy_threshold : float
         At which the node works until a meta classifier brings its own.
     work_short_side : int
-        At which validation runs and the node shall [px].
+        At which the node shall run [px]; `validation.short_side` should be the same.
     min_size_px : int
         Smallest segment [work px].
     licence_of_weights : str

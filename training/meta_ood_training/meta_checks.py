@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_training.image_names import begins_so, is_named
 from meta_ood_training.model_identity import hash_network
-from meta_ood_training.segment_set import check_folders
+from meta_ood_training.segment_folders import check_folders
 from meta_ood_training.segment_table import read_sidecar, read_table
 import numpy as np
 
@@ -38,6 +39,15 @@ def check_options(arguments: argparse.Namespace) -> None:
             raise ValueError(
                 f'--{option.replace("_", "-")} needs --{needed}, got none. Name its folder.'
             )
+    for option, is_in_vain, other in (
+        ('gap', arguments.group_by == 'image', '--group-by image'),
+        ('leave_one_out_network', arguments.only, '--only'),
+    ):
+        if getattr(arguments, option) not in (None, False) and is_in_vain:
+            raise ValueError(
+                f'--{option.replace("_", "-")} must not be given with {other}, got both: it '
+                'would do nothing. Leave one of them out.'
+            )
     largest = 1.0 if arguments.rule == 'max_missed' else np.inf
     if not 0.0 <= arguments.bound <= largest:
         meaning = (
@@ -49,7 +59,9 @@ def check_options(arguments: argparse.Namespace) -> None:
         )
 
 
-def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
+def check_segments(
+    arguments: argparse.Namespace, bundle: Bundle
+) -> tuple[dict[str, Any], list[str]]:
     """
     Refuse segments that do not go together, or not with the bundle.
 
@@ -62,8 +74,9 @@ def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, A
 
     Returns
     -------
-    dict
-        The sidecar of the segments to fit on, with the sources of all folders.
+    (dict, list of str)
+        The sidecar of the segments to fit on, with the sources of all folders; and notes on what
+        is odd, but no fault.
 
     Raises
     ------
@@ -79,20 +92,18 @@ def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, A
         check_folders([*arguments.baseline, *arguments.baseline_test])
     if arguments.min_object_px:
         _check_same_grid(fitted)
-    names = _frame_names(fitted)
-    tested = _frame_names(arguments.test)
+    fit_names, test_names = _frame_names(arguments.segments), _frame_names(arguments.test)
     for word in arguments.test_part:
-        names_alone = [name.rpartition('/')[2] for name in tested]
-        if not any(name.startswith(word) for name in names_alone):
+        if not any(begins_so(name, word) for name in test_names):
             raise ValueError(
                 f'--test-part must begin the name of a test image, got {word!r}; the first is '
-                f'{names_alone[0]!r}.'
+                f'{test_names[0]!r}, in which folders do not count.'
             )
     for image in arguments.explain:
-        if not any(image in (name, _bare(name)) for name in names):
+        if not any(is_named(name, image) for name in (*fit_names, *test_names)):
             raise ValueError(
                 f'--explain needs the name of an image fitted on or of the test, got {image!r}; '
-                f'the first is {names[0]!r}. Names stand in the column image of the table.'
+                f'the first is {fit_names[0]!r}. Names stand in the column image of the table.'
             )
     wanted = arguments.entropy_threshold
     thresholds = arguments.threshold or sidecar['entropy_thresholds']
@@ -101,18 +112,16 @@ def check_segments(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, A
             f'entropy threshold of the bundle must be one that a classifier was fitted at, got '
             f'{wanted}. Extract segments at it and leave it in --threshold.'
         )
-    return sidecar
+    return sidecar, _note_repeated(fit_names, test_names)
 
 
-def name_repeated(arguments: argparse.Namespace) -> list[str]:
-    """Return a note where test images have the names of images fitted on."""
-    tested = _frame_names(arguments.test)
-    repeated = set(tested) & set(_frame_names(arguments.segments))
+def _note_repeated(fit_names: Sequence[str], test_names: Sequence[str]) -> list[str]:
+    repeated = set(test_names) & set(fit_names)
     if not repeated:
         return []
     return [
-        f'{len(repeated)} of {len(tested)} test images have the name of an image fitted on, such '
-        f'as {min(repeated)}: unless they differ all the same, the test is none.'
+        f'{len(repeated)} of {len(test_names)} test images have the name of an image fitted on, '
+        f'such as {min(repeated)}: unless they differ all the same, the test is none.'
     ]
 
 
@@ -149,7 +158,3 @@ def _frame_names(folders: Sequence[Path]) -> list[str]:
     if not folders:
         return []
     return read_table(folders, 'frames', columns=['image'])['image'].to_pylist()
-
-
-def _bare(name: str) -> str:
-    return name.partition('/')[2] or name

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from meta_ood_training.group_intervals import bootstrap_reductions, count_group_errors
+from meta_ood_training.image_names import begins_so
 from meta_ood_training.meta_evaluation import describe_errors, ThresholdEvaluation
 from meta_ood_training.segment_set import SegmentSet
 import numpy as np
@@ -37,8 +38,8 @@ class Stage:
 
     def of_part(self, word: str) -> Stage:
         """Return the stage on the test images whose name begins so."""
-        names = [name.rsplit('/', 1)[-1] for name in self.segments.frame_name]
-        keep = np.array([name.startswith(word) for name in names], bool)
+        names = self.segments.frame_name
+        keep = np.array([begins_so(name, word) for name in names], bool)
         if not keep.any():
             raise ValueError(
                 f'--test-part must be how names of test images begin, got {word!r}; they are '

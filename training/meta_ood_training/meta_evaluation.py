@@ -200,7 +200,6 @@ def _describe_fit(
         'logits_of_folds': [one.logit for one in points],
         'groups': len(np.unique(fit.group)),
         'folds': len(np.unique(fit.grouped.fold)),
-        'folds_with_one_class': fit.grouped.one_class_folds,
         'calibration': list(fit.classifier.calibration),
         'ece_before': measure_reliability(raw, segments.is_true_ood).ece,
         'ece_after': measure_reliability(fit.probability, segments.is_true_ood).ece,

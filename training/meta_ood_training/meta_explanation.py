@@ -13,6 +13,7 @@ from meta_ood_training.explain import (
     find_lars_path,
     score_metric_subsets,
 )
+from meta_ood_training.image_names import is_named
 from meta_ood_training.meta_evaluation import ThresholdEvaluation
 from meta_ood_training.meta_figures import (
     draw_coefficients,
@@ -200,9 +201,7 @@ def _rows_of_image(sets: Sequence[SegmentSet], image: str) -> list[tuple[Segment
     found = []
     for segments in sets:
         frames = [
-            index
-            for index, name in enumerate(segments.frame_name)
-            if name == image or str(name).split('/', 1)[-1] == image
+            index for index, name in enumerate(segments.frame_name) if is_named(str(name), image)
         ]
         if frames:
             found.append((segments, np.flatnonzero(np.isin(segments.segment_frame, frames))))

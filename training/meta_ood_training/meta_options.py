@@ -50,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         '--gap',
         type=float,
-        default=0.2,
         metavar='SHARE',
-        help='of a block next to a held-out one: not fitted on either',
+        help='of a block next to a held-out one: not fitted on either; default 0.2',
     )
     method.add_argument('--rule', choices=RULES, default='max_f1', help='of the meta threshold')
     method.add_argument('--bound', type=float, default=0.05, help='of max_missed and max_false')

@@ -121,15 +121,14 @@ def evaluate_pixels(
     control = getattr(dataset, 'control', None)
     tags = getattr(dataset, 'tags', {})
     tallies = {
-        part: _Tally(tuple(scores), num_classes if names_classes else 0, same)
-        for part in ('', *parts)
+        part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
     }
     for index in range(len(dataset)) if indices is None else indices:
         sample = dataset[index]
         dense = predict(sample.image)
         pasted = control(index) if control is not None else None
         for part, tally in tallies.items():
-            if sample.name.startswith(part) or part in tags.get(sample.name, ()):
+            if is_of_part(sample.name, tags, part):
                 tally.update(sample, dense, pasted)
     return {
         part: tally.evaluate(draws, seed)
@@ -138,12 +137,34 @@ def evaluate_pixels(
     }
 
 
+def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
+    """
+    Return whether an image belongs to a part of its data set.
+
+    Parameters
+    ----------
+    name : str
+        Of the image.
+    tags : mapping of str to sequence of str
+        Words by which a manifest marks images, by their names.
+    part : str
+        The beginning of a name, or a tag.
+
+    Returns
+    -------
+    bool
+
+    """
+    return name.startswith(part) or part in tags.get(name, ())
+
+
 @dataclass(eq=False)
 class _Tally:
     """Counts of one part of a data set."""
 
     score_names: tuple[str, ...]
     num_classes: int
+    names_classes: bool
     same: Mapping[int, int]
     images: int = 0
     histograms: dict[str, ScoreHistogram] = field(init=False)
@@ -156,15 +177,13 @@ class _Tally:
     def __post_init__(self) -> None:
         self.histograms = {name: ScoreHistogram() for name in self.score_names}
         self.groups = {name: GroupCounts() for name in self.score_names}
-        self.confusion = ConfusionCounts(
-            max(self.num_classes, 1), equivalent_predictions=self.same
-        )
+        self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
         self.controls = {one: ScoreHistogram() for one in _control_classes()}
 
     def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
         self.images += 1
         self.seen_groups.add(sample.group)
-        if self.num_classes:
+        if self.names_classes:
             self.confusion.update(dense.semantic, dense.entropy, sample.target)
         valid = sample.target != IGNORED
         is_ood = sample.target[valid] == OOD

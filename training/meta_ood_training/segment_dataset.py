@@ -18,7 +18,7 @@ from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.bags import BagFrames, BagOptions
 from meta_ood_training.command_line import describe_command
-from meta_ood_training.datasets.registry import check_classes, open_dataset, parse_dataset
+from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
 from meta_ood_training.labelled_frames import (
     DatasetFrames,
     FrameSource,
@@ -44,7 +44,7 @@ from tqdm import tqdm
 #: Exit status when a bag ended early.
 TRUNCATED = 3
 
-#: Fallback where the data set does not say which pixels count.
+#: What void pixels do, for each rule.
 _VOID_RULES = {
     'deployed': 'segments over the whole image; truth from non-void pixels; '
     'segments more than half void left out',
@@ -123,16 +123,16 @@ def run(arguments: argparse.Namespace) -> int:
         0, or TRUNCATED.
 
     """
+    if not arguments.block_seconds > 0:
+        raise ValueError(
+            f'--block-seconds must be positive, got {arguments.block_seconds:g}. Ten is usual.'
+        )
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     # the first one looks for what all have finished: others may start after it has
     last = SIDECAR if part == 0 else part_path(arguments.output, TABLES[0], part, parts).name
     _check_output(arguments.output, last, overwrite=arguments.overwrite)
     if part == 0:
         (arguments.output / SIDECAR).unlink(missing_ok=True)
-    if not arguments.block_seconds > 0:
-        raise ValueError(
-            f'--block-seconds must be positive, got {arguments.block_seconds:g}. Ten is usual.'
-        )
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
     sources = _open_sources(arguments, bundle)
@@ -194,8 +194,14 @@ def _open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSo
     for text in arguments.data:
         title, name, path = parse_dataset(text)
         split = title if title != name else arguments.split
-        check_classes(name, bundle.class_names)
-        sources.append(DatasetFrames(name, open_dataset(name, path), split))
+        if not fits_classes(name, bundle.class_names):
+            raise ValueError(
+                f'labels of {name} are Cityscapes train ids, got a network of other classes '
+                f'({", ".join(bundle.class_names[:3])}, ...). Write them as its own ids into a '
+                'folder and pass folder=PATH.'
+            )
+        opened = open_dataset(name, path, num_classes=bundle.num_classes)
+        sources.append(DatasetFrames(name, opened, split))
     sources += [
         SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
         for text in arguments.scenes

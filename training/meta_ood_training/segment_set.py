@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meta_ood_training.segment_folders import check_folders
 from meta_ood_training.segment_table import read_sidecar, read_table
 import numpy as np
 import pyarrow as pa
-
-# what must be equal for segments to be fitted together: a classifier belongs to all of it
-_MUST_AGREE = (
-    'metric_names',
-    'connectivity',
-    'label_rule',
-    'min_size_px',
-    'work_short_side',
-    'network_sha256',
-    'score',
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,13 +214,13 @@ def load_segment_set(
             )
     frames = read_table(folders, 'frames')
     if split is not None:
-        known = set(frames['split'].to_pylist())
-        if split not in known:
+        splits = np.asarray(frames['split'].to_pylist())
+        if split not in splits:
             raise ValueError(
-                f'split must be one of those in the segments ({", ".join(sorted(known))}), got '
-                f'{split!r}.'
+                f'split must be one of those in the segments ({", ".join(np.unique(splits))}), '
+                f'got {split!r}.'
             )
-        frames = frames.filter(pa.array(np.asarray(frames['split'].to_pylist()) == split))
+        frames = frames.filter(pa.array(splits == split))
     available = len(frames)
     number = frames['frame'].to_numpy()
     light = read_table(folders, 'segments', columns=['frame', 'entropy_threshold'], frames=number)
@@ -245,52 +235,6 @@ def load_segment_set(
     everything = everything.with_objects(everything.object_size_px >= min_object_px)
     left_out = segments['left_out'].to_numpy(zero_copy_only=False)
     return everything.without_unknown(left_out) if left_out.any() else everything
-
-
-def check_folders(folders: Sequence[Path], *, same_network: Collection[str] = ()) -> dict:
-    """
-    Return the first sidecar with all sources, after checking that the folders go together.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        Written by `meta-ood-train segments`.
-    same_network : collection of str
-        Model ids known to be of one network, with one meta classifier or another.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ValueError
-        They were extracted in different ways.
-
-    """
-    if not folders:
-        raise ValueError('at least one folder of segments is needed, got none. Give its path.')
-    sidecars = [read_sidecar(Path(folder)) for folder in folders]
-    for folder, sidecar in zip(folders[1:], sidecars[1:], strict=True):
-        for key in _MUST_AGREE:
-            if key == 'network_sha256' and None in (sidecar[key], sidecars[0][key]):
-                key = 'model_id'  # recorded segments name a model, but not its network
-                if {sidecar[key], sidecars[0][key]} <= set(same_network):
-                    continue
-            if sidecar[key] != sidecars[0][key]:
-                raise ValueError(
-                    f'segments fitted together must share {key}, got {sidecars[0][key]!r} in '
-                    f'{folders[0]} and {sidecar[key]!r} in {folder}. Extract both alike.'
-                )
-    together = {
-        name: [one for sidecar in sidecars for one in sidecar.get(name, [])]
-        for name in ('sources', 'lost', 'missed_object_unit')
-    }
-    return {
-        **sidecars[0],
-        **together,
-        'missed_object_unit': sorted(set(together['missed_object_unit'])),
-    }
 
 
 def _most_numerous(segments: pa.Table) -> np.ndarray:

@@ -208,3 +208,47 @@ class FinetuneConfig:
     validation: ValidationConfig | None = None
     bundle: BundleConfig = field(default_factory=BundleConfig)
     data: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mixing = self.mixing
+        for name, sources, share in (
+            ('proxies', self.proxies, 'proxies_per_street_image'),
+            ('objects', self.objects, 'paste_probability'),
+            ('controls', self.controls, 'control_probability'),
+        ):
+            if sources and not getattr(mixing, share):
+                raise ValueError(
+                    f'mixing.{share} must be above 0 where there are {name}, got 0: they would '
+                    f'not be used. Set it, or leave out {name}.'
+                )
+        for one in self.objects:
+            if one != ProxyConfig(one.layout, one.data, one.split):
+                raise ValueError(
+                    f'objects must have layout, data and split alone, got {one}: rules, '
+                    'background and shares are about whole proxy images. Leave them out.'
+                )
+        self._refuse_trained_selection()
+
+    def _refuse_trained_selection(self) -> None:
+        """Refuse to train on what the best checkpoint is chosen with."""
+        selected = self.validation
+        if selected is None:
+            return
+        whole = [
+            f'{name} of layout {one.layout} with split: all'
+            for name, sources in (('proxies', self.proxies), ('objects', self.objects))
+            for one in sources
+            if one.split == 'all' and one.data in (selected.ecssd, selected.coco)
+        ]
+        whole += [
+            f'street of layout {one.layout}'
+            for one in self.street
+            if (one.layout in ('camvid_train', 'camvid_select') and selected.camvid == one.data)
+            or (one.layout == 'idd_lite' and selected.idd_lite == one.data)
+        ]
+        if whole:
+            raise ValueError(
+                f'training and validation must not share images, got {whole[0]} beside '
+                'validation on the same data. Take split: train, camvid_fit or idd_lite_fit, or '
+                'leave it out of validation.'
+            )

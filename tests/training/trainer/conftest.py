@@ -21,7 +21,7 @@ QUIET = {'enable_progress_bar': False, 'enable_model_summary': False, 'accelerat
 
 def write_camvid(root):
     """Draw frames in CamVid's layout: sky over road, and a car. Six val frames train."""
-    # The select block of this sequence begins at its 76th training frame.
+    # Named like CamVid's: the select block of this sequence begins at its 76th training frame.
     for split, frames in (('train', 80), ('val', 6)):
         for kind in ('images', 'labels'):
             (root / split / kind).mkdir(parents=True)
@@ -34,7 +34,7 @@ def write_camvid(root):
             colours = np.zeros((12, 3)) + 128
             colours[[0, 3, 8]] = [[200, 220, 240], [90, 90, 95], [160, 30, 40]]
             image = colours[label] + rng.normal(0, 8, (64, 96, 3))
-            name = f'0006R0_{number:05d}.png'
+            name = f'0006R0_f{930 + 30 * number:05d}.png'
             pixels = np.clip(image, 0, 255).astype(np.uint8)[..., ::-1]
             cv2.imwrite(str(root / split / 'images' / name), pixels)
             cv2.imwrite(str(root / split / 'labels' / name), label)

@@ -1,12 +1,13 @@
 """A checkpoint becomes a bundle that loads, computes the same, and says where it comes from."""
 
+from dataclasses import replace
 import json
 
 from meta_ood_ros.core.bundle import load_bundle
 from meta_ood_ros.core.networks import build_network
 from meta_ood_training.bundle_export import half_difference, to_half
 from meta_ood_training.cli import main
-from meta_ood_training.finetune import finetune
+from meta_ood_training.finetune import finetune, run_facts
 import pytest
 import torch
 
@@ -47,6 +48,27 @@ def test_a_published_checkpoint_becomes_a_bundle_with_the_same_logits(
     assert bundle.arguments == {'scale': 0.5}
     assert bundle.licence_of_weights == 'MIT'
     assert bundle.provenance['command'] == 'converted as published'
+
+
+def test_a_network_of_classes_without_names_is_refused(tmp_path, small_config, capsys):
+    config = small_config()
+    network = build_network('espnet_v2', num_classes=12, scale=0.5)
+    described = replace(config, network=replace(config.network, num_classes=12))
+    record = {**run_facts(described, ''), 'step': 1, 'scores': {}, 'start_scores': {}}
+    torch.save({'state_dict': network.state_dict(), **record}, tmp_path / 'own.pth')
+    words = ['--checkpoint', str(tmp_path / 'own.pth'), '--output', str(tmp_path / 'bundle')]
+    assert main(['bundle', *words, '--licence', 'MIT']) == 2
+    assert 'must have the 19 Cityscapes classes, got a network of 12' in capsys.readouterr().err
+    assert not (tmp_path / 'bundle').exists()
+
+
+def test_broken_weights_are_not_stored_in_half_precision(tmp_path, network, capsys):
+    weights = network.state_dict()
+    next(iter(weights.values()))[:] = float('nan')
+    torch.save(weights, tmp_path / 'broken.pth')
+    assert convert(tmp_path / 'broken.pth', tmp_path / 'out', '--licence', 'MIT', '--half') == 2
+    said = capsys.readouterr().err
+    assert '--half must not change an entropy by more than 0.01, got nan' in said
 
 
 def test_a_run_becomes_a_bundle_that_states_it(tmp_path, small_config, quiet):

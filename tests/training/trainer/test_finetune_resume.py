@@ -14,6 +14,7 @@ from meta_ood_training.cli import main
 from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.finetune import finetune, open_config
 from meta_ood_training.trainer.batches import RunBatches
+from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import read_rows
 import pytest
 import torch
@@ -84,9 +85,41 @@ def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet):
     resume = tmp_path / 'last.ckpt'
     training = replace(config.training, workers=1, resume_steps=7)
     finetune(replace(config, training=training), tmp_path, resume=resume, **quiet)
-    other = replace(config, objective=replace(config.objective, ood_loss_weight=0.4))
-    with pytest.raises(ConfigError, match='configuration that it began with, .* in objective'):
-        finetune(other, tmp_path, resume=resume, **quiet)
+    kept = (tmp_path / 'config.json').read_text()
+    others = {
+        'objective': {'objective': replace(config.objective, ood_loss_weight=0.4)},
+        'training': {'training': replace(config.training, average_decay=0.9)},
+        'network': {'network': replace(config.network, arguments={'scale': 1.0})},
+    }
+    for part, changes in others.items():
+        match = f'configuration and data that it began with, got others in {part} '
+        with pytest.raises(ConfigError, match=match):
+            finetune(replace(config, **changes), tmp_path, resume=resume, **quiet)
+        assert (tmp_path / 'config.json').read_text() == kept
+    for kind in ('images', 'labels'):
+        min((tmp_path / 'camvid' / 'val' / kind).iterdir()).unlink()
+    with pytest.raises(ConfigError, match='got others in samples of an epoch '):
+        finetune(config, tmp_path, resume=resume, **quiet)
+
+
+def test_a_file_that_is_no_resume_point_is_refused(tmp_path, small_config, quiet):
+    (tmp_path / 'last.ckpt').write_bytes(b'cut off')
+    with pytest.raises(ConfigError, match=r'last.ckpt must be a resume point of `finetune`, got'):
+        finetune(small_config(), tmp_path, resume=tmp_path / 'last.ckpt', **quiet)
+
+
+def test_weights_that_diverged_spoil_no_file(tmp_path, small_config, quiet, monkeypatch):
+    config = small_config(epochs=1, resume_steps=1)
+    step = FinetuneModule.training_step
+
+    def diverge(module, batch, number):
+        return step(module, batch, number) * (float('nan') if number == 2 else 1.0)
+
+    monkeypatch.setattr(FinetuneModule, 'training_step', diverge)
+    with pytest.raises(ConfigError, match=r'weights must be finite, got others in .* at step 3'):
+        finetune(config, tmp_path, **quiet)
+    assert torch.load(tmp_path / 'last.ckpt', weights_only=False)['global_step'] == 2
+    assert not (tmp_path / 'final.pth').exists()
 
 
 def test_final_weights_bear_no_scores_of_other_weights(tmp_path, small_config, quiet):

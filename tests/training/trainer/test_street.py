@@ -1,5 +1,8 @@
 """Street sources and proxies as a configuration names them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.sample import IGNORED, OOD
@@ -112,6 +115,30 @@ def test_a_run_opens_all_its_sources_and_proxies_name_no_classes(small_config):
     assert samples.epoch_length == 8
     assert allowed.shape == (2, 256, 19)
     assert not allowed[-1][OOD].any()
+
+
+def test_all_of_idd_lite_has_its_coarse_labels_too(idd):
+    config = StreetConfig('idd_lite', 'idd', targets='consistent')
+    street = open_street(config, {'idd': str(idd)}, 19)
+    assert len(street.samples) == 80
+    assert np.unique(street.samples[0].target).tolist() == [0, 1, 2, 3, 4, 5, 6, IGNORED]
+
+
+def test_only_coarse_labels_leave_the_teacher_a_choice(small_config):
+    data = small_config().data
+    coarse = open_street(StreetConfig('camvid_val', 'camvid', targets='consistent'), data, 19)
+    assert coarse.allowed[13].nonzero()[0].tolist() == [13, 14, 15]
+    fine = {'camvid': data['camvid'], 'own': str(Path(data['camvid']) / 'val')}
+    exact = open_street(StreetConfig('folder', 'own', targets='consistent'), fine, 19)
+    assert np.array_equal(exact.allowed[:19], np.eye(19, dtype=bool))
+    assert exact.allowed[IGNORED].all()
+
+
+def test_a_source_without_images_is_refused(small_config):
+    config = small_config()
+    empty = ProxyConfig('ecssd', 'ecssd', subset='M-80%')
+    with pytest.raises(ValueError, match=r"proxies must hold images, got none .*subset='M-80%'"):
+        open_samples(replace(config, proxies=(empty,)))
 
 
 def test_unknown_layouts_and_missing_data_are_named(small_config):

@@ -108,6 +108,30 @@ def test_one_image_a_rank_in_train_mode_is_refused_with_the_reason(repository):
         ('training.average_decay=1.0', r'average_decay must lie in \[0, 1\)'),
         ('optimizer.learning_rate=0', 'learning_rate must be positive'),
         ('mixing.paste_probability=2.0', r'paste_probability must lie in \[0, 1\]'),
+        (
+            'mixing.paste_probability=0.0',
+            'mixing.paste_probability must be above 0 where there are objects, got 0',
+        ),
+        (
+            'mixing.control_probability=0.0',
+            'mixing.control_probability must be above 0 where there are controls, got 0',
+        ),
+        (
+            'mixing.proxies_per_street_image=0.0',
+            'proxies_per_street_image must be above 0 where there are proxies, got 0',
+        ),
+        (
+            'objects=[{layout: coco, data: coco, subset: L-20%}]',
+            r'objects must have layout, data and split alone, got .*L-20%',
+        ),
+        (
+            'proxies=[{layout: coco, data: coco, split: all}]',
+            r'must not share images, got proxies of layout coco with split: all beside',
+        ),
+        (
+            'street=[{layout: camvid_train, data: camvid}]',
+            r'must not share images, got street of layout camvid_train beside',
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(repository, override, message):

@@ -21,12 +21,12 @@ EQUIVALENT_PREDICTIONS = {12: 18}
 BLOCK_FRAMES = 10
 """Frames of one group. CamVid is labelled at 1 Hz, so a block is ten seconds of driving."""
 
-SELECT_FROM = {'0006R0': 75, '0016E5': 160}
-"""Index, among a sequence's sorted training frames, of the first frame of the select block.
-The ends of two sequences, none of them 0001TP, whose next frames are test frames; 0016E5 from
-there on surrounds the official val frames."""
-SELECT_GAP = 4
-"""Frames (about four seconds) between fit and select that belong to neither."""
+SELECT_FROM = {'0006R0': '0006R0_f03180', '0016E5': '0016E5_07110'}
+"""First frame of the select block of a sequence, by name, so that a frame that is lacking moves
+no border. The ends of two sequences, none of them 0001TP, whose next frames are test frames;
+0016E5 from there on surrounds the official val frames."""
+GAP_FROM = {'0006R0': '0006R0_f03060', '0016E5': '0016E5_06990'}
+"""First of the four frames (about four seconds) before them that belong to neither part."""
 
 
 class CamVid(PairedImages):
@@ -74,7 +74,7 @@ class CamVid(PairedImages):
             sequence = name.partition('_')[0]
             index = place.get(sequence, 0)
             place[sequence] = index + 1
-            if split in ('fit', 'select') and _part(sequence, index) != split:
+            if split in ('fit', 'select') and _part(sequence, name) != split:
                 continue
             if split == 'test_unseen' and sequence != 'Seq05VD':
                 continue
@@ -83,8 +83,8 @@ class CamVid(PairedImages):
         super().__init__(pairs, target_by_table(TRAIN_IDS, 'CamVid'))
 
 
-def _part(sequence: str, index: int) -> str:
+def _part(sequence: str, name: str) -> str:
     """Name the part of train that a sequence's frame belongs to."""
-    if sequence not in SELECT_FROM or index < SELECT_FROM[sequence] - SELECT_GAP:
+    if sequence not in SELECT_FROM or name < GAP_FROM[sequence]:
         return 'fit'
-    return 'select' if index >= SELECT_FROM[sequence] else 'gap'
+    return 'select' if name >= SELECT_FROM[sequence] else 'gap'

@@ -309,8 +309,8 @@ def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], l
         raise FileNotFoundError(
             f'COCO expects {path}, got no such file. Unpack annotations_trainval2017.zip there.'
         )
-    content = json.loads(path.read_text())
     try:
+        content = json.loads(path.read_text(encoding='utf-8'))
         categories = {
             int(entry['id']): (entry['name'], entry['supercategory'])
             for entry in content['categories']
@@ -333,10 +333,11 @@ def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], l
             )
             for entry in content['images']
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path} must hold COCO instance annotations (images, annotations, categories), got '
-            f'{error!r}. Captions and keypoints files do not have them.'
+            f'{error!r}. Captions and keypoints files do not have them, nor has a file that was '
+            'cut off: unpack it again.'
         ) from error
     lacking = [image.path.name for image in images if not image.path.is_file()]
     if lacking:

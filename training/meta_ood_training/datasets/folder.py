@@ -27,7 +27,7 @@ class Folder(PairedImages):
     ----------
     root : str or Path
         Folder of both. A `manifest.json` there gives the groups: `frames` is a list of
-        {"name": ..., "group": ...}; without it every image is its own group.
+        {"name": ..., "group": ...}, one for each image; without it every image is its own group.
     num_classes : int
         Labels hold class ids below this, IN_DISTRIBUTION = 253, OOD = 254, IGNORED = 255.
 
@@ -44,6 +44,8 @@ class Folder(PairedImages):
         labels = require_folder(folder / 'labels', 'folder', 'targets')
         files = pair_files(files_by_stem(images), files_by_stem(labels), 'folder', str(folder))
         manifest = _read_manifest(folder / 'manifest.json')
+        self._controls = folder / 'controls'
+        self._check_complete(manifest, {name for name, _, _ in files}, folder)
         super().__init__(
             [
                 Pair(name, manifest.groups.get(name, name), image, label)
@@ -56,7 +58,28 @@ class Folder(PairedImages):
         )
         self.equivalent_predictions = manifest.equivalent_predictions
         self.tags = manifest.tags
-        self._controls = folder / 'controls'
+
+    def _check_complete(self, manifest: '_Manifest', names: set[str], folder: Path) -> None:
+        """Refuse part of what `overlay` wrote: scores and groups would be other ones."""
+        if not manifest.groups:
+            if self._controls.is_dir():
+                raise FileNotFoundError(
+                    f'folder expects manifest.json beside {self._controls}, got none. Copy the '
+                    'whole folder, or delete controls if it is not yours.'
+                )
+            return
+        masks = {name for name in manifest.pasted if (self._controls / f'{name}.png').is_file()}
+        for kind, expected, got in (
+            ('images and labels', set(manifest.groups), names),
+            ('masks in controls', set(manifest.pasted), masks),
+        ):
+            if expected != got:
+                odd = sorted(expected ^ got)
+                raise FileNotFoundError(
+                    f'folder expects the {len(expected)} {kind} that manifest.json in {folder} '
+                    f'names, got {len(got)}; {odd[0]} is one of {len(odd)} on one side alone. '
+                    'Copy the whole folder, or correct the manifest.'
+                )
 
     def control(self, index: int) -> np.ndarray | None:
         """
@@ -89,6 +112,7 @@ class _Manifest:
     groups: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     equivalent_predictions: Mapping[int, int] = field(default_factory=dict)
+    pasted: frozenset[str] = frozenset()  # names of the images with a pasted control
 
 
 def _read_manifest(path: Path) -> _Manifest:
@@ -102,6 +126,7 @@ def _read_manifest(path: Path) -> _Manifest:
             {frame['name']: str(frame['group']) for frame in frames},
             {frame['name']: tuple(frame.get('tags', ())) for frame in frames},
             {int(predicted): int(labelled) for predicted, labelled in equivalent.items()},
+            frozenset(frame['name'] for frame in frames if frame.get('control')),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(

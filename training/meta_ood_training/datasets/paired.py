@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from meta_ood_ros.core.image_bytes import is_complete
 from meta_ood_training.datasets.sample import Sample
 import numpy as np
 
@@ -110,7 +111,14 @@ def read_image(path: Path) -> np.ndarray:
     ndarray of shape (H, W, 3), uint8
 
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    content = path.read_bytes()
+    if not is_complete(content):
+        raise ValueError(
+            f'{path} must be a whole image, got {len(content)} bytes that stop before its end '
+            'marker. Copy the file again.'
+        )
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     if image is None:
         raise ValueError(f'{path} must be a readable image, got none. Copy the file again.')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -45,21 +45,23 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
 """Every layout with the options that evaluation needs, by the name used on the command line."""
 
 
-WITHOUT_CLASSES = (
+FOR_ANY_CLASSES = (
     'coco',
     'ecssd',
     'fishyscapes',
     'fishyscapes_lost_and_found',
     'fishyscapes_static',
+    'folder',
     'road_anomaly',
     'segment_me_if_you_can',
 )
-"""Layouts whose labels tell OoD from in-distribution and name no class."""
+"""Layouts whose labels name no class, and `folder`, whose labels hold the network's own ids; all
+others hold Cityscapes train ids."""
 
 
-def names_classes(name: str, class_names: Sequence[str]) -> bool:
+def fits_classes(name: str, class_names: Sequence[str]) -> bool:
     """
-    Return whether a layout's class ids mean a network's classes.
+    Return whether the class ids in a layout's labels, if there are any, mean a network's classes.
 
     Parameters
     ----------
@@ -71,40 +73,14 @@ def names_classes(name: str, class_names: Sequence[str]) -> bool:
     Returns
     -------
     bool
-        Labels of a `folder` hold the network's own ids, all others Cityscapes train ids.
 
     """
-    if name in WITHOUT_CLASSES:
-        return False
-    return name == 'folder' or tuple(class_names) == tuple(CITYSCAPES_NAMES)
+    return name in FOR_ANY_CLASSES or tuple(class_names) == tuple(CITYSCAPES_NAMES)
 
 
-def check_classes(name: str, class_names: Sequence[str]) -> None:
-    """
-    Refuse labels that would be taken for other classes.
-
-    Parameters
-    ----------
-    name : str
-        A key of DATASETS.
-    class_names : sequence of str
-        The network's.
-
-    Raises
-    ------
-    ValueError
-        Labels are Cityscapes train ids, the network's classes are others.
-
-    """
-    if name not in WITHOUT_CLASSES and not names_classes(name, class_names):
-        raise ValueError(
-            f'labels of {name} are Cityscapes train ids, got a network of other classes '
-            f'({", ".join(list(class_names)[:3])}, ...). Write them as its own ids into a folder '
-            'and pass folder=PATH.'
-        )
-
-
-def open_dataset(name: str, path: str | Path) -> SampleDataset:
+def open_dataset(
+    name: str, path: str | Path, *, num_classes: int = len(CITYSCAPES_NAMES)
+) -> SampleDataset:
     """
     Return a dataset by its name.
 
@@ -114,6 +90,8 @@ def open_dataset(name: str, path: str | Path) -> SampleDataset:
         A key of DATASETS.
     path : str or Path
         Where it lies.
+    num_classes : int
+        Of the network, whose own class ids the labels of a `folder` hold.
 
     Returns
     -------
@@ -126,6 +104,8 @@ def open_dataset(name: str, path: str | Path) -> SampleDataset:
         raise ValueError(
             f'dataset must be one of {", ".join(sorted(DATASETS))}, got {name!r}.{hint}'
         )
+    if name == 'folder':
+        return Folder(path, num_classes=num_classes)
     return DATASETS[name](path)
 
 

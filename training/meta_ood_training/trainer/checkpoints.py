@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import os
 from pathlib import Path
+import pickle
 import tempfile
 from typing import Any
 
@@ -86,6 +87,8 @@ class KeepCheckpoints(lightning.Callback):
         Goes into the weights' files beside `state_dict`: plain values only.
     world_size : int
         Ranks of the run.
+    epoch_length : int
+        Samples of an epoch: with other data a resumed run would see other samples.
 
     """
 
@@ -98,6 +101,7 @@ class KeepCheckpoints(lightning.Callback):
         patience: int,
         facts: Mapping[str, Any],
         world_size: int = 1,
+        epoch_length: int = 0,
     ) -> None:
         self.output = output
         self.every_steps = every_steps
@@ -105,6 +109,7 @@ class KeepCheckpoints(lightning.Callback):
         self.patience = patience
         self.facts = dict(facts)
         self.world_size = world_size
+        self.epoch_length = epoch_length
         self.best: Scores | None = None
         self.last: Scores | None = None
         self.last_step = -1
@@ -128,7 +133,39 @@ class KeepCheckpoints(lightning.Callback):
         config = dict(self.facts['config'])
         training = {key: one for key, one in config['training'].items() if key not in _FREE}
         training['batch_size'] *= self.world_size
-        return {**config, 'training': training}
+        return {**config, 'training': training, 'samples of an epoch': self.epoch_length}
+
+    def check_resumable(self, path: Path) -> None:
+        """
+        Refuse a resume point of another run before anything of this one is written.
+
+        Parameters
+        ----------
+        path : Path
+            Written by a run into the same folder.
+
+        Raises
+        ------
+        ConfigError
+            Its configuration or data differ, or it cannot be read.
+
+        """
+        try:
+            point = torch.load(path, map_location='cpu', mmap=True, weights_only=False)
+            was = point['callbacks'][self.state_key]['run']
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise ConfigError(
+                f'{path} must be a resume point of `finetune`, got {error!r}. Train into a new '
+                'folder.'
+            ) from error
+        now = self._run()
+        changed = [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
+        if changed:
+            raise ConfigError(
+                f'a resumed run must have the configuration and data that it began with, got '
+                f'others in {", ".join(changed)} (batch_size counts over all ranks). Correct it, '
+                'or train into a new folder.'
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """
@@ -137,17 +174,9 @@ class KeepCheckpoints(lightning.Callback):
         Parameters
         ----------
         state_dict : dict
-            Of a killed run.
+            Of a killed run, see `check_resumable`.
 
         """
-        was, now = state_dict['run'], self._run()
-        changed = [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
-        if changed:
-            raise ConfigError(
-                f'a resumed run must have the configuration that it began with, got another in '
-                f'{", ".join(changed)} (batch_size counts over all ranks). Correct it, or train '
-                'into a new folder.'
-            )
         self.last = Scores(**state_dict['last']) if state_dict['last'] else None
         self.last_step = state_dict['last_step']
         self.best = Scores(**state_dict['best']) if state_dict['best'] else None
@@ -173,6 +202,8 @@ class KeepCheckpoints(lightning.Callback):
     def _save_resume_point(self, trainer: lightning.Trainer) -> None:
         step = trainer.global_step
         if step % self.every_steps == 0 and step != self._saved_step:
+            assert isinstance(trainer.lightning_module, FinetuneModule)
+            _check_finite(trainer.lightning_module, step)
             self._saved_step = step
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
@@ -220,6 +251,7 @@ class KeepCheckpoints(lightning.Callback):
             Of these weights.
 
         """
+        _check_finite(module, trainer.global_step)
         if not trainer.is_global_zero:
             return
         record = {
@@ -232,3 +264,15 @@ class KeepCheckpoints(lightning.Callback):
             'start_scores': module.start_scores.as_dict() if module.start_scores else {},
         }
         save_whole(record, self.output / name)
+
+
+def _check_finite(module: FinetuneModule, step: int) -> None:
+    """Refuse to write broken weights, on all ranks alike, over the files that are whole."""
+    for network in (module.network, module.exported):
+        for name, value in network.state_dict().items():
+            if not bool(torch.isfinite(value).all()):
+                raise ConfigError(
+                    f'weights must be finite, got others in {name} at step {step}: the training '
+                    f'diverged. {RESUME_FILE} and {BEST_FILE} stay as they were before. Lower '
+                    'optimizer.learning_rate or set optimizer.clip_norm, and start again.'
+                )

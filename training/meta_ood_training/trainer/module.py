@@ -255,7 +255,10 @@ class FinetuneModule(lightning.LightningModule):
         return batch
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Begin to count, all ranks with the network that the first one saves."""
+        if dist.is_available() and dist.is_initialized():
+            for buffer in self.exported.buffers():
+                dist.broadcast(buffer, 0)
         self._score_sums = ScoreSums(self.config.network.num_classes)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

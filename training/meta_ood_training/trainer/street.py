@@ -1,6 +1,6 @@
 """Config -> street sources, OoD proxies and objects, opened and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import cv2
@@ -150,14 +150,14 @@ class SceneSamples:
 
 def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
     """
-    Return the frames of IDD-Lite's select sequences (a tenth), or of the others.
+    Return the frames of IDD-Lite's select sequences (a tenth), of the others, or all.
 
     Parameters
     ----------
     dataset : IddLite
         All frames.
     part : str
-        `fit` or `select`.
+        `fit`, `select` or `all`.
 
     Returns
     -------
@@ -171,7 +171,8 @@ def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
     pairs = [
         pair
         for pair in dataset.pairs
-        if (source_split('idd_lite', pair.group) == 'select') == (part == 'select')
+        if part == 'all'
+        or (source_split('idd_lite', pair.group) == 'select') == (part == 'select')
     ]
     return PairedImages(pairs, coarse)
 
@@ -194,7 +195,9 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     StreetSource
 
     """
-    allowed = label_sets(num_classes, config.targets, CAMVID_SETS)
+    # Labels of other layouts are as fine as the classes are: each stands for itself.
+    sets = CAMVID_SETS if config.layout.startswith('camvid') else None
+    allowed = label_sets(num_classes, config.targets, sets)
     if config.layout == 'scenes':
         samples: SampleDataset = SceneSamples(config.count, ood_objects=config.ood_objects)
         # Scenes are labelled exactly: only their void is left to a teacher.
@@ -203,7 +206,7 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
         dataset = IddLite(find_data(config.data, data, use='street'))
         part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
         if config.targets in ('consistent', 'cautious'):
-            samples = idd_lite_part(dataset, part) if part == 'fit' else dataset
+            samples = idd_lite_part(dataset, part)
             allowed = allowed_table()
             if config.targets == 'cautious':
                 # Living things may be animals, vehicles may be carts: no train id names these.
@@ -304,10 +307,15 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
     if config.controls:
         frames = CamVid(find_data(config.controls, config.data, use='controls'), 'fit')
         controls = find_street_objects(frames)
+    proxies = [open_proxies(one, config.data) for one in config.proxies]
+    objects = [open_objects(one, config.data) for one in config.objects]
+    _refuse_empty('street', config.street, [source.samples for source in sources])
+    _refuse_empty('proxies', config.proxies, proxies)
+    _refuse_empty('objects', config.objects, objects)
     samples = MixedSamples(
         street=[source.samples for source in sources],
-        proxies=[open_proxies(one, config.data) for one in config.proxies],
-        objects=[found for one in config.objects for found in open_objects(one, config.data)],
+        proxies=proxies,
+        objects=[found for one in objects for found in one],
         controls=controls,
         mixing=config.mixing,
         augmentation=config.augmentation,
@@ -318,3 +326,15 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
     )
     tables = [source.allowed for source in sources] + [label_sets(classes, 'labels')]
     return samples, np.stack(tables)
+
+
+def _refuse_empty(
+    use: str, configs: Sequence[StreetConfig | ProxyConfig], opened: Sequence[Sized]
+) -> None:
+    """Say which source has nothing to train on, instead of a run that goes without it."""
+    for config, samples in zip(configs, opened, strict=True):
+        if not len(samples):
+            raise ValueError(
+                f'{use} must hold images, got none that fit {config}. Leave this source out, or '
+                'correct its split and shares.'
+            )
