@@ -99,10 +99,10 @@ def write_json(
     for name, comparisons in rows.items():
         records = [row.to_record() for row in comparisons]
         figures[name] = {'title': titles[name], 'rows': records, 'machine': machine}
-    results = {'machine': machine, 'figures': figures}
+    text = json.dumps({'machine': machine, 'figures': figures}, indent=1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1))
-    return results
+    path.write_text(text)
+    return json.loads(text)
 
 
 def read_rows(results: dict[str, Any]) -> dict[str, list[Comparison]]:

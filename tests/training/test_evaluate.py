@@ -31,6 +31,8 @@ def write(folder, samples, manifest=None, controls=None):
     for number, (name, target) in enumerate(samples.items()):
         cv2.imwrite(str(folder / f'images/{name}.png'), np.full((*SIZE, 3), number, np.uint8))
         cv2.imwrite(str(folder / f'labels/{name}.png'), target)
+    if controls and not manifest:
+        manifest = {'frames': [{'name': name, 'group': name} for name in samples]}
     if manifest:
         (folder / 'manifest.json').write_text(json.dumps(manifest))
     for name, mask in (controls or {}).items():
