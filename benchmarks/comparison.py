@@ -192,7 +192,10 @@ def compare_times(
 
 
 def time_in_turns(
-    runs: dict[str, Callable[[], Any]], rounds: int, *, warm: bool = False
+    runs: dict[str, Callable[[], Any]],
+    rounds: int,
+    *,
+    before: dict[str, Callable[[], Any]] | None = None,
 ) -> dict[str, Times]:
     """
     Return how long each run takes in each round.
@@ -203,9 +206,9 @@ def time_in_turns(
         What is measured. All are run once before, to compile and to warm caches.
     rounds : int
         How often; in every round each run comes once, so that all see the same machine.
-    warm : bool
-        Does each run once more right before it is timed: else one that shares its input with the
-        run before finds it in the caches, and another, with input of its own, does not.
+    before : dict of str to callable, optional
+        What is done right before a run, untimed, such as writing its input: else one that shares
+        its input with the run before finds it in the caches, and another does not.
 
     Returns
     -------
@@ -220,8 +223,8 @@ def time_in_turns(
     try:
         for _ in range(rounds):
             for name, run in runs.items():
-                if warm:
-                    run()
+                if before:
+                    before[name]()
                 wall, cpu = time.perf_counter(), time.process_time()
                 run()
                 times[name].wall.append((time.perf_counter() - wall) * 1e3)

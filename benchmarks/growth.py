@@ -34,10 +34,12 @@ def measure(options: Options) -> list[Comparison]:
     }
     start = scene()
     runs = {base: lambda: post_process(start, classifier)}
+    before = {base: start.write_logits}
     for steps in curves.values():
         for name, (step, _) in steps.items():
             runs[name] = lambda step=step: post_process(step, classifier)
-    times = time_in_turns(runs, options.rounds, warm=True)
+            before[name] = step.write_logits
+    times = time_in_turns(runs, options.rounds, before=before)
     return [
         compare_times(
             f'{curve}: {name}',

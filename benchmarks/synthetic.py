@@ -40,6 +40,10 @@ class Scene:
     segments: int
     share: float
 
+    def write_logits(self) -> None:
+        """Write the logits anew, as a network leaves them: what the caches hold is theirs."""
+        self.logits.copy_(self.logits.clone())
+
 
 def make_scene(
     grid: tuple[int, int], size: tuple[int, int], *, segments: int, share: float, seed: int = 0

@@ -142,12 +142,19 @@ def test_runs_take_turns():
     assert len(times['a'].wall) == len(times['b'].cpu) == 3
 
 
-def test_a_warm_run_follows_itself_and_is_timed_once():
+def test_what_comes_before_a_run_is_done_each_time_and_not_timed():
     order = []
     runs = {name: (lambda name=name: order.append(name)) for name in 'ab'}
-    times = time_in_turns(runs, 2, warm=True)
-    assert ''.join(order) == 'ab' + 2 * 'aabb'
+    before = {name: (lambda name=name: order.append(name.upper())) for name in 'ab'}
+    times = time_in_turns(runs, 2, before=before)
+    assert ''.join(order) == 'ab' + 2 * 'AaBb'
     assert len(times['a'].wall) == len(times['b'].cpu) == 2
+
+
+def test_written_logits_are_the_same(scene):
+    kept = scene.logits.clone()
+    scene.write_logits()
+    assert torch.equal(scene.logits, kept)
 
 
 @pytest.mark.parametrize(('segments', 'share'), [(8, 0.05), (20, 0.2), (6, 0.3)])
