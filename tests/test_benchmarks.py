@@ -8,6 +8,7 @@ from meta_ood_ros.core.segment_metrics import measure_segments
 from meta_ood_ros.core.segments import find_segments
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import __main__ as runner
 from benchmarks.comparison import (
