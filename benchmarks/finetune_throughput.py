@@ -34,7 +34,7 @@ from meta_ood_training.trainer.batches import join_batches, RunBatches, Training
 from meta_ood_training.trainer.cpu_layers import speed_up_layers
 from meta_ood_training.trainer.loaders import yield_to_training
 from meta_ood_training.trainer.objective import upsampled_objective
-from meta_ood_training.trainer.street import SceneSamples
+from meta_ood_training.trainer.scene_samples import SceneSamples
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -164,8 +164,10 @@ def _run_rank(number: int, ranks: int, folder: str, batch: int, crop: int) -> No
     join_ranks(number + 1, ranks, folder)
     steps = make_steps('ours', batch, crop)
     goes_on = torch.ones(1)
-    while dist.broadcast(goes_on, 0) is None and goes_on:
+    dist.broadcast(goes_on, 0)
+    while goes_on:
         dist.all_reduce(torch.tensor(next(steps)))
+        dist.broadcast(goes_on, 0)
     dist.destroy_process_group()
 
 

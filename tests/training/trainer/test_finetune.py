@@ -15,8 +15,9 @@ from meta_ood_training.trainer.checkpoints import save_whole
 from meta_ood_training.trainer.dry_run import try_one_step
 from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
 from meta_ood_training.trainer.run_log import read_rows
+from meta_ood_training.trainer.scene_samples import SceneSamples
 from meta_ood_training.trainer.starting_network import open_networks
-from meta_ood_training.trainer.street import open_samples, SceneSamples
+from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import Scores
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_training_raises_the_entropy_of_unseen_pastes_above_that_of_the_street(
         outside += entropy[sample.target == OOD].tolist()
         inside += entropy[sample.target < 19].tolist()
     assert np.mean(outside) > 0.6
-    assert np.mean(outside) > np.mean(inside) + 0.05
+    assert np.mean(outside) > np.mean(inside) + 0.1
 
 
 def test_the_best_checkpoint_is_the_one_that_the_validation_log_says(

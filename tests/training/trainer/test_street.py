@@ -7,13 +7,13 @@ import cv2
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.sample import IGNORED, OOD
 from meta_ood_training.mixing import MixedSamples
+from meta_ood_training.trainer.scene_samples import SceneSamples
 from meta_ood_training.trainer.street import (
     idd_lite_part,
     open_proxies,
     open_samples,
     open_street,
     resize_sample,
-    SceneSamples,
 )
 from meta_ood_training.training_config import ProxyConfig, StreetConfig
 import numpy as np

@@ -268,7 +268,7 @@ class KeepCheckpoints(lightning.Callback):
 
 def _check_finite(module: FinetuneModule, step: int) -> None:
     """Refuse to write broken weights, on all ranks alike, over the files that are whole."""
-    for network in (module.network, module.exported):
+    for network in dict.fromkeys((module.network, module.exported)):  # one, without an average
         for name, value in network.state_dict().items():
             if not bool(torch.isfinite(value).all()):
                 raise ConfigError(
