@@ -1,7 +1,8 @@
 """How the time grows with cameras whose frames are ready together: in one batch, and in turns."""
 
 from meta_ood_ros.core.backends import resolve_device
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline, OodResult
 from meta_ood_ros.scenes import render_scene
 import numpy as np

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from meta_ood_ros.core.backends import Backend, BackendError, load_backend, self_check
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.scenes import render_scene

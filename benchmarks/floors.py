@@ -10,7 +10,8 @@ from collections.abc import Callable
 import statistics
 
 from meta_ood_ros.core.backends import load_backend
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.parallel import run_over_rows

@@ -10,7 +10,7 @@ table of `make demo`; here each scene is another street with shapes that no trai
 import argparse
 from collections.abc import Sequence
 
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.demo_truth import compare_with_truth, FrameTruth, LARGE_PX
 from meta_ood_ros.received_grid import to_received_labels

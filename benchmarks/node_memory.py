@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.warm_up import warm_up
 from meta_ood_ros.demo_node import to_ros_arguments

@@ -16,7 +16,8 @@ from meta_ood_ros.core.backends import (
     resolve_device,
     self_check,
 )
-from meta_ood_ros.core.bundle import Bundle, installed_bundles, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import installed_bundles, load_bundle
 from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline

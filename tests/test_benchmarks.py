@@ -183,7 +183,7 @@ def test_the_loop_over_segments_gives_the_same_metrics(scene):
 
 
 def test_found_objects_are_counted_with_an_interval(tiny_bundle, tmp_path, capsys):
-    from meta_ood_ros.core.bundle import save_bundle
+    from meta_ood_ros.core.bundle_files import save_bundle
 
     from benchmarks import found_objects
 

@@ -9,15 +9,16 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 6. `segment_metrics`  segments -> the 37+2C metrics, one row a segment
 7. `meta_classifier`  metrics -> ood_probability = P(true OoD)
 
-`pipeline` runs these in order; `bundle` holds network and meta classifier together on disk;
-`settings` is the one home of every default; `classes` names the 19 classes of Cityscapes.
+`pipeline` runs these in order; `bundle` ties network and meta classifier together, `bundle_files`
+keeps them on disk; `settings` is the one home of every default; `classes` names the 19 classes of
+Cityscapes.
 """
 
 from meta_ood_ros.core.backends import load_backend as load_backend
 from meta_ood_ros.core.bundle import Bundle as Bundle
-from meta_ood_ros.core.bundle import BundleError as BundleError
-from meta_ood_ros.core.bundle import load_bundle as load_bundle
-from meta_ood_ros.core.bundle import save_bundle as save_bundle
+from meta_ood_ros.core.bundle_description import BundleError as BundleError
+from meta_ood_ros.core.bundle_files import load_bundle as load_bundle
+from meta_ood_ros.core.bundle_files import save_bundle as save_bundle
 from meta_ood_ros.core.dense import DensePrediction as DensePrediction
 from meta_ood_ros.core.dense import predict_dense as predict_dense
 from meta_ood_ros.core.image import to_network_input as to_network_input

@@ -7,7 +7,8 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.backends import load_backend
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import check_image, to_network_input, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier

@@ -3,7 +3,9 @@
 from dataclasses import replace
 import hashlib
 
-from meta_ood_ros.core.bundle import Bundle, BundleError, load_bundle, save_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_description import BundleError
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import pytest
@@ -71,7 +73,7 @@ def test_a_failed_write_leaves_the_old_bundle(tiny_bundle, saved, monkeypatch):
     def full_disk(*arguments):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('meta_ood_ros.core.bundle.save_meta_classifiers', full_disk)
+    monkeypatch.setattr('meta_ood_ros.core.bundle_files.save_meta_classifiers', full_disk)
     with pytest.raises(OSError, match='No space left'):
         save_bundle(replace(tiny_bundle, name='other'), saved)
     assert {name: (saved / name).read_bytes() for name in FILES} == before

@@ -9,7 +9,7 @@ import time
 from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_msgs.msg import OodSegmentArray
 from meta_ood_ros.conversions import to_image
-from meta_ood_ros.core.bundle import save_bundle
+from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.ood_node import OodNode
 import numpy as np

@@ -14,7 +14,7 @@ import time
 import cv2
 from meta_ood_ros.bags import Bag, BagWriter
 from meta_ood_ros.conversions import to_image
-from meta_ood_ros.core.bundle import save_bundle
+from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.demo import main
 from meta_ood_ros.demo_answers import Answer
 from meta_ood_ros.demo_frames import DemoFrame, find_source

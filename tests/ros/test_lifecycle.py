@@ -14,7 +14,7 @@ import weakref
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from meta_ood_ros.core.bundle import save_bundle
+from meta_ood_ros.core.bundle_files import save_bundle
 import pytest
 
 from .conftest import scene, wait_for

@@ -6,7 +6,7 @@ import re
 
 import cv2
 from meta_ood_ros.core.backends import EagerBackend, ResolvedDevice
-from meta_ood_ros.core.bundle import load_bundle, save_bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
@@ -79,7 +79,7 @@ def test_device_auto_without_gpu_warns_loudly(bundle_folder, monkeypatch):
 def test_foreign_work_size_is_a_warning_only_with_meta_classifier(
     bundle_folder, tiny_bundle, tmp_path
 ):
-    from meta_ood_ros.core.bundle import save_bundle
+    from meta_ood_ros.core.bundle_files import save_bundle
 
     save_bundle(tiny_bundle, tmp_path / 'judging')
     for folder, side, warned in (

@@ -273,7 +273,7 @@ def test_diagnostics_tell_times_thresholds_and_model(robot, colour_network):
 def test_threshold_without_its_own_meta_classifier_is_told(
     robot, colour_network, tiny_bundle, tmp_path
 ):
-    from meta_ood_ros.core.bundle import save_bundle
+    from meta_ood_ros.core.bundle_files import save_bundle
 
     save_bundle(tiny_bundle, tmp_path / 'judging')
     robot.start(diagnostics_period=0.1, bundle=str(tmp_path / 'judging'))

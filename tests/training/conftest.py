@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.networks import build_network
 from meta_ood_ros.core.segment_metrics import metric_names
 import numpy as np

@@ -4,7 +4,8 @@ import json
 
 import cv2
 from matplotlib import pyplot
-from meta_ood_ros.core.bundle import Bundle, save_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction, predict_dense
 from meta_ood_ros.core.image import to_network_input

@@ -4,7 +4,7 @@ from dataclasses import replace
 import json
 import re
 
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_training.cli import main
 from meta_ood_training.fit_meta import KINDS
 from meta_ood_training.meta_evaluation import accept_across_folds, evaluate_threshold

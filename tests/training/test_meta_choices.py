@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_training import left_out_segments
 from meta_ood_training.leave_one_out import leave_one_out
 from meta_ood_training.left_out_segments import predict_left_out_segments

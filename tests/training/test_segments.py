@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import cv2
 from meta_ood_ros.bags import Bag, BagWriter, SEGMENTS_TYPE
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.cli import main

@@ -8,7 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.bundle import Bundle, save_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import load_weights, NETWORK_NAMES, OodNetwork
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             f'a bundle made by this verb must have the {len(CITYSCAPES_NAMES)} Cityscapes '
             f'classes, got a network of {network_config.num_classes}, whose names the checkpoint '
-            'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.bundle.'
+            'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.'
         )
     described = _describe_bundle(arguments, checkpoint)
     weights = read_weights(

@@ -7,7 +7,8 @@ from pathlib import Path
 import time
 from typing import Any
 
-from meta_ood_ros.core.bundle import Bundle, load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation_report import format_table, Results, to_record, write_report

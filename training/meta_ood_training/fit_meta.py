@@ -15,7 +15,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_ros.core.bundle import Bundle, load_bundle, save_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_training.command_line import describe_command
 from meta_ood_training.meta_checks import check_options, check_segments
 from meta_ood_training.meta_comparison import (

@@ -14,7 +14,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_ros.core.bundle import Bundle, LABEL_RULES, load_bundle
+from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.bags import BagFrames, BagOptions
 from meta_ood_training.command_line import describe_command

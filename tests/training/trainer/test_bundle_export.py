@@ -3,7 +3,7 @@
 from dataclasses import replace
 import json
 
-from meta_ood_ros.core.bundle import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.networks import build_network
 from meta_ood_training.bundle_export import half_difference, to_half
 from meta_ood_training.cli import main

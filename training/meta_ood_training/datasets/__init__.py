@@ -4,7 +4,8 @@ Data sets on disk -> `Sample(image, target, name, group)`, one module per layout
 sample                  the record, and what a target's values mean
 paired                  image file + label file -> sample; what all layouts share
 camvid, cityscapes, idd_lite                     in-distribution streets
-ecssd, coco (run_lengths), objects, sources      OoD proxies, objects to paste, their splits
+ecssd, coco, objects, sources                    OoD proxies, objects to paste, their splits
+coco_rules, coco_annotations, run_lengths        which of COCO's images; its files and masks
 road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
 folder                  one's own data, and overlay test sets
 registry                `name=path` -> dataset
@@ -12,7 +13,8 @@ registry                `name=path` -> dataset
 
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.cityscapes import Cityscapes
-from meta_ood_training.datasets.coco import CocoOod, CocoRules, informative_rules, PUBLISHED_RULES
+from meta_ood_training.datasets.coco import CocoOod
+from meta_ood_training.datasets.coco_rules import CocoRules, informative_rules, PUBLISHED_RULES
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.fishyscapes import Fishyscapes
 from meta_ood_training.datasets.folder import Folder

@@ -2,72 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.datasets.paired import read_image, require_folder
+from meta_ood_training.datasets.coco_annotations import CocoImage, read_instances
+from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES
+from meta_ood_training.datasets.paired import read_image
 from meta_ood_training.datasets.run_lengths import decode_segmentation
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
-
-AUTHORS_EIGHT = (
-    'person',
-    'bicycle',
-    'car',
-    'motorcycle',
-    'bus',
-    'truck',
-    'traffic light',
-    'stop sign',
-)
-"""Categories that the published code excludes. It forgets `train`, which Cityscapes knows."""
-KNOWN_CATEGORIES = (*AUTHORS_EIGHT, 'train')
-"""Categories that a network with Cityscapes' 19 classes knows (stop sign = traffic sign)."""
-
-
-@dataclass(frozen=True)
-class CocoRules:
-    """
-    Which COCO images become OoD proxies.
-
-    Attributes
-    ----------
-    excluded_categories : tuple of str
-        An image with an instance of one of these is left out as a whole.
-    min_height, min_width : int
-        Smaller images are left out [px]. The published code says 480; without it more scenes.
-    min_share, max_share : float
-        Bounds on the share of labelled OoD pixels, both inclusive: L-20 % is max_share 0.2,
-        M-80 % is min_share 0.8.
-    keep_empty : bool
-        Whether an image without any instance stays; Runtas' L-20 % holds such images.
-    background : str
-        What unlabelled pixels are: `ignore` or `class:<name>`.
-
-    """
-
-    excluded_categories: tuple[str, ...] = KNOWN_CATEGORIES
-    min_height: int = 0
-    min_width: int = 0
-    min_share: float = 0.0
-    max_share: float = 1.0
-    keep_empty: bool = False
-    background: str = 'ignore'
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_share <= self.max_share <= 1:
-            raise ValueError(
-                f'min_share and max_share must satisfy 0 <= min <= max <= 1, got '
-                f'{self.min_share} and {self.max_share}. They are shares of pixels, not per cent.'
-            )
-        parse_background(self.background)
-
-
-PUBLISHED_RULES = CocoRules(AUTHORS_EIGHT, 480, 480, background='class:road')
-"""What the published code does."""
 
 
 @dataclass(frozen=True)
@@ -104,25 +49,6 @@ class CocoReport:
         return '\n'.join(lines)
 
 
-@dataclass(frozen=True)
-class CocoInstance:
-    """One annotation: its category id, COCO segmentation, and whether it marks a crowd."""
-
-    category: int
-    segmentation: Any = field(repr=False)
-    is_crowd: bool
-
-
-@dataclass(frozen=True)
-class CocoImage:
-    """An image of the annotation file with its instances; size is (H, W)."""
-
-    name: str
-    path: Path
-    size: tuple[int, int]
-    instances: tuple[CocoInstance, ...] = field(repr=False)
-
-
 class CocoOod:
     """
     COCO images as OoD proxies, masks decoded from the annotations when asked.
@@ -153,7 +79,7 @@ class CocoOod:
         root: str | Path,
         part: str = 'train2017',
         *,
-        rules: CocoRules = CocoRules(),
+        rules: CocoRules = OUR_RULES,
         split: str = 'all',
         progress: Callable[[Sequence[Any]], Collection[Any]] | None = None,
     ) -> None:
@@ -284,89 +210,3 @@ class CocoOod:
                 f'excluded_categories must be COCO categories, got {strangers}, which the '
                 f'annotations do not have. They list: {", ".join(sorted(names))}.'
             )
-
-
-def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], list[CocoImage]]:
-    """
-    Return the content of a COCO instance annotation file.
-
-    Parameters
-    ----------
-    root : Path
-        Holds <part>/<image>.jpg and annotations/instances_<part>.json.
-    part : str
-        `train2017` or another part.
-
-    Returns
-    -------
-    tuple of (dict of int to (str, str), list of CocoImage)
-        Category id -> (name, supercategory); the images, sorted by name.
-
-    """
-    folder = require_folder(root / part, 'COCO', 'images')
-    path = root / 'annotations' / f'instances_{part}.json'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'COCO expects {path}, got no such file. Unpack annotations_trainval2017.zip there.'
-        )
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        categories = {
-            int(entry['id']): (entry['name'], entry['supercategory'])
-            for entry in content['categories']
-        }
-        instances: dict[int, list[CocoInstance]] = {}
-        for entry in content['annotations']:
-            # Some writers turn numbers into strings; ids are compared as numbers.
-            instance = CocoInstance(
-                int(entry['category_id']),
-                entry['segmentation'],
-                bool(int(entry.get('iscrowd', 0))),
-            )
-            instances.setdefault(int(entry['image_id']), []).append(instance)
-        images = [
-            CocoImage(
-                Path(entry['file_name']).stem,
-                folder / entry['file_name'],
-                (int(entry['height']), int(entry['width'])),
-                tuple(instances.get(int(entry['id']), ())),
-            )
-            for entry in content['images']
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path} must hold COCO instance annotations (images, annotations, categories), got '
-            f'{error!r}. Captions and keypoints files do not have them, nor has a file that was '
-            'cut off: unpack it again.'
-        ) from error
-    lacking = [image.path.name for image in images if not image.path.is_file()]
-    if lacking:
-        raise FileNotFoundError(
-            f'COCO expects the {len(images)} images of {path.name} in {folder}, got '
-            f'{len(lacking)} less: {", ".join(lacking[:3])}. Unpack {part}.zip again.'
-        )
-    return categories, sorted(images, key=lambda image: image.name)
-
-
-def informative_rules(name: str, rules: CocoRules = CocoRules()) -> CocoRules:
-    """
-    Return the rules of Runtas' informative subsets.
-
-    Parameters
-    ----------
-    name : str
-        `L-20%` (at most 20 % labelled, images without instances included) or `M-80%` (at least
-        80 %).
-    rules : CocoRules
-        All other rules.
-
-    Returns
-    -------
-    CocoRules
-
-    """
-    if name == 'L-20%':
-        return replace(rules, max_share=0.2, min_share=0.0, keep_empty=True)
-    if name == 'M-80%':
-        return replace(rules, min_share=0.8, max_share=1.0)
-    raise ValueError(f"an informative subset must be 'L-20%' or 'M-80%', got {name!r}.")

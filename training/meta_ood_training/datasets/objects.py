@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_training.datasets.coco import KNOWN_CATEGORIES, read_instances
+from meta_ood_training.datasets.coco_annotations import read_instances
+from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.paired import PairedImages, read_image, read_label
 from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_runs

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 from meta_ood_training.augmentation import resize
 from meta_ood_training.datasets.camvid import CamVid
-from meta_ood_training.datasets.coco import (
+from meta_ood_training.datasets.coco import CocoOod
+from meta_ood_training.datasets.coco_rules import (
     AUTHORS_EIGHT,
-    CocoOod,
     CocoRules,
     informative_rules,
     KNOWN_CATEGORIES,
