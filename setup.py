@@ -42,6 +42,12 @@ setup(
         'PyYAML',
     ],
     # demo: reading bags and showing progress, which a robot does without.
-    extras_require={'demo': ['rosbags', 'tqdm'], 'test': ['pytest']},
+    extras_require={
+        'demo': ['rosbags', 'tqdm'],
+        'test': [
+            *('pytest', 'catkin_pkg', 'hypothesis', 'matplotlib', 'rosbags'),
+            *('scikit-image', 'scikit-learn', 'scipy', 'tqdm'),
+        ],
+    },
     entry_points={'console_scripts': ['ood_node = meta_ood_ros.start_node:main']},
 )

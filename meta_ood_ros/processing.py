@@ -17,6 +17,7 @@ from meta_ood_ros.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
 from meta_ood_ros.publishers import CameraOutputs
 from meta_ood_ros.received_grid import to_received_labels
 from meta_ood_ros.scheduling import Frame, LatestFrames
+from meta_ood_ros.threshold_warning import threshold_warning
 import numpy as np
 
 #: Stamps older than this, in seconds, mean that two clocks disagree.
@@ -297,12 +298,7 @@ class FrameProcessor:
         facts['work_size'] = f'{result.work_size[0]} x {result.work_size[1]}'
         facts['segments'] = str(result.segments.count)
         facts['accepted'] = str(int(result.accepted.sum()))
-        fitted, sentence = result.classifier_threshold, ''
-        if fitted is not None and not math.isclose(fitted, result.entropy_threshold):
-            sentence = (
-                f'No meta classifier was fitted at entropy_threshold {result.entropy_threshold:g}:'
-                f' the one of {fitted:g} is used. Fit one with meta-ood-train fit-meta.'
-            )
+        sentence = threshold_warning(result, self._pipeline.bundle)
         self._conditions.set(ALL_CAMERAS, 'meta classifier', sentence)
 
 

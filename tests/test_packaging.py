@@ -259,7 +259,12 @@ def test_make_starts_again_where_an_installation_was_interrupted(repository, mac
 
 # ---- declared dependencies ----
 
-IMPORT_NAMES = {'cv2': 'opencv-python-headless', 'yaml': 'PyYAML', 'sklearn': 'scikit-learn'}
+IMPORT_NAMES = {
+    'cv2': 'opencv-python-headless',
+    'skimage': 'scikit-image',
+    'sklearn': 'scikit-learn',
+    'yaml': 'PyYAML',
+}
 #: Imported only where they are installed, and named by the error where they are not.
 OPTIONAL = {'onnx', 'onnxruntime', 'tensorrt', 'torch2trt', 'onnxscript', 'openvino'}
 PART_OF = {'llvmlite': 'numba', 'triton': 'torch'}
@@ -326,6 +331,17 @@ import meta_ood_ros.ood_node
 """
     done = run(sys.executable, '-c', program, *for_the_demo)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_extra_for_tests_brings_what_the_tests_of_the_robot_import(repository, wheel):
+    (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('/METADATA'))
+    text = zipfile.ZipFile(wheel).read(name).decode()
+    always = set(re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', text, re.MULTILINE))
+    for_tests = set(re.findall(r'^Requires-Dist: ([\w-]+);.*test', text, re.MULTILINE))
+    folders = (repository / 'tests' / 'core', repository / 'tests' / 'ros')
+    imported = {m for folder in folders for m in third_party(folder) if not is_ros(m)}
+    imported = {m for m in imported if not m.startswith(('test_', 'conftest', 'launch'))}
+    assert {IMPORT_NAMES.get(m, m) for m in imported} <= always | for_tests
 
 
 def test_training_requires_every_module_that_it_imports(repository):

@@ -134,7 +134,8 @@ class NodeSettings(PipelineSettings):
     )
     precision: str = setting(
         'auto',
-        'Arithmetic of the network; auto is fp16 on a GPU and fp32 on a CPU.',
+        'Arithmetic of the network; auto is fp16 on a GPU (fp32 with onnx) and fp32 on a CPU. No '
+        'backend serves int8 yet.',
         choices=('auto', 'fp32', 'fp16', 'bf16', 'int8'),
     )
     engine_cache: str = setting(

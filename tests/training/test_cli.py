@@ -51,7 +51,8 @@ def test_a_mistake_is_one_sentence_and_debug_shows_where(capsys):
 @pytest.mark.parametrize(
     ('missing', 'advice'),
     [
-        ('meta_ood_ros.core', 'The package meta_ood is not installed: run `pip install .`'),
+        ('meta_ood_ros.core', 'The package meta_ood is not installed: source the install/'),
+        ('sklearn.metrics', 'needs sklearn.metrics, got no such module. Run `pip install scikit-'),
         ('lightning', 'needs lightning, got no such module. Run `pip install lightning`'),
     ],
 )
@@ -64,6 +65,17 @@ def test_a_missing_package_is_named_with_what_to_do(missing, advice, monkeypatch
     assert advice in capsys.readouterr().err
     with pytest.raises(ModuleNotFoundError):
         cli.main(['--debug', 'finetune'])
+
+
+def test_help_shows_the_defaults_that_say_something(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['fit-meta', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'of the cross-validation (default: 10)' in text
+    assert 'smaller objects may be missed (default: 0)' in text
+    assert 'default: None' not in text
+    assert '(default: )' not in text
+    assert '(default: [])' not in text
 
 
 def test_the_dispatcher_imports_nothing_heavy():

@@ -19,13 +19,32 @@ VERBS = {
 """Verb -> (module of meta_ood_training, what it does)."""
 
 INSTALL = {
-    'meta_ood_ros': 'The package meta_ood is not installed: run `pip install .` in the folder '
-    'that holds its setup.py, or build it with colcon and source install/setup.bash.',
+    'meta_ood_ros': 'The package meta_ood is not installed: source the install/setup.bash of its '
+    'workspace, or, where there is no ROS, run `pip install .` in the folder that holds its '
+    'setup.py.',
 }
-"""What to do about a module that is missing; others are named as their package."""
+"""What to do about a module that is missing where that is more than installing a package."""
+
+PACKAGES = {
+    'cv2': 'opencv-python-headless',
+    'google': 'protobuf',
+    'sklearn': 'scikit-learn',
+    'yaml': 'PyYAML',
+}
+"""Module -> the package that brings it, where the names differ."""
 
 WRONG_USE = 2
 """Exit status after a mistake in the arguments or the data."""
+
+
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults but those that say nothing, such as None or an empty list."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if default is None or default is False or default in ('', []):
+            return action.help
+        return super()._get_help_string(action)
 
 
 class NearestParser(argparse.ArgumentParser):
@@ -103,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = NearestParser(
         prog=f'meta-ood-train {verb}',
         description=purpose[0].upper() + purpose[1:] + '.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=DefaultsFormatter,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
@@ -125,7 +144,10 @@ def _usage() -> str:
 def _advice(module: str | None) -> str:
     """Say what to install for a missing module."""
     top = re.split(r'\.', module or '')[0]
-    return INSTALL.get(top, f'Run `pip install {top}`; requirements.txt holds tested versions.')
+    package = PACKAGES.get(top, top)
+    return INSTALL.get(
+        top, f'Run `pip install {package}`; requirements.txt holds tested versions.'
+    )
 
 
 def _complain(message: str) -> int:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         '--baseline', nargs='+', type=Path, default=[], help='same, network before OoD training'
     )
-    data.add_argument('--baseline-test', nargs='+', type=Path, default=[])
+    data.add_argument('--baseline-test', nargs='+', type=Path, default=[], help='same, of --test')
     data.add_argument(
         '--test-part', nargs='+', metavar='WORD', default=[],
         help='judge the test images whose name begins so separately, too',
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument('--strength', type=float, default=1.0, help='C of logistic regression')
     method.add_argument('--epochs', type=int, default=50, help='of the neural network')
     method.add_argument('--leaky-scaler', action='store_true', help='published order of z-scores')
-    method.add_argument('--folds', type=int, default=10)
+    method.add_argument('--folds', type=int, default=10, help='of the cross-validation')
     method.add_argument(
         '--group-by',
         choices=('group', 'image'),
@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     method.add_argument('--rule', choices=RULES, default='max_f1', help='of the meta threshold')
     method.add_argument('--bound', type=float, default=0.05, help='of max_missed and max_false')
-    method.add_argument('--no-calibration', action='store_true')
+    method.add_argument(
+        '--no-calibration', action='store_true', help='probabilities as the classifier gives them'
+    )
     method.add_argument(
         '--leave-one-out-network', action='store_true', help='one training a segment: minutes'
     )

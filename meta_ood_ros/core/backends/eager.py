@@ -49,7 +49,7 @@ def check_precision(backend: str, precision: str, device: torch.device) -> str:
     if precision == 'int8':
         raise BackendError(
             f'precision of backend {backend} must be fp32, fp16 or bf16, got int8: PyTorch runs '
-            'these networks in floating point only. Choose the backend onnx for int8.'
+            'these networks in floating point only. No backend serves int8 yet: choose fp32.'
         )
     if precision == 'fp16' and device.type == 'cpu':
         raise BackendError(
