@@ -1,6 +1,7 @@
 # Everything from a fresh clone on a bare machine: make demo, make test. See README.md.
 #   PYTHON=python3.12   the interpreter that makes .venv (3.10 to 3.14)
 #   IMAGES=<folder>     make demo on your own pictures        BAG=<bag>   on a ROS 2 bag
+#   TOPIC=<topic>       the image topic of BAG, needed where it holds several
 #   LABELS=<folder>     with the truth of IMAGES, recorded beside them
 #   PYTEST=<arguments>  make test with, say, PYTEST='tests/core -x'
 
@@ -26,13 +27,14 @@ PACKAGE_SOURCES := setup.py setup.cfg pyproject.toml training/pyproject.toml
 help:
 	@echo 'make demo   play a street scene with unknown objects through the node: demo_output/'
 	@echo '            IMAGES=<folder> or BAG=<bag>: the same on your own pictures'
+	@echo '            TOPIC=<topic>: the image topic of BAG, needed where it holds several'
 	@echo 'make test   run the tests        make lint   run the linters'
 	@echo 'make bench  measure              make docs   write docs/interfaces.md, config/ood.yaml'
 	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
 
 demo: install
 	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") \
-	  $(if $(LABELS),--labels "$$LABELS") $(if $(BAG),--bag "$$BAG")
+	  $(if $(LABELS),--labels "$$LABELS") $(if $(BAG),--bag "$$BAG") $(if $(TOPIC),--topic "$$TOPIC")
 
 test: install
 	$(RUN) -m pytest $(PYTEST)

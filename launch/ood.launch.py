@@ -2,10 +2,15 @@
 Start the OoD node, and RViz on demand.
 
     ros2 launch meta_ood ood.launch.py image:=/camera/image_raw rviz:=true
+    ros2 launch meta_ood ood.launch.py cameras:=front=/front_camera/image_raw,rear
 
 No argument repeats a default: what is not given is left to params_file, and what that does not
 set is left to the node. `ros2 launch meta_ood ood.launch.py --show-args` lists the arguments.
 """
+
+from collections.abc import Callable
+from pathlib import Path
+import re
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -17,6 +22,8 @@ import yaml
 
 SHARE = FindPackageShare('meta_ood')
 NOT_GIVEN = ''
+#: A camera with its topic, without, or ''. What a name may be like the node knows better.
+CAMERA = re.compile(r'(?:([\w/]+)(?: *= *([\w/~]+))?)?', re.ASCII)
 #: What config/ood.rviz shows, named as it stands there; remapped below into the namespace.
 SHOWN_TOPICS = ('overlay', 'semantic_color', 'entropy_color', 'entropy')
 
@@ -37,22 +44,114 @@ def argument(name: str, description: str, choices: tuple[str, ...] = ()) -> Decl
     return DeclareLaunchArgument(name, default_value=NOT_GIVEN, description=description, **allowed)
 
 
-def camera_names(text: str) -> list[str]:
+def read_cameras(text: str) -> list[tuple[str, str]]:
     """
-    Return the cameras that an argument such as 'front,rear' or '[front, rear]' names.
+    Return the cameras that an argument names, each with its topic, '' where none is given.
+
+    Parameters
+    ----------
+    text : str
+        As in 'front,rear', '[front, rear]' or 'front=/front_camera/image_raw,rear'.
 
     Raises
     ------
     ValueError
-        The text is neither a list of names nor empty.
+        The text is neither a list of these nor empty.
 
     """
-    names = yaml.safe_load(text if text.startswith('[') else f'[{text}]')
-    if not all(isinstance(name, str) for name in names):
+    try:
+        entries = yaml.safe_load(text if text.startswith('[') else f'[{text}]')
+    except yaml.YAMLError:
+        entries = [None]
+    found = [CAMERA.fullmatch(entry) if isinstance(entry, str) else None for entry in entries]
+    if not all(found):
         raise ValueError(
-            f'cameras must be a list of names, got {text!r}. Write cameras:=front,rear.'
+            'cameras must be a list of names (letters, digits, _), each alone or as name=topic, '
+            f'got {text!r}. Write cameras:=front,rear or '
+            'cameras:=front=/front_camera/image_raw,rear=/rear_camera/image_raw.'
         )
-    return names
+    return [(one[1] or '', one[2] or '') for one in found]
+
+
+def cameras_in(path: str, node: str) -> list[str]:
+    """
+    Return the parameter `cameras` of a parameter file, or [] where it cannot be found.
+
+    Parameters
+    ----------
+    path : str
+        Of the file. What is wrong with it the node says itself.
+    node : str
+        Fully qualified name of the node. Besides its section only that of all nodes, /**, is
+        read; of the two the later one wins, as in ROS.
+
+    """
+    try:
+        sections = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+        found = [
+            section['ros__parameters']['cameras']
+            for name, section in sections.items()
+            if name in ('/**', node, node.lstrip('/')) and 'cameras' in section['ros__parameters']
+        ]
+    except Exception:  # of reading, or of a file that looks otherwise
+        return []
+    cameras = found[-1] if found else []
+    is_list = isinstance(cameras, list) and all(isinstance(name, str) for name in cameras)
+    return cameras if is_list else []
+
+
+def refuse_transport(argument: str, topic: str) -> None:
+    """Raise ValueError where a topic ends in its transport: the node itself appends that."""
+    if topic.endswith('/compressed'):
+        raise ValueError(
+            f'{argument} must be given the topic without its transport, got {topic!r}. Write '
+            f'{topic[: -len("/compressed")]} and image_transport:=compressed.'
+        )
+
+
+def find_inputs(
+    given: Callable[[str], str], cameras: list[tuple[str, str]]
+) -> tuple[list[str], dict[str, str]]:
+    """
+    Return the names of the cameras, none for a single one, and what their topics become.
+
+    Parameters
+    ----------
+    given : callable
+        Returns the value of an argument by its name.
+    cameras : list of (str, str)
+        Name and topic of those that the argument names.
+
+    Returns
+    -------
+    list of str
+        Those of the argument, otherwise those of params_file.
+    dict of str to str
+        Topic in the node -> topic that was given, which ROS expands in the namespace.
+
+    Raises
+    ------
+    ValueError
+        `image` is given for several cameras, or a topic ends in its transport.
+
+    """
+    node = '/'.join(['', *filter(None, given('namespace').split('/')), 'ood'])
+    names = [name for name, _ in cameras] or cameras_in(given('params_file'), node)
+    names = [name for name in names if name]  # [''] is a single camera
+    remappings = {f'{name}/image': topic for name, topic in cameras if topic}
+    for topic in remappings.values():
+        refuse_transport('cameras', topic)
+    if given('image'):
+        if names:
+            got = given('cameras') or f'[{", ".join(names)}] in {given("params_file")}'
+            raise ValueError(
+                f'image is the topic of a single camera, got cameras:={got} as well. Give each '
+                f'camera its own, as in cameras:={names[0]}={given("image")}, or drop one of the '
+                'two.'
+            )
+        refuse_transport('image', given('image'))
+        remappings['image'] = given('image')
+    return names, remappings
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -67,7 +166,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     Raises
     ------
     ValueError
-        Arguments contradict each other.
+        An argument cannot be used, or two contradict each other.
 
     """
 
@@ -77,22 +176,17 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # A ParameterValue of type str keeps 'bundle:=123' a string.
     overrides = {
         name: ParameterValue(given(name), value_type=str)
-        for name in ('bundle', 'device')
+        for name in ('bundle', 'device', 'image_transport')
         if given(name)
     }
     sim_time = {'use_sim_time': given('use_sim_time') == 'true'} if given('use_sim_time') else {}
     overrides.update(sim_time)
     if given('autostart'):
         overrides['autostart'] = given('autostart') == 'true'
-    cameras = camera_names(given('cameras'))
+    cameras = read_cameras(given('cameras'))
     if cameras:
-        overrides['cameras'] = cameras
-    image = given('image')
-    if image and cameras:
-        raise ValueError(
-            f'image is the topic of a single camera, got cameras:={given("cameras")} as well. '
-            'Let each camera publish <camera>/image, or drop one of the two arguments.'
-        )
+        overrides['cameras'] = [name for name, _ in cameras]
+    names, remappings = find_inputs(given, cameras)
     log_level = ['--log-level', given('log_level')] if given('log_level') else []
 
     ood = Node(
@@ -101,7 +195,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name='ood',
         namespace=given('namespace'),
         parameters=[LaunchConfiguration('params_file'), *([overrides] if overrides else [])],
-        remappings=[('image', image)] if image else [],
+        remappings=list(remappings.items()),
         ros_arguments=log_level,
         output='screen',
         emulate_tty=True,
@@ -110,9 +204,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return [ood]
 
     # The file has absolute names; this moves them into the namespace and to the first camera.
-    outputs = f'ood/{cameras[0]}' if cameras else 'ood'
+    outputs, image = (f'ood/{names[0]}', f'{names[0]}/image') if names else ('ood', 'image')
     shown = [(f'/ood/{topic}', f'{outputs}/{topic}') for topic in SHOWN_TOPICS]
-    shown.append(('/image', image or (f'{cameras[0]}/image' if cameras else 'image')))
+    shown.append(('/image', remappings.get(image, image)))
     rviz = Node(
         package='rviz2',
         executable='rviz2',
@@ -136,11 +230,22 @@ def generate_launch_description() -> LaunchDescription:
                 default_value=PathJoinSubstitution([SHARE, 'config', 'ood.yaml']),
                 description='Parameter file of the node; the installed one lists every parameter.',
             ),
-            argument('image', "Topic of a single camera's images (remaps 'image')."),
+            argument(
+                'image',
+                "Topic of a single camera's images, without /compressed (remaps 'image').",
+            ),
+            argument(
+                'image_transport',
+                'raw reads sensor_msgs/Image; compressed reads sensor_msgs/CompressedImage, from '
+                'the topic with /compressed at its end (sets the parameter image_transport).',
+                ('raw', 'compressed'),
+            ),
             argument(
                 'cameras',
                 'Several cameras on one network, as in front,rear: each is read from '
-                '<camera>/image (sets the parameter cameras).',
+                '<camera>/image, or from the topic that is given, without /compressed, as in '
+                'front=/front_camera/image_raw,rear (sets the parameter cameras, remaps '
+                "'<camera>/image').",
             ),
             argument('namespace', 'Namespace of the node and of its relative topics.'),
             argument(

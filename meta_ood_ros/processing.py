@@ -163,8 +163,10 @@ class FrameProcessor:
             work_size = self._pipeline.work_size(image.shape[:2], settings)
         except Exception as error:  # whatever a driver sends, the next frame may be good
             self._drop(frame, 'invalid', str(error))
-            self._conditions.log_once(f'{_named(frame.camera)}: {error} Such frames are dropped.')
+            sentence = f'{_named(frame.camera)}: {error} Such frames are dropped.'
+            self._conditions.set(frame.camera, 'invalid', sentence)
             return None
+        self._conditions.set(frame.camera, 'invalid', '')
         milliseconds = {
             'wait': 1000 * waited,
             'decode': 1000 * (time.perf_counter() - start),

@@ -221,10 +221,12 @@ class ImageSubscription:
             self.destroy()
             self._subscribe()
 
-    @property
-    def publishers(self) -> int:
-        """Return how many publish to the topic."""
-        return len(self._offered())
+    def publishers(self) -> tuple[int, list[str]]:
+        """Return how many publish what is subscribed to, and what else the topic carries."""
+        package = self._message_type.__module__.partition('.')[0]
+        wanted = f'{package}/msg/{self._message_type.__name__}'
+        found = [one.topic_type for one in self._node.get_publishers_info_by_topic(self.topic)]
+        return found.count(wanted), sorted(set(found) - {wanted})
 
     def destroy(self) -> None:
         """Stop listening."""

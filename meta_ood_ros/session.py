@@ -273,7 +273,7 @@ class Session:
         if camera.subscription is not None:
             facts['topic'] = camera.subscription.topic
             facts['reliability'] = camera.subscription.reliability.name.lower()
-            self._conditions.set(name, 'silence', self._silence(camera))
+            self._conditions.set(name, 'silence', self._silence(name))
         warnings = self._conditions.standing(ALL_CAMERAS, name)
         summary = state if not active else 'idle: nobody subscribes' if idle else 'running'
         return to_status(
@@ -284,12 +284,19 @@ class Session:
             facts=facts,
         )
 
-    def _silence(self, camera: _Camera) -> str:
+    def _silence(self, name: str) -> str:
+        camera = self._cameras[name]
         seconds = time.monotonic() - camera.record.last_arrival
         if camera.subscription is None or seconds < SILENCE:
             return ''
-        publishers = camera.subscription.publishers
+        publishers, other_types = camera.subscription.publishers()
         sentence = f'No image arrives on {camera.subscription.topic}'
-        if not publishers:
-            return f'{sentence}: nobody publishes it. Start the camera, or remap image.'
-        return f'{sentence} although {publishers} publish it. Check QoS and network.'
+        if publishers:
+            return f'{sentence} although {publishers} publish it. Check QoS and network.'
+        if other_types:
+            return (
+                f'{sentence}: it carries {", ".join(other_types)}. Check the topic and '
+                'image_transport.'
+            )
+        remapped = f'{name}/image' if name else 'image'
+        return f'{sentence}: nobody publishes it. Start the camera, or remap {remapped}.'

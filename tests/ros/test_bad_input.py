@@ -74,11 +74,14 @@ def test_bad_image_is_dropped_counted_and_reported_once(robot, colour_network, l
         camera.publish(wrong(change))
         wait_for(lambda n=number: facts().get('dropped_invalid') == str(n))
     assert facts()['last_drop'].startswith('invalid: ')
+    assert facts().level == b'\x01'  # frames come, and none can be used
+    assert re.search(sentence, facts().message)
     assert facts()['last_drop_stamp'].endswith('.000000007')
     robot.ask(camera, scene(), segments)  # the node is alive
     assert len(segments) == 1
     wait_for(lambda: facts()['processed'] == '1')
     assert (facts()['in'], facts()['dropped']) == ('3', '2')
+    assert facts().level == b'\x00'
     assert robot.node._session is not None
     about = [line for line in log if 'Such frames are dropped' in line]
     assert len(about) == 1

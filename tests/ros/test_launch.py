@@ -16,11 +16,13 @@ from xml.etree import ElementTree as ET
 
 from meta_ood_ros.core.settings import NodeSettings
 import pytest
+import rclpy
+from rclpy.context import Context
 import yaml
 
 ARGUMENTS = (
-    *('params_file', 'image', 'cameras', 'namespace', 'bundle', 'device', 'use_sim_time'),
-    *('autostart', 'rviz', 'log_level'),
+    *('params_file', 'image', 'image_transport', 'cameras', 'namespace', 'bundle', 'device'),
+    *('use_sim_time', 'autostart', 'rviz', 'log_level'),
 )
 PARAMETERS = {setting.name: setting.default for setting in fields(NodeSettings)}
 
@@ -100,6 +102,7 @@ def test_what_is_given_overrides_the_parameter_of_that_name_and_type(launched):
     (node,) = launched.start(
         bundle='/some/bundle',
         device='cpu',
+        image_transport='compressed',
         cameras='front,rear',
         autostart='false',
         use_sim_time='true',
@@ -111,6 +114,7 @@ def test_what_is_given_overrides_the_parameter_of_that_name_and_type(launched):
     assert given == {
         'bundle': '/some/bundle',
         'device': 'cpu',
+        'image_transport': 'compressed',
         'cameras': ['front', 'rear'],
         'autostart': False,
     }
@@ -119,21 +123,143 @@ def test_what_is_given_overrides_the_parameter_of_that_name_and_type(launched):
     assert (node['namespace'], node['ros_arguments']) == ('robot', ['--log-level', 'debug'])
 
 
-@pytest.mark.parametrize('text', ['front,rear', '[front, rear]', "['front','rear']"])
-def test_cameras_are_read_with_and_without_brackets(launched, text):
-    assert launched.module['camera_names'](text) == ['front', 'rear']
+def test_choices_of_an_argument_are_those_of_its_parameter(launched):
+    (setting,) = (one for one in fields(NodeSettings) if one.name == 'image_transport')
+    choices = launched.declared['image_transport']['choices']
+    assert choices == ('', *setting.metadata['choices'])
 
 
-def test_cameras_that_are_no_names_are_refused(launched):
-    with pytest.raises(ValueError, match=r"a list of names, got '1,2'. Write cameras:=front,rear"):
-        launched.start(cameras='1,2')
+@pytest.mark.parametrize(
+    ('text', 'cameras'),
+    [
+        ('front,rear', [('front', ''), ('rear', '')]),
+        ('[front, rear]', [('front', ''), ('rear', '')]),
+        ("['front','rear']", [('front', ''), ('rear', '')]),
+        ('front=/a/b,rear=c', [('front', '/a/b'), ('rear', 'c')]),
+        ('[front = /a/b, rear]', [('front', '/a/b'), ('rear', '')]),
+        ('left/front=~/a', [('left/front', '~/a')]),
+        ("['']", [('', '')]),
+        ('', []),
+    ],
+)
+def test_cameras_are_read_with_and_without_brackets_and_topics(launched, text, cameras):
+    assert launched.module['read_cameras'](text) == cameras
+
+
+@pytest.mark.parametrize('text', ['1,2', 'front=', '=/a', 'front:=/a', 'a=/b=/c', 'f: /a', '[a]b'])
+def test_cameras_that_are_no_names_are_refused(launched, text):
+    sentence = f'a list of names .* got {re.escape(repr(text))}. Write cameras:=front,rear or '
+    with pytest.raises(ValueError, match=sentence):
+        launched.start(cameras=text)
+
+
+def test_topics_of_cameras_set_the_names_and_remap_the_inputs(launched):
+    (node,) = launched.start(cameras='front=/front_camera/image_raw,rear,left=left_camera/image')
+    assert values(node) == {'cameras': ['front', 'rear', 'left']}
+    assert node['remappings'] == [
+        ('front/image', '/front_camera/image_raw'),
+        ('left/image', 'left_camera/image'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('namespace', 'resolved'),
+    [
+        ('', ['/front_camera/image_raw', '/rear/image', '/left_camera/image']),
+        ('robot', ['/front_camera/image_raw', '/robot/rear/image', '/robot/left_camera/image']),
+    ],
+)
+def test_ros_takes_the_remappings_absolute_and_relative(launched, namespace, resolved):
+    (ood,) = launched.start(cameras='front=/front_camera/image_raw,rear,left=left_camera/image')
+    rules = [word for rule in ood['remappings'] for word in ('-r', ':='.join(rule))]
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node = rclpy.create_node(
+            'ood', namespace=namespace, context=context, cli_args=['--ros-args', *rules]
+        )
+        cameras = values(ood)['cameras']
+        assert [node.resolve_topic_name(f'{one}/image') for one in cameras] == resolved
+        node.destroy_node()
+    finally:
+        context.try_shutdown()
 
 
 def test_image_remaps_the_topic_of_a_single_camera_only(launched):
     (node,) = launched.start(image='/camera/image_raw')
     assert node['remappings'] == [('image', '/camera/image_raw')]
-    with pytest.raises(ValueError, match='a single camera, got cameras:=front as well'):
+    sentence = 'got cameras:=front as well. Give .* cameras:=front=/camera/image_raw, or drop'
+    with pytest.raises(ValueError, match=sentence):
         launched.start(image='/camera/image_raw', cameras='front')
+
+
+@pytest.mark.parametrize('transport', ['', 'raw', 'compressed'])
+@pytest.mark.parametrize(
+    ('argument', 'text'),
+    [('image', '/cam/image/compressed'), ('cameras', 'rear,front=/cam/image/compressed')],
+)
+def test_topic_that_ends_in_its_transport_is_refused(launched, argument, text, transport):
+    sentence = (
+        f"^{argument} must be given the topic without its transport, got '/cam/image/compressed'. "
+        'Write /cam/image and image_transport:=compressed.$'
+    )
+    with pytest.raises(ValueError, match=sentence):
+        launched.start(image_transport=transport, **{argument: text})
+
+
+def section(name, cameras):
+    return f'{name}:\n  ros__parameters:\n    cameras: {cameras}\n'
+
+
+@pytest.mark.parametrize(
+    ('text', 'cameras'),
+    [
+        (section('/**', '[front, rear]'), ['front', 'rear']),
+        (section('/robot/ood', '[front]'), ['front']),
+        (section('robot/ood', '[front]'), ['front']),
+        (section('/**', '[front]') + section('/robot/ood', '[rear]'), ['rear']),
+        (section('/robot/ood', '[rear]') + section('/**', '[front]'), ['front']),
+        (section('/**', "['']"), ['']),
+        (section('/**', 'front'), []),
+        (section('/**', '[1, 2]'), []),
+        (section('/ood', '[front]'), []),
+        (section('/camera', '[front]'), []),
+        ('/**:\n  ros__parameters:\n    device: cpu\n', []),
+        ('/**:\n', []),
+        ('- front\n', []),
+        ('{', []),
+        ('', []),
+    ],
+)
+def test_cameras_of_the_parameter_file_are_found(launched, tmp_path, text, cameras):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(text)
+    assert launched.module['cameras_in'](str(path), '/robot/ood') == cameras
+
+
+def test_parameter_file_that_cannot_be_read_is_left_to_the_node(launched, tmp_path):
+    (tmp_path / 'binary.yaml').write_bytes(b'\xff\xfe')
+    for name in ('binary.yaml', 'absent.yaml', ''):
+        assert launched.module['cameras_in'](str(tmp_path / name), '/ood') == []
+
+
+def test_installed_parameter_file_names_a_single_camera(repository, launched):
+    path = str(repository / 'config' / 'ood.yaml')
+    _, rviz = launched.start(params_file=path, image='/cam/raw', rviz='true')
+    assert dict(rviz['remappings'])['/image'] == '/cam/raw'
+
+
+@pytest.mark.parametrize('namespace', ['robot', '/robot', 'robot/'])
+def test_image_is_refused_where_the_parameter_file_has_cameras(launched, tmp_path, namespace):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(section('/robot/ood', '[front, rear]'))
+    given = {'params_file': str(path), 'namespace': namespace, 'image': '/cam/raw'}
+    sentence = f'got cameras:=.front, rear. in {path} as well. Give .* cameras:=front=/cam/raw'
+    with pytest.raises(ValueError, match=sentence):
+        launched.start(**given)
+    (node,) = launched.start(cameras="['']", **given)  # which makes it a single one again
+    assert values(node) == {'cameras': ['']}
+    assert node['remappings'] == [('image', '/cam/raw')]
 
 
 def test_package_and_executable_exist(repository, launched):
@@ -159,6 +285,10 @@ def test_rviz_opens_the_installed_file_only_on_demand(repository, launched):
         ({}, 'ood/overlay', 'image'),
         ({'image': '/cam/raw'}, 'ood/overlay', '/cam/raw'),
         ({'cameras': 'front,rear'}, 'ood/front/overlay', 'front/image'),
+        ({'cameras': 'front=/cam/raw,rear'}, 'ood/front/overlay', '/cam/raw'),
+        ({'cameras': 'front=cam/raw,rear'}, 'ood/front/overlay', 'cam/raw'),
+        ({'cameras': 'front,rear=/cam/raw'}, 'ood/front/overlay', 'front/image'),
+        ({'image': '/cam/raw', 'image_transport': 'compressed'}, 'ood/overlay', '/cam/raw'),
     ],
 )
 def test_rviz_follows_namespace_and_first_camera(launched, arguments, overlay, image):
@@ -167,6 +297,18 @@ def test_rviz_follows_namespace_and_first_camera(launched, arguments, overlay, i
     remapped = dict(rviz['remappings'])
     # Relative targets: ROS puts them into the namespace of the node.
     assert (remapped['/ood/overlay'], remapped['/image']) == (overlay, image)
+
+
+def test_rviz_follows_the_first_camera_of_the_parameter_file(launched, tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(section('/**', '[front, rear]'))
+    ood, rviz = launched.start(rviz='true', params_file=str(path))
+    assert (values(ood), ood['remappings']) == ({}, [])
+    remapped = dict(rviz['remappings'])
+    assert (remapped['/ood/overlay'], remapped['/image']) == ('ood/front/overlay', 'front/image')
+    _, rviz = launched.start(rviz='true', params_file=str(path), cameras='left=/cam/raw')
+    remapped = dict(rviz['remappings'])
+    assert (remapped['/ood/overlay'], remapped['/image']) == ('ood/left/overlay', '/cam/raw')
 
 
 def test_every_topic_that_rviz_shows_is_remapped(repository, launched):
@@ -276,9 +418,14 @@ print([parameter_value_to_python(value) for value in future.result().values])
 
 @real
 def test_real_launch_starts_the_node_with_the_arguments_given(launch):
-    process = launch('namespace:=robot', 'device:=cpu', 'autostart:=false', 'cameras:=front,rear')
-    names = ['device', 'autostart', 'cameras', 'overlay_alpha']
-    assert parameters_of('/robot/ood', names) == ['cpu', False, ['front', 'rear'], 0.5]
+    process = launch(
+        *('namespace:=robot', 'device:=cpu', 'autostart:=false', 'image_transport:=compressed'),
+        'cameras:=front=/front_camera/image_raw,rear',
+        'sigterm_timeout:=60',  # of launch itself, which would kill a node that ends slowly
+    )
+    names = ['device', 'autostart', 'image_transport', 'cameras', 'overlay_alpha']
+    expected = ['cpu', False, 'compressed', ['front', 'rear'], 0.5]
+    assert parameters_of('/robot/ood', names) == expected
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
@@ -301,3 +448,11 @@ def test_real_launch_refuses_an_unknown_choice(launch):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert 'provided value "maybe" is not valid' in output
+
+
+@real
+def test_real_launch_ends_with_the_sentence_of_a_topic_with_its_transport(launch):
+    process = launch('image:=/cam/image/compressed')
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert 'Write /cam/image and image_transport:=compressed.' in output
