@@ -55,7 +55,7 @@ finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
 if [[ $name == default ]]; then
   network=$runs/espnet_v2
   finetune finetune_espnet_v2 4 "$network"
-  min_object_px=811
+  min_object_px=811 gap=0 # fitted before folds left a gap
 else
   network=$runs/mobilenet
   finetune finetune_deeplabv3plus_mobilenet_v2_small 16 "$network"_small
@@ -65,7 +65,7 @@ else
     --data classes="$network"_classes/final.pth
   finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
     --data details="$network"_details/final.pth
-  min_object_px=495
+  min_object_px=495 gap=0.2
 fi
 bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 [[ -e $bundle/bundle.yaml ]] ||
@@ -82,5 +82,5 @@ bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 # Which threshold, and how many false segments pass: see docs/meta_classification.md.
 [[ -e $runs/$name/bundle.yaml ]] ||
   one fit-meta "$rows" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \
-    --min-object-px $min_object_px --rule max_false --bound 0.8 --choose siou --only
+    --min-object-px $min_object_px --gap $gap --rule max_false --bound 0.8 --choose siou --only
 echo "$runs/$name is the bundle, $runs/$name.report its report."
