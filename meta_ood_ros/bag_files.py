@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from zlib import crc32
 
+from meta_ood_ros.bag_folder import find_bag_files
+
 # '' , lz4 or zstd -> function of packed bytes and their unpacked size.
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 
@@ -73,18 +75,18 @@ class BagReader:
     Raises
     ------
     ValueError
-        No bag there.
+        No bag there, or one recording in two formats.
 
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        self.files = _find_files(self.path)
+        self.files, self._amiss = find_bag_files(self.path)
         self.loss = ''
 
     def __iter__(self) -> Iterator[BagMessage]:
         """Yield every readable message in recorded order; then `loss` is known."""
-        losses = []
+        losses = [f'{self.path.name} {self._amiss}'] if self._amiss else []
         for file in self.files:
             with ExitStack() as stack:
                 if file.suffix == '.zstd':
@@ -95,22 +97,6 @@ class BagReader:
             if reader.loss:
                 losses.append(f'{file.name} {reader.loss}')
         self.loss = '; '.join(losses)
-
-
-def _find_files(path: Path) -> list[Path]:
-    """Return the storage files of a bag in the order in which they were written."""
-    endings = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
-    there = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
-    files = [one for one in there if one.name.endswith(endings)]
-    # <name>_10 was written after <name>_9
-    files.sort(key=lambda one: (len(one.name), one.name))
-    if not files:
-        got = ', '.join(one.name for one in there[:4]) or 'nothing there'
-        raise ValueError(
-            f'bag must be a .mcap or .db3 file or a folder with such files, got {path} ({got}). '
-            'Name the file or folder that ros2 bag record made.'
-        )
-    return files
 
 
 def _unpack_file(file: Path, folder: Path) -> Path:

@@ -281,6 +281,73 @@ def test_split_bags_are_read_in_order(tmp_path, types, pictures):
     np.testing.assert_array_equal(images, pictures[:9])
 
 
+def assert_each_once(path, pictures, *, loss=''):
+    bag = Bag(path)
+    images = read_images(bag)
+    assert len(images) == len(pictures)
+    assert_prefix(images, pictures)
+    assert bag.loss == loss
+
+
+def test_a_copy_in_another_format_is_not_read_as_well(tmp_path, types, pictures):
+    folder = write(tmp_path / 'bag', types, pictures[:3])
+    copy = write(tmp_path / 'converted', types, pictures[:3], StoragePlugin.SQLITE3)
+    (copy / 'converted.db3').replace(folder / 'bag.db3')
+    assert_each_once(folder, pictures[:3])  # metadata.yaml says which one counts
+    (folder / 'metadata.yaml').unlink()
+    with pytest.raises(ValueError, match=r'each recording once, got bag\.db3 and bag\.mcap in .*'):
+        Bag(folder)
+    assert_each_once(folder / 'bag.db3', pictures[:3])
+
+
+@pytest.mark.parametrize('metadata', ['whole', 'damaged', 'none'])
+def test_a_packed_file_beside_its_unpacked_copy_is_read_once(tmp_path, types, pictures, metadata):
+    plain = write(tmp_path / 'plain', types, pictures[:3], StoragePlugin.SQLITE3)
+    folder = write(
+        tmp_path / 'bag', types, pictures[:3], StoragePlugin.SQLITE3, CompressionMode.FILE
+    )
+    (plain / 'plain.db3').replace(folder / 'bag.db3')
+    if metadata == 'damaged':
+        (folder / 'metadata.yaml').write_text('rosbag2_bagfile_information: [')
+    if metadata == 'none':
+        (folder / 'metadata.yaml').unlink()
+    assert_each_once(folder, pictures[:3])
+    (folder / 'bag.db3.zstd').unlink()  # unpacked in place
+    assert_each_once(folder, pictures[:3])
+
+
+def test_another_recording_in_the_folder_is_named_and_not_read(tmp_path, types, pictures):
+    folder = write(tmp_path / 'bag', types, pictures[:3])
+    other = write(tmp_path / 'other', types, pictures[3:5])
+    (other / 'other.mcap').replace(folder / 'other.mcap')
+    loss = 'bag holds other.mcap, not read: metadata.yaml does not list it'
+    assert_each_once(folder, pictures[:3], loss=loss)
+
+
+def test_a_listed_file_that_is_absent_is_named(tmp_path, types, pictures):
+    folder = write(tmp_path / 'bag', types, pictures[:3])
+    listed = (folder / 'metadata.yaml').read_text()
+    (folder / 'metadata.yaml').write_text(
+        listed.replace('- bag.mcap', '- bag.mcap\n  - bag_1.mcap')
+    )
+    assert 'bag_1' in (folder / 'metadata.yaml').read_text()
+    loss = 'bag lacks bag_1.mcap, which metadata.yaml lists'
+    assert_each_once(folder, pictures[:3], loss=loss)
+
+
+def test_parts_begun_after_metadata_was_written_last_are_read(tmp_path, types, pictures):
+    folder = tmp_path / 'bag'
+    folder.mkdir()
+    for part in range(3):
+        made = write(tmp_path / f'part{part}', types, pictures[2 * part : 2 * part + 2])
+        (made / f'part{part}.mcap').replace(folder / f'bag_{part + 9}.mcap')
+    (folder / 'metadata.yaml').write_text(
+        'rosbag2_bagfile_information: {relative_file_paths: [bag/bag_9.mcap]}'
+    )
+    images = [image for _, image in read_images(Bag(folder))]
+    np.testing.assert_array_equal(images, pictures[:6])
+
+
 def test_topic_is_chosen(tmp_path, types, pictures):
     bag = Bag(write(tmp_path / 'bag', types, pictures[:1]))
     assert bag.choose_topic([IMAGE]) == '/camera/image'

@@ -15,6 +15,10 @@ from safetensors.numpy import save
 KINDS = ('logistic_regression', 'neural_network')
 _FORMAT = 'meta_ood.meta_classifiers/1'
 
+#: Largest ood_probability: float32 would make 1 of a logit above 17.3, and a meta threshold of 1
+#: could not reject such a segment.
+LARGEST_PROBABILITY = np.nextafter(np.float32(1.0), np.float32(0.0))
+
 
 @dataclass(frozen=True, eq=False)
 class MetaClassifier:
@@ -83,7 +87,8 @@ class MetaClassifier:
         Returns
         -------
         ndarray of shape (K,), float32
-            ood_probability, in [0, 1].
+            ood_probability, in [0, 1): at most LARGEST_PROBABILITY, so that a meta threshold
+            of 1 accepts none, as 0 accepts all.
 
         Raises
         ------
@@ -109,7 +114,8 @@ class MetaClassifier:
         logit = slope * activation[:, 0] + intercept
         # exp of a non-positive number only: no overflow at either end
         small = np.exp(-np.abs(logit))
-        return (np.where(logit >= 0, 1.0, small) / (1.0 + small)).astype(np.float32)
+        probability = (np.where(logit >= 0, 1.0, small) / (1.0 + small)).astype(np.float32)
+        return np.minimum(probability, LARGEST_PROBABILITY)
 
     def _check_names(self, names: Sequence[str]) -> None:
         if tuple(names) == self.metric_names:

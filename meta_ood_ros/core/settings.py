@@ -43,7 +43,7 @@ class PipelineSettings:
     meta_threshold: float = setting(
         FROM_BUNDLE,
         'A segment is accepted where its ood_probability is at least this; 0 accepts all, '
-        '-1 takes the value of the bundle.',
+        '1 none, -1 takes the value of the bundle.',
         minimum=-1.0,
         maximum=1.0,
         live=True,

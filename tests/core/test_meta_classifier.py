@@ -1,12 +1,16 @@
 """Meta classifier inference: hand-computed, against scikit-learn and torch, round trip on disk."""
 
+from dataclasses import replace
+
 from meta_ood_ros.core.meta_classifier import (
     find_nearest_classifier,
     load_meta_classifiers,
     MetaClassifier,
     save_meta_classifiers,
 )
+from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
+from meta_ood_ros.core.settings import PipelineSettings
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -39,8 +43,32 @@ def test_calibration_acts_on_the_logit():
 
 def test_far_away_metrics_saturate_without_warning(recwarn):
     got = make_classifier().predict(np.array([[1e9, 0.0], [-1e9, 0.0]]))
-    np.testing.assert_array_equal(got, [1.0, 0.0])
+    np.testing.assert_array_equal(got, np.array([1 - 2.0**-24, 0.0], np.float32))
     assert not recwarn.list
+
+
+@pytest.mark.parametrize('logit', [17.0, 17.4, 40.0, 1e300, np.inf])
+def test_a_meta_threshold_of_one_accepts_none_and_any_below_the_surest(logit):
+    got = make_classifier(weight=(0.0, 0.0), bias=logit).predict(np.array([[12.0, 16.0]]))
+    assert got.dtype == np.float32
+    assert not (got >= np.float32(1.0)).any()
+    assert (got >= np.float32(0.9999999)).all()
+    assert got >= np.float32(1 / (1 + np.exp(-16.9)))
+
+
+@pytest.mark.parametrize(('threshold', 'accepted'), [(0.0, True), (0.9999, True), (1.0, False)])
+def test_the_pipeline_accepts_none_at_a_meta_threshold_of_one(tiny_bundle, threshold, accepted):
+    (classifier,) = tiny_bundle.meta_classifiers
+    weight, bias = classifier.layers[0]
+    surest = replace(classifier, layers=((0.0 * weight, bias + 40.0),))
+    pipeline = OodPipeline(replace(tiny_bundle, meta_classifiers=(surest,)))
+    settings = PipelineSettings(entropy_threshold=0.5, meta_threshold=threshold)
+    result = pipeline.from_logits(torch.zeros(19, 8, 8), (8, 8), settings=settings)
+    assert result.accepted.tolist() == [accepted]  # one segment: the whole image
+
+
+def test_metrics_that_are_not_numbers_give_no_probability():
+    assert np.isnan(make_classifier().predict(np.array([[np.nan, 16.0]]))).all()
 
 
 def test_no_segment_gives_an_empty_array_of_the_right_type():

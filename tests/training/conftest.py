@@ -59,6 +59,7 @@ def make_segments(
         seed: int = 0,
         edit: Callable[[np.ndarray, np.ndarray], None] | None = None,
         group: Callable[[int], str] = lambda image: f'block{image // 4}',
+        with_object: Callable[[int], bool] | None = None,
         **sidecar: object,
     ) -> Path:
         rng = np.random.default_rng(seed)
@@ -66,6 +67,8 @@ def make_segments(
         writer = SegmentTableWriter(folder, names)
         for image in range(images):
             has_object = rng.random() < true_share
+            if with_object is not None:
+                has_object = with_object(image)
             pieces, overlaps = [], []
             for threshold in thresholds:
                 false = rng.poisson(false_rate * (1.2 - threshold))

@@ -38,6 +38,23 @@ def test_frames_of_two_sources_at_one_moment_are_marked_alike():
     assert sorted(shuffled[0][i] for i in _marked(gaps, 1)) == ['x/4', 'y/4']
 
 
+def test_stamps_of_simulated_time_are_in_the_order_of_time():
+    # 0.4 s to 2.2 s in blocks of 1 s: as text, 1000000000 comes before 400000000
+    stamps = [400_000_000 + 200_000_000 * step for step in range(10)]
+    names = [f'drive/{stamp}' for stamp in stamps]
+    groups = [f'drive/block{stamp // 10**9}' for stamp in stamps]
+    folds = np.array([stamp // 10**9 for stamp in stamps])
+    assert folds.tolist() == [0] * 3 + [1] * 5 + [2] * 2
+    gaps = find_gaps(names, groups, folds, 0.2, folds=3)
+    assert _marked(gaps, 0) == [3]
+    assert _marked(gaps, 1) == [2, 8]
+    assert _marked(gaps, 2) == [7]
+    wide = [f'drive/{stamp}' for stamp in (8, 9, 10, 11)]  # a block in which the digits grow
+    groups, folds = ['d/block0'] * 3 + ['d/block1'], np.array([0, 0, 0, 1])
+    gaps = find_gaps(wide, groups, folds, 0.1, folds=2)
+    assert _marked(gaps, 1) == [2]
+
+
 def test_part_of_a_frame_is_a_frame():
     groups = ['bag/block3'] * 3 + ['bag/block4'] * 3
     gaps = find_gaps(NAMES[:6], groups, np.repeat([0, 1], 3), 0.1, folds=2)

@@ -84,6 +84,13 @@ def test_bootstrap_draws_of_one_class_are_left_out():
     assert np.isfinite(one.lower).all()
 
 
+def test_one_group_says_nothing_about_others():
+    metrics, labels = make_segments(60)
+    one = bootstrap_coefficients(metrics, labels, np.zeros(60, int), draws=5)
+    assert np.isnan([one.lower, one.upper]).all()
+    assert np.isfinite(one.coefficient).all()
+
+
 def test_contributions_of_logistic_regression_are_coefficient_times_z():
     metrics, labels = make_segments()
     scaler = fit_standardization(metrics)

@@ -5,13 +5,14 @@ import json
 import re
 
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
 from meta_ood_training.fit_meta import KINDS
 from meta_ood_training.meta_evaluation import accept_across_folds, evaluate_threshold
 from meta_ood_training.meta_fit import fit_meta_classifier, MetaFitSettings
 from meta_ood_training.neural_meta import NeuralSettings
 from meta_ood_training.segment_errors import count_errors
-from meta_ood_training.segment_set import load_segment_set
+from meta_ood_training.segment_loading import load_segment_set
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -137,7 +138,19 @@ def test_meta_threshold_in_the_bundle_is_the_operating_point(make_segments):
     np.testing.assert_array_equal(by_probability[far], (logit >= fit.operating_point.logit)[far])
 
 
-def test_no_fold_is_cut_by_a_threshold_that_has_seen_it(make_segments):
+def test_a_meta_threshold_of_one_means_none_and_the_surest_pass_any_other(make_segments):
+    segments = load_segment_set([make_segments(40, seed=6)], 0.5)
+    fit = fit_meta_classifier(segments, 'logistic_regression', MetaFitSettings(calibrate=False))
+    for logit, expected in ((25.0, True), (1e9, True), (np.inf, False)):
+        moved = replace(fit, operating_point=replace(fit.operating_point, logit=logit))
+        assert (moved.meta_threshold < 1.0) == expected
+        surest = fit.classifier.predict(1e9 * np.sign(fit.classifier.layers[0][0]))
+        assert (surest >= np.float32(moved.meta_threshold)).item() == expected
+    lowest = replace(fit, operating_point=replace(fit.operating_point, logit=-np.inf))
+    assert lowest.meta_threshold == 0.0
+
+
+def test_the_cut_of_a_fold_does_not_follow_its_own_logits(make_segments):
     segments = load_segment_set([make_segments(40, seed=7, separation=1.0)], 0.5)
     settings = MetaFitSettings(folds=4)
     fit = fit_meta_classifier(segments, 'logistic_regression', settings)
@@ -273,14 +286,23 @@ def test_constant_metrics_are_named_and_cannot_act(make_segments, small_bundle, 
     )
 
 
-def test_nan_metrics_are_refused_or_left_out(make_segments, small_bundle, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('size', np.inf), ('entropy_variance', np.nan), ('variation_mean', np.nan)],
+)
+def test_nan_metrics_are_refused_or_left_out(
+    make_segments, small_bundle, tmp_path, capsys, name, value
+):
     def edit(metrics, is_true):
-        metrics[np.flatnonzero(~is_true)[:1], 3] = np.nan
+        metrics[np.flatnonzero(~is_true)[:1], metric_names(3).index(name)] = value
 
     folder = make_segments(40, edit=edit)
     status, report = run(tmp_path, small_bundle, folder, '--only', *QUICK)
     assert status == 4
-    assert 'metrics must be finite' in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert 'metrics must be finite' in error
+    assert f'rows with NaN or infinity in columns {name}. ' in error
+    assert '--drop-incomplete' in error
     status, report = run(tmp_path, small_bundle, folder, '--only', '--drop-incomplete', *QUICK)
     assert status == 0
     assert report['thresholds'][0]['segments_left_out_as_void'] > 20
@@ -304,8 +326,11 @@ def test_recorded_segments_must_name_the_model(make_segments, small_bundle, tmp_
 
 
 def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
-    before = [make_segments(40, separation=0.5, false_rate=9.0, seed=s) for s in (1, 2)]
-    after = [make_segments(40, separation=4.0, seed=s) for s in (1, 2)]
+    def made(seed, **options):
+        return make_segments(40, seed=seed, with_object=lambda i: i * seed % 5 < 2, **options)
+
+    before = [made(seed, separation=0.5, false_rate=9.0) for seed in (1, 2)]
+    after = [made(seed, separation=4.0) for seed in (1, 2)]
     status, report = run(
         tmp_path,
         small_bundle,

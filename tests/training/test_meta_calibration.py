@@ -7,7 +7,7 @@ from meta_ood_training.calibration import (
     measure_reliability,
 )
 from meta_ood_training.segment_errors import count_errors
-from meta_ood_training.segment_set import load_segment_set
+from meta_ood_training.segment_loading import load_segment_set
 import numpy as np
 import pytest
 from scipy.special import expit

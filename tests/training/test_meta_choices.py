@@ -1,8 +1,9 @@
 """Choices of fit-meta: groups, entropy thresholds, how many segments are left out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
-from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_training import left_out_segments
 from meta_ood_training.leave_one_out import leave_one_out
 from meta_ood_training.left_out_segments import predict_left_out_segments
@@ -13,7 +14,7 @@ from meta_ood_training.meta_comparison import (
 from meta_ood_training.meta_fit import MetaFitSettings, segment_groups
 from meta_ood_training.model_identity import hash_network
 from meta_ood_training.reports import render_markdown
-from meta_ood_training.segment_set import load_segment_set
+from meta_ood_training.segment_loading import load_segment_set
 import numpy as np
 import pytest
 
@@ -104,13 +105,33 @@ def test_network_left_out_equals_a_training_without_the_segment(make_segments):
 
 
 def test_network_hash_ignores_the_meta_classifier_but_not_a_weight(small_bundle):
-    from dataclasses import replace
-
     bundle = load_bundle(small_bundle)
     assert hash_network(replace(bundle, meta_threshold=0.1)) == hash_network(bundle)
     name = next(iter(bundle.weights))
     changed = {**bundle.weights, name: bundle.weights[name] + 1e-6}
     assert hash_network(replace(bundle, weights=changed)) != hash_network(bundle)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'architecture': 'deeplab_v3plus_mobilenet_v2'},
+        {'arguments': {'scale': 1.0}},
+        {'input_mean': (0.5, 0.5, 0.5)},
+        {'input_std': (0.5, 0.5, 0.5)},
+        {'class_names': ('road', 'sky', 'building')},
+    ],
+)
+def test_network_hash_knows_what_else_decides_the_logits(small_bundle, changes):
+    """A dilation has no weights of its own, nor has the scaling of the input."""
+    bundle = load_bundle(small_bundle)
+    assert hash_network(replace(bundle, **changes)) != hash_network(bundle)
+
+
+def test_network_hash_is_the_same_before_and_after_the_disk(small_bundle, tmp_path):
+    made = replace(load_bundle(small_bundle), input_std=(0.25, 0.5, 1.0))
+    save_bundle(made, tmp_path / 'bundle')
+    assert hash_network(load_bundle(tmp_path / 'bundle')) == hash_network(made)
 
 
 def test_report_without_any_threshold_still_renders():

@@ -5,6 +5,7 @@ from meta_ood_training.group_intervals import (
     bootstrap_reductions,
     count_group_errors,
 )
+from meta_ood_training.report_tables import show_interval, show_range, show_reduction
 from meta_ood_training.segment_errors import (
     count_errors,
     found_objects,
@@ -23,7 +24,7 @@ ROAD, OOD, VOID = 0, 254, 255
 def make_set(frames, *, groups=None):
     """Build a SegmentSet of (labels, target, objects) masks, by the definitions."""
     rows = {name: [] for name in ('frame', 'number', 'size', 'void', 'ood', 'road', 'known')}
-    pairs, objects, object_frame, road, known = [], [], [], [], []
+    pairs, objects, object_frame, numbers, road, known = [], [], [], [], [], []
     segments_before = 0
     for index, (labels, target, instances) in enumerate(frames):
         count = int(labels.max())
@@ -41,6 +42,7 @@ def make_set(frames, *, groups=None):
                 if shared:
                     pairs.append((segments_before + segment - 1, len(objects) + one - 1, shared))
         object_frame += [index] * int(instances.max())
+        numbers += range(1, int(instances.max()) + 1)
         objects += [(instances == one).sum() for one in range(1, int(instances.max()) + 1)]
         segments_before += count
         road.append((target == ROAD).sum())
@@ -64,8 +66,11 @@ def make_set(frames, *, groups=None):
         frame_split=np.array(['fit'] * len(frames), object),
         frame_road_px=np.array(road, int),
         frame_in_distribution_px=np.array(known, int),
+        frame_left_out=np.zeros(len(frames), int),
+        frame_objects_left_out=np.zeros(len(frames), int),
         object_frame=np.array(object_frame, int),
         object_size_px=np.array(objects, int),
+        object_number=np.array(numbers, int),
         overlap_segment=shared[:, 0],
         overlap_object=shared[:, 1],
         overlap_px=shared[:, 2],
@@ -236,6 +241,12 @@ def test_ranking_both_ways_round_by_hand():
     assert (ranking.base_rate_true, ranking.base_rate_false) == (0.5, 0.5)
 
 
+def test_ranking_by_scores_that_are_not_numbers_is_undefined_but_its_base_rate_is_not():
+    ranking = rank_segments(np.array([0.1, np.nan, 0.3]), np.array([True, True, False]))
+    assert np.isnan([ranking.auroc, ranking.auprc_true, ranking.auprc_false]).all()
+    assert ranking.base_rate_true == pytest.approx(2 / 3)
+
+
 def test_ranking_of_one_class_is_undefined_but_its_base_rate_is_not():
     ranking = rank_segments(np.array([0.1, 0.2]), np.array([True, True]))
     assert np.isnan(ranking.auroc)
@@ -261,6 +272,23 @@ def test_reduction_of_equal_groups_is_exact(drawn):
     assert reduction['false_positives'].low == 1.0
     assert reduction['errors'].value == pytest.approx(2 / 3)
     assert reduction['missed_objects'].value == 0.0
+
+
+def test_one_group_has_no_interval():
+    empty, objects = np.zeros((2, 2), int), draw('1. ..')
+    frames = [(draw('11 ..'), np.where(objects > 0, OOD, ROAD), objects)] * 3
+    frames += [(draw('.. 11'), np.full((2, 2), ROAD), empty)] * 2
+    alone = make_set(frames, groups=['block'] * 5)
+    before = count_group_errors(alone, np.ones(5, bool))
+    interval = bootstrap_errors(before)['errors']
+    assert interval.value == 2
+    assert np.isnan([interval.low, interval.high]).all()
+    reduction = bootstrap_reductions(before, count_group_errors(alone, np.arange(5) < 4))['errors']
+    assert reduction.value == 0.5
+    assert np.isnan([reduction.low, reduction.high]).all()
+    assert show_interval({'intervals': {'errors': vars(interval)}}, 'errors') == '2 [-]'
+    assert show_reduction(vars(reduction)) == '50% [-]'
+    assert show_range(float('nan'), float('nan')) == '-'
 
 
 def test_reduction_of_different_groups_is_refused(drawn):

@@ -2,7 +2,7 @@
 
 import json
 
-from meta_ood_training.segment_set import load_segment_set
+from meta_ood_training.segment_loading import load_segment_set
 from meta_ood_training.segment_table import (
     FrameRows,
     part_path,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.bag_folder import bag_name
 from meta_ood_ros.bags import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_training.datasets.paired import read_label
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.labelled_frames import LabelledFrame
+from meta_ood_training.stamp_matching import match_stamps
 import numpy as np
 
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)
@@ -36,7 +38,8 @@ class BagOptions:
     segments_topic, ids_topic : str
         Recorded ~/segments and ~/segment_ids, for `RecordedSegments`.
     block_seconds : float
-        Frames of so many seconds form a group.
+        Frames of so many seconds form a group; blocks begin at multiples of it since 1970 (or
+        since the simulation began), so that all cameras of a bag share them.
     split : str
         Written to the column `split`.
 
@@ -66,8 +69,11 @@ class LabelledBag:
 
     Attributes
     ----------
+    title : str
+        '<name>@<first log time [ns]>': bags of one name are told apart, and all cameras and
+        records in one bag have the same.
     losses : list of str
-        What could not be read; complete once all frames were taken.
+        What could not be read or used; complete once all frames were taken.
 
     """
 
@@ -81,15 +87,18 @@ class LabelledBag:
                 f'{"a topic and a folder" if options.label_topic else "none"}. Pass --label-topic '
                 'or --label-folder.'
             )
-        self.title = path.stem
         self.options = options
         self.bundle = bundle
         self.bag = Bag(path)
+        # '+' would join groups, see `join_groups`
+        name = bag_name(path).replace('+', '-')
+        begin = next((message.raw.log_time_ns for message in self.bag.read()), 0)
+        self.title = f'{name}@{begin}'
         self.topic = self._choose_topic()
         self._files = _label_files(options.label_folder) if options.label_folder else {}
-        stamps: dict[str, dict[int, None]] = {self.topic: {}, options.label_topic: {}}
+        stamps: dict[str, Counter[int]] = {self.topic: Counter(), options.label_topic: Counter()}
         for message in self.bag.read(*filter(None, stamps)):
-            stamps[message.raw.topic][message.stamp_ns] = None
+            stamps[message.raw.topic][message.stamp_ns] += 1
         frames = stamps[self.topic]
         labelled = self._files.keys() or stamps[options.label_topic].keys()
         used = [stamp for stamp in frames if stamp in labelled]
@@ -102,10 +111,10 @@ class LabelledBag:
         if len(used) < len(frames):
             print(f'{path}: {len(frames) - len(used)} of {len(frames)} frames have no label')
         self.number = {stamp: index for index, stamp in enumerate(used)}
-        self._first = min(used)
         self.losses: list[str] = []
         if self.bag.loss:
             self.losses.append(f'{self.bag.loss}; {len(used)} labelled frames were readable')
+        self.losses += _describe_repeats(path, stamps, used)
 
     def __len__(self) -> int:
         """Return the number of frames with ground truth."""
@@ -133,7 +142,7 @@ class LabelledBag:
 
     def describe_frame(self, image: np.ndarray, target: np.ndarray, stamp: int) -> LabelledFrame:
         """Return the frame of one stamp, in the group of its block of seconds."""
-        block = int((stamp - self._first) / 1e9 // self.options.block_seconds)
+        block = stamp // max(round(self.options.block_seconds * 1e9), 1)
         return LabelledFrame(
             image=image,
             target=target,
@@ -144,27 +153,12 @@ class LabelledBag:
         )
 
     def match(
-        self, topics: tuple[str, ...], part: int, parts: int
+        self, others: tuple[str, ...], part: int, parts: int
     ) -> Iterator[tuple[int, dict[str, RecordedMessage]]]:
-        """Yield stamp and messages of all these topics for each frame of the share."""
-        wanted = [topic for topic in topics if topic]
-        waiting: dict[int, dict[str, RecordedMessage]] = {}
-        for message in self.bag.read(*wanted):
-            stamp = message.stamp_ns
-            number = self.number.get(stamp)
-            if number is None or number % parts != part:
-                continue
-            found = waiting.setdefault(stamp, {})
-            found[message.raw.topic] = message
-            if len(found) == len(wanted):
-                yield stamp, waiting.pop(stamp)
-        if waiting:
-            missing = sorted(
-                {topic for found in waiting.values() for topic in wanted if topic not in found}
-            )
-            self.losses.append(
-                f'{len(waiting)} labelled frames lack a message on {" or ".join(missing)}'
-            )
+        """Yield stamp and messages, of `topic` and all others, for each frame of the share."""
+        wanted = {stamp for stamp, number in self.number.items() if number % parts == part}
+        others = tuple(filter(None, others))
+        yield from match_stamps(self.bag, self.topic, others, wanted, losses=self.losses)
 
 
 class BagFrames(LabelledBag):
@@ -174,7 +168,7 @@ class BagFrames(LabelledBag):
         """Yield number and frame of every parts-th labelled image, from number `part` on."""
         damaged: Counter[str] = Counter()
         label_topic = self.options.label_topic
-        for stamp, found in self.match((self.topic, label_topic), part, parts):
+        for stamp, found in self.match((label_topic,), part, parts):
             target = self.read_target(stamp, found.get(label_topic))
             try:
                 image = found[self.topic].to_rgb()
@@ -199,6 +193,18 @@ class BagFrames(LabelledBag):
         if not topic and len(images) == 1:
             return images[0]
         return self.bag.choose_topic(IMAGE_TYPES, topic, option='--image-topic')
+
+
+def _describe_repeats(
+    path: Path, stamps: Mapping[str, Mapping[int, int]], used: list[int]
+) -> list[str]:
+    """Say how many messages come with a stamp that their topic had before."""
+    return [
+        f'{path.name} repeats stamps: {repeated} messages on {topic} were left out, the first of '
+        'each stamp counts'
+        for topic, count in stamps.items()
+        if (repeated := sum(count[stamp] - 1 for stamp in used if stamp in count))
+    ]
 
 
 def to_labels(message: Any) -> np.ndarray:

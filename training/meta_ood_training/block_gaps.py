@@ -24,8 +24,9 @@ def find_gaps(
     Parameters
     ----------
     frame_name : sequence of F str
-        '<source>/<name>', where names in alphabetical order are in the order of time; one name
-        of several sources (an overlay made twice) is one moment.
+        '<source>/<name>', where numbers (stamps of a bag) by their value and other names in
+        alphabetical order are in the order of time; one name of several sources (an overlay made
+        twice) is one moment.
     frame_group : sequence of F str
         '<sequence>_<number>' or '<bag>/block<number>', perhaps with '+source' behind it; blocks of
         successive numbers follow each other. Groups of other names have no neighbours.
@@ -60,7 +61,7 @@ def find_gaps(
     for (sequence, number), members in frames.items():
         own = fold[sequence, number]
         moment = [str(frame_name[frame]).rpartition('/')[2] for frame in members]
-        moments = sorted(set(moment))
+        moments = sorted(set(moment), key=_in_time)
         near = int(np.ceil(share * len(moments)))
         for neighbour, edge in (
             (number - 1, moments[:near]),
@@ -70,3 +71,8 @@ def find_gaps(
             if held_out >= 0 and held_out != own:
                 gaps[held_out, np.compress(np.isin(moment, edge), members)] = True
     return gaps
+
+
+def _in_time(moment: str) -> tuple[int, str]:
+    # stamps under simulated time have fewer digits at first: '999' comes before '1000'
+    return (int(moment), '') if moment.isdecimal() else (-1, moment)

@@ -86,7 +86,8 @@ class CoefficientIntervals:
     Parameters
     ----------
     coefficient, lower, upper : ndarray of shape (D,), float64
-        Positive speaks for a true OoD segment; 95 % percentile interval.
+        Positive speaks for a true OoD segment; 95 % percentile interval, NaN for fewer than two
+        groups.
     draws : int
         Bootstrap samples that held both classes.
 
@@ -140,7 +141,7 @@ def bootstrap_coefficients(
         if 0 < labels.sum() < len(labels):
             fitted = fit_logistic_regression(z[drawn], labels, strength=strength, start=full)
             seen.append(fitted[:-1])
-    samples = np.array(seen) if seen else np.full((1, metrics.shape[1]), np.nan)
+    samples = np.array(seen) if seen and len(rows) > 1 else np.full((1, metrics.shape[1]), np.nan)
     lower, upper = np.quantile(samples, [0.025, 0.975], axis=0)
     return CoefficientIntervals(full[:-1], lower, upper, len(seen))
 

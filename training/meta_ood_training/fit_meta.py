@@ -1,8 +1,9 @@
 """
 `meta-ood-train fit-meta`: segments -> meta classifier, judged and explained, in a new bundle.
 
-Everything in the report is out of fold: no segment is judged by a classifier, a calibration or a
-meta threshold that has seen it or anything of its group.
+Everything in the report is out of fold: no segment is judged by a classifier that has seen it or
+anything of its group. Calibration and meta threshold, one or two numbers, are chosen for each fold
+on the logits of the others, which come from classifiers fitted on that fold among others.
 """
 
 from __future__ import annotations
@@ -18,23 +19,23 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_training.command_line import describe_command
-from meta_ood_training.meta_checks import check_options, check_segments
-from meta_ood_training.meta_comparison import (
-    choose_entropy_threshold,
-    compare_stages,
-    find_error_minimising_threshold,
-    Stage,
+from meta_ood_training.meta_checks import (
+    check_options,
+    check_outputs,
+    check_segments,
+    wanted_thresholds,
 )
+from meta_ood_training.meta_comparison import choose_entropy_threshold, compare_stages
 from meta_ood_training.meta_evaluation import evaluate_threshold, ThresholdEvaluation
 from meta_ood_training.meta_explanation import draw_everything, explain_evaluation
 from meta_ood_training.meta_fit import MetaFitSettings
 from meta_ood_training.meta_options import add_arguments as add_arguments
 from meta_ood_training.meta_options import KINDS
+from meta_ood_training.meta_stages import load_segments, make_stages
 from meta_ood_training.neural_meta import NeuralSettings
 from meta_ood_training.reports import write_report
 from meta_ood_training.revision import source_revision
 from meta_ood_training.segment_folders import check_folders
-from meta_ood_training.segment_set import load_segment_set, SegmentSet
 import numpy as np
 from tqdm import tqdm
 
@@ -51,15 +52,17 @@ def run(arguments: argparse.Namespace) -> int:
     Returns
     -------
     int
-        0; 4 where no classifier could be fitted at any threshold (the report says why).
+        0; 4 where no classifier could be fitted at any threshold, or at --entropy-threshold (the
+        report says why).
 
     """
     check_options(arguments)
     bundle = load_bundle(arguments.bundle or None)
     sidecar, odd = check_segments(arguments, bundle)
+    check_outputs(arguments)
     settings = _settings(arguments)
     kinds = (arguments.classifier,) if arguments.only else KINDS
-    thresholds = arguments.threshold or sidecar['entropy_thresholds']
+    thresholds = wanted_thresholds(arguments, sidecar)
     evaluations = _evaluate(arguments, arguments.segments, thresholds, kinds, settings, 'fit')
     baseline = []
     if arguments.baseline:
@@ -83,16 +86,16 @@ def run(arguments: argparse.Namespace) -> int:
         'test_data': check_folders(arguments.test) if arguments.test else None,
         'figures': {},
     }
-    fitted = any(arguments.classifier in one.fits for one in evaluations)
-    chosen = None
-    if fitted:
-        chosen = _choose(arguments, evaluations)
+    chosen, problem = _choose(arguments, evaluations)
+    if chosen is None:
+        report['notes'].append(f'No bundle, because {problem}')
+    else:
         fit = chosen.fits[arguments.classifier]
         report['chosen'] = (
             f'{arguments.classifier} with entropy threshold {chosen.segments.entropy_threshold:g} '
             f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
         )
-        stages = _stages(arguments, evaluations, baseline, chosen) if arguments.test else []
+        stages = make_stages(arguments, evaluations, baseline, chosen) if arguments.test else []
         if stages:
             report['comparison'] = compare_stages(stages, seed=arguments.seed)
             report['comparison_of_parts'] = {
@@ -109,17 +112,17 @@ def run(arguments: argparse.Namespace) -> int:
             folder=arguments.report,
             figures=report['figures'],
         )
+        report['notes'] += report['explanation']['notes']
     draw_everything(arguments.report, evaluations, baseline, chosen, report['figures'])
     path = write_report(arguments.report, report)
     print(f'report: {path}')
     if chosen is None:
-        print(f'meta-ood-train fit-meta: {evaluations[0].problem}', file=sys.stderr)
+        print(f'meta-ood-train fit-meta: {problem}', file=sys.stderr)
         return 4
     print(report['chosen'])
     if arguments.output is not None:
-        saved = save_bundle(
-            _fitted_bundle(arguments, bundle, sidecar, evaluations, chosen), (arguments.output)
-        )
+        fitted = _fitted_bundle(arguments, bundle, sidecar, evaluations, chosen)
+        saved = save_bundle(fitted, arguments.output)
         print(f'bundle: {arguments.output} ({saved.model_id})')
     return 0
 
@@ -137,31 +140,6 @@ def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
         bound=arguments.bound,
         seed=arguments.seed,
     )
-
-
-def _load(
-    arguments: argparse.Namespace,
-    folders: Sequence[Path],
-    threshold: float,
-    *,
-    split: str | None = None,
-    is_test: bool = False,
-) -> SegmentSet:
-    segments = load_segment_set(
-        folders,
-        threshold,
-        split=split,
-        # nothing is fitted on a test: all of it counts
-        max_segments=sys.maxsize if is_test else arguments.max_segments,
-        min_object_px=arguments.min_object_px,
-        seed=arguments.seed,
-    )
-    if arguments.drop_incomplete:
-        incomplete = ~np.isfinite(segments.metrics).all(axis=1)
-        if incomplete.any():
-            print(f'left out {int(incomplete.sum())} segments with metrics that are not finite')
-            segments = segments.without_unknown(incomplete)
-    return segments
 
 
 def _evaluate(
@@ -184,7 +162,7 @@ def _evaluate(
 
             evaluations.append(
                 evaluate_threshold(
-                    _load(arguments, folders, threshold, split=arguments.split),
+                    load_segments(arguments, folders, threshold, split=arguments.split),
                     kinds,
                     settings,
                     neural_left_out=arguments.leave_one_out_network,
@@ -217,59 +195,17 @@ def _notes(evaluations: Sequence[ThresholdEvaluation]) -> list[str]:
 
 def _choose(
     arguments: argparse.Namespace, evaluations: Sequence[ThresholdEvaluation]
-) -> ThresholdEvaluation:
-    wanted = arguments.entropy_threshold
-    if wanted is None:
-        return choose_entropy_threshold(evaluations, arguments.classifier, arguments.choose)
-    for one in evaluations:
-        if np.isclose(one.segments.entropy_threshold, wanted) and arguments.classifier in one.fits:
-            return one
-    raise ValueError(
-        f'entropy threshold of the bundle must be one that a classifier was fitted at, got '
-        f'{wanted}. Extract segments at it and leave it in --threshold.'
-    )
-
-
-def _stages(
-    arguments: argparse.Namespace,
-    evaluations: Sequence[ThresholdEvaluation],
-    baseline: Sequence[ThresholdEvaluation],
-    chosen: ThresholdEvaluation,
-) -> list[Stage]:
-    """Return what is judged on the test, chosen on the segments to fit on; the bundle's last."""
-    stages = []
-    if baseline and arguments.baseline_test:
-        threshold = find_error_minimising_threshold(baseline)
-        stages.append(_plain_stage(arguments, arguments.baseline_test, threshold, 'before'))
-    alone = find_error_minimising_threshold(evaluations)
-    stages.append(_plain_stage(arguments, arguments.test, alone, 'OoD training'))
-    for kind in sorted(chosen.fits, key=lambda kind: kind == arguments.classifier):
-        best = (
-            chosen
-            if kind == arguments.classifier
-            else choose_entropy_threshold(evaluations, kind, arguments.choose)
-        )
-        fit = best.fits[kind]
-        threshold = best.segments.entropy_threshold
-        segments = _load(arguments, arguments.test, threshold, is_test=True)
-        probability = fit.classifier.predict(segments.metrics)
-        stages.append(
-            Stage(
-                title=f'OoD training + {kind}',
-                entropy_threshold=threshold,
-                meta_threshold=fit.meta_threshold,
-                segments=segments,
-                accepted=probability >= np.float32(fit.meta_threshold),
-            )
-        )
-    return stages
-
-
-def _plain_stage(
-    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, title: str
-) -> Stage:
-    segments = _load(arguments, folders, threshold, is_test=True)
-    return Stage(title, threshold, None, segments, np.ones(len(segments), dtype=bool))
+) -> tuple[ThresholdEvaluation | None, str]:
+    """Return the evaluation that goes into the bundle, or none and why."""
+    wanted, kind = arguments.entropy_threshold, arguments.classifier
+    if wanted is not None:
+        # `check_segments` has seen that it is one of them
+        evaluations = [
+            one for one in evaluations if np.isclose(one.segments.entropy_threshold, wanted)
+        ]
+    if any(kind in one.fits for one in evaluations):
+        return choose_entropy_threshold(evaluations, kind, arguments.choose), ''
+    return None, evaluations[0].problem
 
 
 def _fitted_bundle(

@@ -67,7 +67,7 @@ def count_group_errors(segments: SegmentSet, accepted: np.ndarray) -> GroupError
 
 @dataclass(frozen=True)
 class ErrorInterval:
-    """A count with its 95 % percentile interval over groups."""
+    """A count with its 95 % percentile interval over groups; NaN for fewer than two groups."""
 
     value: float
     low: float
@@ -95,7 +95,7 @@ def bootstrap_errors(
     """
     weights = _draw(len(errors.groups), draws, seed)
     return {
-        name: _interval(float(counts.sum()), weights @ counts)
+        name: _interval(float(counts.sum()), weights @ counts, len(errors.groups))
         for name, counts in _counts(errors).items()
     }
 
@@ -136,7 +136,8 @@ def bootstrap_reductions(
         with np.errstate(divide='ignore', invalid='ignore'):
             value = 1.0 - np.float64(new.sum()) / np.float64(old.sum())
             sampled = 1.0 - (weights @ new) / (weights @ old)
-        result[name] = _interval(float(value), sampled[np.isfinite(sampled)])
+        finite = sampled[np.isfinite(sampled)]
+        result[name] = _interval(float(value), finite, len(before.groups))
     return result
 
 
@@ -153,8 +154,8 @@ def _draw(groups: int, draws: int, seed: int) -> np.ndarray:
     return rng.multinomial(groups, np.full(groups, 1.0 / max(groups, 1)), size=draws)
 
 
-def _interval(value: float, samples: np.ndarray) -> ErrorInterval:
-    if not len(samples):
+def _interval(value: float, samples: np.ndarray, groups: int) -> ErrorInterval:
+    if groups < 2 or not len(samples):  # one group drawn again and again never varies
         return ErrorInterval(value, float('nan'), float('nan'))
     low, high = np.quantile(samples, _QUANTILES)
     return ErrorInterval(value, float(low), float(high))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+import tempfile
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import DESCRIPTION_FILE
 from meta_ood_training.image_names import begins_so, is_named
+from meta_ood_training.meta_test_checks import check_baseline, check_test_metrics
 from meta_ood_training.model_identity import hash_network
 from meta_ood_training.segment_folders import check_folders
+from meta_ood_training.segment_loading import check_split, check_thresholds
 from meta_ood_training.segment_table import read_sidecar, read_table
 import numpy as np
 
@@ -48,6 +52,20 @@ def check_options(arguments: argparse.Namespace) -> None:
                 f'--{option.replace("_", "-")} must not be given with {other}, got both: it '
                 'would do nothing. Leave one of them out.'
             )
+    for option, is_valid, meaning in (
+        ('epochs', arguments.epochs >= 1, 'at least 1'),
+        ('folds', arguments.folds >= 2, 'at least 2'),
+        ('gap', arguments.gap is None or 0.0 <= arguments.gap <= 1.0, 'in [0, 1]'),
+        ('max_segments', arguments.max_segments >= 1, 'at least 1'),
+        ('min_object_px', arguments.min_object_px >= 0, 'at least 0'),
+        ('seed', arguments.seed >= 0, 'at least 0'),
+        ('strength', 0.0 < arguments.strength < np.inf, 'positive and finite'),
+    ):
+        if not is_valid:
+            raise ValueError(
+                f'--{option.replace("_", "-")} must be {meaning}, got '
+                f'{getattr(arguments, option):g}. fit-meta --help names the default.'
+            )
     largest = 1.0 if arguments.rule == 'max_missed' else np.inf
     if not 0.0 <= arguments.bound <= largest:
         meaning = (
@@ -57,6 +75,11 @@ def check_options(arguments: argparse.Namespace) -> None:
             f'--bound must be {meaning}, at least 0 and at most {largest:g}, got '
             f'{arguments.bound:g}.'
         )
+
+
+def wanted_thresholds(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) -> list[float]:
+    """Return the entropy thresholds to fit at, ascending, each once."""
+    return sorted(set(arguments.threshold or sidecar['entropy_thresholds']))
 
 
 def check_segments(
@@ -88,10 +111,18 @@ def check_segments(
     _check_same_network(bundle, sidecar)
     fitted = [*arguments.segments, *arguments.test]
     check_folders(fitted, same_network={sidecar['model_id'], bundle.model_id})
-    if arguments.baseline:
-        check_folders([*arguments.baseline, *arguments.baseline_test])
+    thresholds = wanted_thresholds(arguments, sidecar)
+    # any of them may be chosen
+    check_thresholds(fitted, thresholds)
     if arguments.min_object_px:
-        _check_same_grid(fitted)
+        _check_same_grid([*fitted, *arguments.baseline, *arguments.baseline_test])
+    if arguments.baseline:
+        check_baseline(arguments, sidecar)
+    for folders in (arguments.segments, arguments.baseline):
+        if folders and arguments.split is not None:
+            check_split(read_table(folders, 'frames', columns=['split']), arguments.split)
+    if arguments.test and not arguments.drop_incomplete:
+        check_test_metrics(arguments.test, thresholds)
     fit_names, test_names = _frame_names(arguments.segments), _frame_names(arguments.test)
     for word in arguments.test_part:
         if not any(begins_so(name, word) for name in test_names):
@@ -106,13 +137,48 @@ def check_segments(
                 f'the first is {fit_names[0]!r}. Names stand in the column image of the table.'
             )
     wanted = arguments.entropy_threshold
-    thresholds = arguments.threshold or sidecar['entropy_thresholds']
     if wanted is not None and not np.isclose(thresholds, wanted).any():
         raise ValueError(
             f'entropy threshold of the bundle must be one that a classifier was fitted at, got '
             f'{wanted}. Extract segments at it and leave it in --threshold.'
         )
     return sidecar, _note_repeated(fit_names, test_names)
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """
+    Refuse places that nothing could be written to in the end.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Of the verb; the folder of the report is made.
+
+    Raises
+    ------
+    ValueError
+        The report or the bundle cannot be written there.
+
+    """
+    bundle = arguments.output
+    if bundle is not None and bundle.exists() and not (bundle / DESCRIPTION_FILE).exists():
+        raise ValueError(
+            f'--output must be a new directory or a bundle to replace, got {bundle}, which has no '
+            f'{DESCRIPTION_FILE}. Choose another directory.'
+        )
+    places = {'--report': arguments.report}
+    if bundle is not None:
+        places['--output'] = bundle.parent
+    for option, folder in places.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f'{option} must be where a folder can be written, got {folder}: {error}. Choose '
+                'another place.'
+            ) from error
 
 
 def _note_repeated(fit_names: Sequence[str], test_names: Sequence[str]) -> list[str]:

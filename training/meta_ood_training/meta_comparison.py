@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -106,6 +107,63 @@ def choose_entropy_threshold(
     )
 
 
+def with_common_objects(stages: Sequence[Stage]) -> list[Stage]:
+    """
+    Return the stages without objects of which in one of them nobody knows whether they were found.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        On the same test images. Each has left out the objects that only its own unknown segments
+        touch, and these differ from stage to stage.
+
+    Returns
+    -------
+    list of Stage
+        All with the same objects, so that what they miss compares.
+
+    Raises
+    ------
+    ValueError
+        The stages are not of the same images and objects.
+
+    """
+    keys = [_object_keys(one.segments) for one in stages]
+    first = stages[0].segments
+    for one in stages[1:]:
+        names = sorted(first.frame_name), sorted(one.segments.frame_name)
+        totals = [len(held.object_frame) + held.objects_left_out for held in (first, one.segments)]
+        if names[0] != names[1] or totals[0] != totals[1]:
+            raise ValueError(
+                f'stages compared must be of the same images and objects, got {len(names[0])} '
+                f'images with {totals[0]} objects ({stages[0].title}) and {len(names[1])} with '
+                f'{totals[1]} ({one.title}). Extract both networks from the same data.'
+            )
+    common = set.intersection(*map(set, keys))
+    return [
+        replace(
+            one,
+            segments=one.segments.without_unknown_objects(
+                np.array([key not in common for key in held], dtype=bool)
+            ),
+        )
+        for one, held in zip(stages, keys, strict=True)
+    ]
+
+
+def _object_keys(segments: SegmentSet) -> list[tuple[str, int, int]]:
+    """Return name of the image, which of that name it is, and number in it, for each object."""
+    seen: Counter[str] = Counter()
+    images = []
+    for name in segments.frame_name:
+        images.append((str(name), seen[str(name)]))
+        seen[str(name)] += 1
+    return [
+        (*images[frame], int(number))
+        for frame, number in zip(segments.object_frame, segments.object_number, strict=True)
+    ]
+
+
 def compare_stages(stages: Sequence[Stage], *, seed: int = 0) -> dict[str, Any]:
     """
     Return errors of each stage, and how far the last stays below each of the others.
@@ -120,9 +178,11 @@ def compare_stages(stages: Sequence[Stage], *, seed: int = 0) -> dict[str, Any]:
     Returns
     -------
     dict
-        Plain numbers: 'stages' and 'reductions' with 95 % intervals over groups.
+        Plain numbers: 'stages' and 'reductions' with 95 % intervals over groups; all of the
+        objects that `with_common_objects` keeps.
 
     """
+    stages = with_common_objects(stages)
     counted = [count_group_errors(one.segments, one.accepted) for one in stages]
     return {
         'stages': [
@@ -130,6 +190,8 @@ def compare_stages(stages: Sequence[Stage], *, seed: int = 0) -> dict[str, Any]:
                 'title': one.title,
                 'entropy_threshold': one.entropy_threshold,
                 'meta_threshold': one.meta_threshold,
+                'objects_left_out': one.segments.objects_left_out,
+                'segments_left_out': one.segments.left_out,
                 **describe_errors(one.segments, one.accepted),
             }
             for one in stages

@@ -42,7 +42,7 @@ class ThresholdEvaluation:
     fits : dict of str to MetaFit
         By kind; empty where no classifier can be fitted.
     accepted : dict of str to ndarray of shape (K,), bool
-        By kind: accepted at the operating point chosen on the OTHER folds.
+        By kind: accepted at the operating point chosen on the logits of the OTHER folds.
     scores : dict
         Plain numbers for the report and its JSON.
     problem : str
@@ -165,7 +165,8 @@ def accept_across_folds(
     Returns
     -------
     (ndarray of shape (K,), bool; list of OperatingPoint)
-        So the threshold, too, is chosen off the segments that it is applied to.
+        So no threshold is chosen on the logits that it is applied to. It is not blind to the
+        segments themselves: the classifiers behind the other folds' logits were fitted on them.
 
     """
     frame_fold = np.full(len(segments.frame_name), -1, dtype=np.int64)

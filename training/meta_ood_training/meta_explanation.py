@@ -24,13 +24,13 @@ from meta_ood_training.meta_figures import (
     draw_reliability,
     draw_sizes,
 )
-from meta_ood_training.meta_fit import MetaFit, MetaFitSettings
+from meta_ood_training.meta_fit import MetaFit, MetaFitSettings, segment_groups
 from meta_ood_training.segment_set import SegmentSet
 import numpy as np
 
 _SHOWN_CONTRIBUTIONS = 6
-# the path and Algorithm 1 are about the order of metrics, which 5,000 segments settle
-_EXPLAINED_SEGMENTS = 20_000
+# a 2.5 % quantile needs them; 200,000 segments take 5 minutes
+_DRAWS = 200
 
 
 def explain_evaluation(
@@ -59,8 +59,9 @@ def explain_evaluation(
         N of Algorithm 1; empty leaves it out.
     images : sequence of str
         Names of images fitted on or of the test; the part behind the data set's name is enough.
-        All their segments are explained. Without, the largest true segment that was rejected and
-        the most certain false one that was accepted are.
+        All their segments are explained; an image that is not among them, because of --split or
+        --max-segments, or that has none gets a note. Without, the largest true segment that was
+        rejected and the most certain false one that was accepted are explained.
     test : SegmentSet, optional
         Segments at the same entropy threshold that nothing was fitted on.
     folder : Path
@@ -71,7 +72,7 @@ def explain_evaluation(
     Returns
     -------
     dict
-        Plain numbers for the report.
+        Plain numbers for the report, and 'notes' on images that are not explained.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,16 +82,17 @@ def explain_evaluation(
     intervals = bootstrap_coefficients(
         segments.metrics,
         segments.is_true_ood,
-        fit.group,
+        # neighbouring images repeat, whatever the folds keep together
+        segment_groups(segments, 'group'),
         strength=settings.strength,
         seed=settings.seed,
-        # 200 draws of 5,000 segments take some seconds
-        draws=200 if len(segments) <= _EXPLAINED_SEGMENTS else 20,
+        draws=_DRAWS,
     )
     draw_lars(folder / 'lars_path.png', lars, names)
     draw_coefficients(folder / 'coefficients.png', intervals, names)
     figures.update(lars='lars_path.png', coefficients='coefficients.png')
     largest = np.argsort(-np.abs(intervals.coefficient))
+    decisions, notes = _explain_chosen(evaluation, kind, images, test)
     explained: dict[str, Any] = {
         'entropy_threshold': segments.entropy_threshold,
         'lars_order': [names[one] for one in lars.order],
@@ -104,7 +106,8 @@ def explain_evaluation(
             for one in largest
         ],
         'bootstrap_draws': intervals.draws,
-        'segments': _explain_chosen(evaluation, kind, images, test),
+        'segments': decisions,
+        'notes': notes,
     }
     counts = sorted({min(one, len(lars.order)) for one in metric_counts if one >= 1})
     if counts:
@@ -139,7 +142,7 @@ def _explain_chosen(
     kind: str,
     images: Sequence[str],
     test: SegmentSet | None,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     segments, fit, accepted = (
         evaluation.segments,
         evaluation.fits[kind],
@@ -147,12 +150,21 @@ def _explain_chosen(
     )
     if images:
         held = [segments] if test is None else [segments, test]
-        return [
-            decision
-            for image in images
-            for one, rows in _rows_of_image(held, image)
-            for decision in describe_decisions(one, fit, rows)
-        ]
+        decisions, notes = [], []
+        for image in images:
+            found = [
+                decision
+                for one in held
+                for decision in describe_decisions(one, fit, _rows_of_image(one, image))
+            ]
+            decisions += found
+            if not found:
+                notes.append(
+                    f'{image} (--explain) has no segment at entropy threshold '
+                    f'{segments.entropy_threshold:g} among the images used; --split and '
+                    '--max-segments leave images out.'
+                )
+        return decisions, notes
     rejected_true = np.flatnonzero(segments.is_true_ood & ~accepted)
     accepted_false = np.flatnonzero(~segments.is_true_ood & accepted)
     rows = np.concatenate(
@@ -161,7 +173,7 @@ def _explain_chosen(
             accepted_false[np.argsort(-fit.probability[accepted_false])[:1]],
         ]
     )
-    return describe_decisions(segments, fit, rows)
+    return describe_decisions(segments, fit, rows), []
 
 
 def describe_decisions(
@@ -197,21 +209,9 @@ def describe_decisions(
     return described
 
 
-def _rows_of_image(sets: Sequence[SegmentSet], image: str) -> list[tuple[SegmentSet, np.ndarray]]:
-    found = []
-    for segments in sets:
-        frames = [
-            index for index, name in enumerate(segments.frame_name) if is_named(str(name), image)
-        ]
-        if frames:
-            found.append((segments, np.flatnonzero(np.isin(segments.segment_frame, frames))))
-    if not found:
-        raise ValueError(
-            f'--explain needs the name of an image with segments, fitted on or of the test, got '
-            f'{image!r}; the first is {sets[0].frame_name[0]!r}. Names stand in the column image '
-            'of the table.'
-        )
-    return found
+def _rows_of_image(segments: SegmentSet, image: str) -> np.ndarray:
+    named = np.array([is_named(str(name), image) for name in segments.frame_name], dtype=bool)
+    return np.flatnonzero(named[segments.segment_frame])
 
 
 def draw_everything(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_classifier import LARGEST_PROBABILITY, MetaClassifier
 from meta_ood_training.block_gaps import find_gaps
 from meta_ood_training.calibration import (
     choose_operating_point,
@@ -51,7 +51,7 @@ class MetaFitSettings:
     rule : str
         Of the operating point, see `choose_operating_point`.
     bound : float
-        For the rule 'max_missed'.
+        For the rules 'max_missed' and 'max_false'.
     seed : int
         Of the folds.
 
@@ -100,9 +100,15 @@ class MetaFit:
 
     @property
     def meta_threshold(self) -> float:
-        """Return the operating point as ood_probability, calibration included, in [0, 1]."""
+        """
+        Return the operating point as ood_probability, calibration included, in [0, 1].
+
+        It is 1 only where none is to be accepted: a very large logit gives the largest
+        probability that the classifier predicts.
+        """
         slope, intercept = self.classifier.calibration
-        return float(expit(slope * self.operating_point.logit + intercept))
+        logit = slope * self.operating_point.logit + intercept
+        return 1.0 if logit == np.inf else min(float(expit(logit)), float(LARGEST_PROBABILITY))
 
 
 def fit_meta_classifier(
@@ -133,7 +139,7 @@ def fit_meta_classifier(
     """
     settings = settings or MetaFitSettings()
     metrics, labels = segments.metrics, segments.is_true_ood
-    check_training_segments(metrics, labels)
+    check_training_segments(metrics, labels, names=segments.metric_names)
     group = segment_groups(segments, settings.group_by)
     fold = assign_folds(group, labels, settings.folds, seed=settings.seed)
     grouped = cross_validate(

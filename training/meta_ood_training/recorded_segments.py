@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 from meta_ood_ros.bags import RecordedMessage, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.bags import BagOptions, LabelledBag, to_labels
 from meta_ood_training.labelled_frames import LabelledFrame
@@ -39,16 +40,19 @@ class RecordedSegments(LabelledBag):
     Raises
     ------
     ValueError
-        A record is incomplete: some segments or all metrics were not published.
+        A record is incomplete: some segments or all metrics were not published. Or it was made
+        at another work size or smallest segment than the bundle's.
 
     """
 
     def __init__(self, path: Path, options: BagOptions, bundle: Bundle) -> None:
         self._names = metric_names(bundle.num_classes)
         super().__init__(path, options, bundle)
+        self._stride = bundle.build_network().stride
         thresholds, models = set(), set()
         for recorded in self.bag.read(self.topic):
             self._check(recorded.message, recorded.stamp_ns)
+            self._check_grid(recorded.message, recorded.stamp_ns)
             thresholds.add(to_threshold(recorded.message))
             models.add(recorded.message.model_id)
         if len(models) > 1:
@@ -61,8 +65,8 @@ class RecordedSegments(LabelledBag):
 
     def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
         """Yield number and (stamp, messages) of every parts-th labelled frame."""
-        topics = (self.topic, self.options.ids_topic, self.options.label_topic)
-        for stamp, found in self.match(topics, part, parts):
+        others = (self.options.ids_topic, self.options.label_topic)
+        for stamp, found in self.match(others, part, parts):
             yield self.number[stamp], (stamp, found)
 
     def read(
@@ -93,6 +97,7 @@ class RecordedSegments(LabelledBag):
         ids = np.array([one.id for one in message.segments], dtype=np.int64)
         if self.options.ids_topic:
             drawn = to_labels(found[self.options.ids_topic].message)
+            _check_ids(drawn, message, stamp)
         else:
             drawn = _draw_contours(message)
         number = np.zeros(65_536, dtype=np.int32)
@@ -135,10 +140,49 @@ class RecordedSegments(LabelledBag):
                 'A meta classifier belongs to its score.'
             )
 
+    def _check_grid(self, message: Any, stamp: int) -> None:
+        """Refuse metrics of another grid, or of segments that the bundle would have dropped."""
+        bundle, size = self.bundle, (message.height, message.width)
+        expected = to_work_size(size, short_side=bundle.work_short_side, stride=self._stride)
+        got = (message.work_height, message.work_width)
+        if got != expected:
+            raise ValueError(
+                f'recorded segments must be of the work size of the bundle, {expected} for '
+                f'images of {size}, got {got} at stamp {stamp}. Pass the bundle that the node '
+                'ran, or record with its work_short_side.'
+            )
+        column = self._names.index('size')
+        smallest = min((one.metrics[column] for one in message.segments), default=np.inf)
+        if smallest < bundle.min_size_px:
+            raise ValueError(
+                f'recorded segments must have at least the {bundle.min_size_px} work pixels of '
+                f'the bundle (min_size_px), got {smallest:g} at stamp {stamp}. Pass the bundle '
+                'that the node ran, or record with its min_size_px.'
+            )
+
 
 def to_threshold(message: Any) -> float:
     """Return the entropy threshold of a recorded message: 0.3 travels as 0.30000001 (float32)."""
     return round(float(message.score_threshold), 6)
+
+
+def _check_ids(drawn: np.ndarray, message: Any, stamp: int) -> None:
+    """Refuse ids that are not those of the message: of another node, camera or size."""
+    size = (message.height, message.width)
+    area = np.zeros(65_536, dtype=np.int64)
+    for one in message.segments:
+        area[one.id] += one.area_px
+    described = f'size {drawn.shape} for {size}'
+    if drawn.shape == size:
+        count = np.bincount(drawn.ravel(), minlength=len(area))
+        wrong = np.flatnonzero(count[1:] != area[1:]) + 1
+        if not len(wrong):
+            return
+        described = f'{count[wrong[0]]} for {area[wrong[0]]} pixels of segment {wrong[0]}'
+    raise ValueError(
+        f'segment ids must show the recorded segments, got {described} at stamp {stamp}. '
+        '--recorded-ids is the ~/segment_ids of the same node and camera.'
+    )
 
 
 def _draw_contours(message: Any) -> np.ndarray:

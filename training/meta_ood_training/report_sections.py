@@ -9,6 +9,7 @@ from meta_ood_training.report_tables import (
     render_table,
     show_interval,
     show_percent,
+    show_range,
     show_reduction,
 )
 
@@ -33,6 +34,7 @@ def render_comparison(report: Mapping[str, Any]) -> str:
 
 def _render_stages(comparison: Mapping[str, Any]) -> list[str]:
     head = ['stage', 'threshold', 'meta', 'FP', 'FN', 'errors', 'F1', 'road missed']
+    head += ['objects', 'objects left out', 'segments left out']
     rows = [
         [
             one['title'],
@@ -43,6 +45,9 @@ def _render_stages(comparison: Mapping[str, Any]) -> list[str]:
             show_interval(one, 'errors'),
             one['f1'],
             show_percent(one['road_miss_rate']),
+            one['objects'],
+            one['objects_left_out'],
+            one['segments_left_out'],
         ]
         for one in comparison['stages']
     ]
@@ -55,6 +60,8 @@ def _render_stages(comparison: Mapping[str, Any]) -> list[str]:
     ]
     return [
         render_table(head, rows),
+        'An object that in one stage is touched only by segments left out there (more than half '
+        'void, or incomplete) is left out of all.',
         f'Fewer errors with "{comparison["stages"][-1]["title"]}" than with:',
         render_table(['stage', 'errors FP + FN', 'missed objects'], reductions),
     ]
@@ -65,7 +72,7 @@ def render_explanation(report: Mapping[str, Any]) -> str:
     if not explained:
         return ''
     coefficients = [
-        [one['metric'], one['coefficient'], f'{one["lower"]:.3f} to {one["upper"]:.3f}']
+        [one['metric'], one['coefficient'], show_range(one['lower'], one['upper'])]
         for one in explained['coefficients'][:15]
     ]
     pieces = [
@@ -74,7 +81,10 @@ def render_explanation(report: Mapping[str, Any]) -> str:
         'true OoD segment (the papers regress the false ones).',
         'First metrics of the LARS path: ' + ', '.join(explained['lars_order'][:12]) + '.',
         *_images(report, ('lars', 'coefficients', 'metric_subsets')),
-        render_table(['metric', 'coefficient', '95 % over groups'], coefficients),
+        render_table(
+            ['metric', 'coefficient', f'95 % over groups, {explained["bootstrap_draws"]} draws'],
+            coefficients,
+        ),
     ]
     if explained.get('metric_subsets'):
         pieces.append(

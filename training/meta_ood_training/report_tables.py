@@ -29,12 +29,22 @@ def show_percent(value: float | None) -> str:
 
 
 def show_interval(scores: Mapping[str, Any], name: str) -> str:
+    """Return a count with its interval; a dash for an interval that one group cannot give."""
     one = scores['intervals'][name]
+    if math.isnan(one['low']):
+        return f'{one["value"]:.0f} [-]'
     return f'{one["value"]:.0f} [{one["low"]:.0f}, {one["high"]:.0f}]'
 
 
 def show_reduction(one: Mapping[str, Any]) -> str:
-    """Return a reduction with its interval; a dash where there was nothing to reduce."""
+    """Return a reduction with its interval; a dash for what cannot be known."""
     if not math.isfinite(one['value']):
         return '-'
+    if math.isnan(one['low']):
+        return f'{one["value"]:.0%} [-]'
     return f'{one["value"]:.0%} [{one["low"]:.0%}, {one["high"]:.0%}]'
+
+
+def show_range(lower: float, upper: float) -> str:
+    """Return an interval; a dash for one that a single group cannot give."""
+    return '-' if math.isnan(lower) else f'{lower:.3f} to {upper:.3f}'

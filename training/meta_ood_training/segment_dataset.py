@@ -17,20 +17,14 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.bags import BagFrames, BagOptions
 from meta_ood_training.command_line import describe_command
-from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
-from meta_ood_training.labelled_frames import (
-    DatasetFrames,
-    FrameSource,
-    parse_seeds,
-    SceneFrames,
-)
+from meta_ood_training.labelled_frames import DatasetFrames, FrameSource, SceneFrames
 from meta_ood_training.model_identity import hash_network
 from meta_ood_training.recorded_rows import to_frame_rows
 from meta_ood_training.recorded_segments import RecordedSegments
 from meta_ood_training.revision import source_revision
 from meta_ood_training.segment_extraction import SegmentExtractor
+from meta_ood_training.segment_sources import open_sources
 from meta_ood_training.segment_table import (
     part_path,
     SegmentTableWriter,
@@ -135,8 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
     if part == 0:
         (arguments.output / SIDECAR).unlink(missing_ok=True)
     bundle = load_bundle(arguments.bundle or None)
-    thresholds = sorted(arguments.threshold or [bundle.entropy_threshold])
-    sources = _open_sources(arguments, bundle)
+    thresholds = sorted(set(arguments.threshold or [bundle.entropy_threshold]))
+    sources = open_sources(arguments, bundle)
     extractor = None
     if any(not isinstance(source, RecordedSegments) for source in sources):
         extractor = SegmentExtractor(
@@ -188,51 +182,6 @@ def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
         f'output must be a folder without segments, got {folder}, which holds {file}. '
         'Choose another, or pass --overwrite.'
     )
-
-
-def _open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:
-    sources: list[FrameSource] = []
-    for text in arguments.data:
-        title, name, path = parse_dataset(text)
-        split = title if title != name else arguments.split
-        if not fits_classes(name, bundle.class_names):
-            raise ValueError(
-                f'labels of {name} are Cityscapes train ids, got a network of other classes '
-                f'({", ".join(bundle.class_names[:3])}, ...). Write them as its own ids into a '
-                'folder and pass folder=PATH.'
-            )
-        opened = open_dataset(name, path, num_classes=bundle.num_classes)
-        sources.append(DatasetFrames(name, opened, split))
-    sources += [
-        SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
-        for text in arguments.scenes
-    ]
-    options = BagOptions(
-        image_topic=arguments.image_topic,
-        label_topic=arguments.label_topic,
-        label_folder=arguments.label_folder,
-        segments_topic=arguments.recorded,
-        ids_topic=arguments.recorded_ids,
-        block_seconds=arguments.block_seconds,
-        split=arguments.split,
-    )
-    kind = RecordedSegments if arguments.recorded else BagFrames
-    sources += [kind(path, options, bundle) for path in arguments.bag]
-    if not sources:
-        raise ValueError(
-            'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
-        )
-    if arguments.recorded and arguments.label_rule != 'deployed':
-        raise ValueError(
-            f'recorded segments are as the node formed them, got --label-rule '
-            f'{arguments.label_rule}. Leave it out, or leave out --recorded.'
-        )
-    if arguments.recorded and len(sources) != len(arguments.bag):
-        raise ValueError(
-            'recorded segments cannot be mixed with images, got --recorded beside --data or '
-            '--scenes. Write them into two folders and give fit-meta both.'
-        )
-    return sources
 
 
 def _write_frames(

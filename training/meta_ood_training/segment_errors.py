@@ -130,11 +130,11 @@ def rank_segments(score: np.ndarray, is_true_ood: np.ndarray) -> RankingScores:
     Returns
     -------
     RankingScores
-        NaN where a class is missing.
+        NaN where a class is missing, or where a score is not finite; base rates are known.
 
     """
     share = float(is_true_ood.mean()) if len(is_true_ood) else float('nan')
-    if not 0.0 < share < 1.0:
+    if not 0.0 < share < 1.0 or not np.isfinite(score).all():
         return RankingScores(float('nan'), float('nan'), 1.0 - share, float('nan'), share)
     return RankingScores(
         auroc=float(roc_auc_score(is_true_ood, score)),

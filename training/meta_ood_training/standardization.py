@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,9 @@ def fit_standardization(metrics: np.ndarray) -> Standardization:
     return Standardization(mean, np.where(constant, 1.0, np.sqrt(variance)), constant)
 
 
-def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> None:
+def check_training_segments(
+    metrics: np.ndarray, is_true_ood: np.ndarray, *, names: Sequence[str] = ()
+) -> None:
     """
     Refuse segments that no classifier can be fitted on.
 
@@ -66,6 +69,8 @@ def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> Non
         One row a segment, not standardised.
     is_true_ood : ndarray of shape (K,), bool
         True segments are the positive class.
+    names : sequence of D str
+        Of the metrics, for the error; without, they are numbered.
 
     Raises
     ------
@@ -85,11 +90,12 @@ def check_training_segments(metrics: np.ndarray, is_true_ood: np.ndarray) -> Non
         )
     bad = ~np.isfinite(metrics)
     if bad.any():
-        columns = np.flatnonzero(bad.any(axis=0))
+        numbers = np.flatnonzero(bad.any(axis=0)).tolist()
+        columns = [names[one] if names else str(one) for one in numbers]
         raise ValueError(
             f'segment metrics must be finite, got {int(bad.any(axis=1).sum())} of {len(metrics)} '
-            f'rows with NaN or infinity in columns {columns[:5].tolist()}. Extract them again, or '
-            'pass --drop-incomplete to leave those rows out.'
+            f'rows with NaN or infinity in columns {", ".join(columns[:5])}. Extract them again, '
+            'or pass --drop-incomplete to leave those rows out.'
         )
     positives = int(np.count_nonzero(is_true_ood))
     if positives in (0, len(metrics)):

@@ -1,0 +1,104 @@
+"""Options of `segments` -> the data sets, scenes and bags whose frames are taken."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_training.bags import BagFrames, BagOptions, LabelledBag
+from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
+from meta_ood_training.labelled_frames import (
+    DatasetFrames,
+    FrameSource,
+    parse_seeds,
+    SceneFrames,
+)
+from meta_ood_training.recorded_segments import RecordedSegments
+
+
+def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:
+    """
+    Return the sources of frames in the order of the tables.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        Of the verb `segments`.
+    bundle : Bundle
+        Its classes are those of the labels.
+
+    Returns
+    -------
+    list of FrameSource
+        Data sets, scenes, bags.
+
+    Raises
+    ------
+    ValueError
+        None at all, one that does not fit the bundle, or several that do not go together.
+
+    """
+    sources: list[FrameSource] = []
+    for text in arguments.data:
+        title, name, path = parse_dataset(text)
+        split = title if title != name else arguments.split
+        if not fits_classes(name, bundle.class_names):
+            raise ValueError(
+                f'labels of {name} are Cityscapes train ids, got a network of other classes '
+                f'({", ".join(bundle.class_names[:3])}, ...). Write them as its own ids into a '
+                'folder and pass folder=PATH.'
+            )
+        opened = open_dataset(name, path, num_classes=bundle.num_classes)
+        sources.append(DatasetFrames(name, opened, split))
+    if arguments.scenes and tuple(bundle.class_names) != tuple(CITYSCAPES_NAMES):
+        raise ValueError(
+            'labels of rendered scenes are Cityscapes train ids, got --scenes with a network of '
+            f'other classes ({", ".join(bundle.class_names[:3])}, ...). Leave --scenes out, and '
+            'write images with its own ids into a folder: --data folder=PATH.'
+        )
+    sources += [
+        SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
+        for text in arguments.scenes
+    ]
+    options = BagOptions(
+        image_topic=arguments.image_topic,
+        label_topic=arguments.label_topic,
+        label_folder=arguments.label_folder,
+        segments_topic=arguments.recorded,
+        ids_topic=arguments.recorded_ids,
+        block_seconds=arguments.block_seconds,
+        split=arguments.split,
+    )
+    kind = RecordedSegments if arguments.recorded else BagFrames
+    bags = [kind(path, options, bundle) for path in arguments.bag]
+    _check_bags(bags)
+    sources += bags
+    if not sources:
+        raise ValueError(
+            'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
+        )
+    if arguments.recorded and arguments.label_rule != 'deployed':
+        raise ValueError(
+            f'recorded segments are as the node formed them, got --label-rule '
+            f'{arguments.label_rule}. Leave it out, or leave out --recorded.'
+        )
+    if arguments.recorded and len(sources) != len(arguments.bag):
+        raise ValueError(
+            'recorded segments cannot be mixed with images, got --recorded beside --data or '
+            '--scenes. Write them into two folders and give fit-meta both.'
+        )
+    return sources
+
+
+def _check_bags(bags: Sequence[LabelledBag]) -> None:
+    """Refuse bags that cannot be told apart: their frames would be one another's."""
+    known: dict[str, LabelledBag] = {}
+    for one in bags:
+        same = known.setdefault(one.title, one)
+        if same is not one:
+            raise ValueError(
+                f'bags must differ in name or begin, got {same.bag.path} and {one.bag.path}, both '
+                f'{one.title}. Give each bag once, or rename one.'
+            )
