@@ -17,6 +17,7 @@ from meta_ood_training.evaluation_figures import entropy_shares, thin
 from meta_ood_training.evaluation_report import format_table
 from meta_ood_training.pixel_evaluation import evaluate_pixels
 from meta_ood_training.prediction import Predictor
+from meta_ood_training.revision import source_revision
 from meta_ood_training.scores import ScoreHistogram
 import numpy as np
 import pytest
@@ -101,6 +102,14 @@ def test_parts_are_names_or_tags_and_are_counted_alone(tmp_path):
     assert results[''].images == 3
     assert results[''].intervals['entropy']['auroc'].low < 0.7  # group y alone is hopeless
     assert results['Seq05VD'].intervals['entropy'] == {}
+
+
+def test_groups_are_joined_by_what_they_share(tmp_path):
+    names = {'1': 'x+o1', '2': 'y+o1', '3': 'y', '4': 'z'}
+    manifest = {'frames': [{'name': name, 'group': group} for name, group in names.items()]}
+    dataset = write(tmp_path, {name: street() for name in names}, manifest)
+    entropies = [np.where(street() == OOD, 0.9, 0.1)] * 4
+    assert evaluate_pixels(predictor(entropies), dataset)[''].groups == 2
 
 
 def test_controls_are_compared_at_the_threshold_of_ood(tmp_path):
@@ -241,6 +250,7 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
             *('--part', 'a'),
             *('--output', str(output)),
             *('--draws', '20'),
+            *('--limit', '2'),
         ]
     )
     assert code == 0
@@ -256,6 +266,17 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
     assert scores['roc']['fpr'][-1] == 1
     assert report['bundles']['before']['model_id'] == bundle[0].model_id
     assert len(before['iou']) == 19
+    assert report['arguments'] == {
+        'part': ['a'],
+        'score': None,
+        'limit': 2,
+        'draws': 20,
+        'seed': 0,
+        'device': 'cpu',
+        'backend': 'auto',
+        'precision': 'fp32',
+    }
+    assert report['revision'] == source_revision()
     for stem in ('streets', 'streets__a'):
         for figure in ('curves', 'entropy', 'miou'):
             picture = cv2.imread(str(output / f'{stem}_{figure}.png'))
@@ -263,6 +284,14 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
             assert picture.std() > 5  # something is drawn
     assert '![streets: curves](streets_curves.png)' in (output / 'scores.md').read_text()
     assert pyplot.get_fignums() == []
+
+
+def test_an_output_that_cannot_be_a_folder_costs_no_prediction(bundle, tmp_path, monkeypatch):
+    write(tmp_path / 'data', {'a': street()})
+    (tmp_path / 'out').touch()
+    monkeypatch.setattr(Predictor, '__call__', lambda *_: pytest.fail('an image was predicted'))
+    words = ['--bundle', str(bundle[1]), '--dataset', f'folder={tmp_path / "data"}']
+    assert main(['evaluate', *words, '--output', str(tmp_path / 'out')]) == 2
 
 
 def test_the_verb_refuses_titles_that_clash(bundle, tmp_path, capsys):

@@ -128,6 +128,11 @@ def test_what_cannot_be_mixed_is_refused():
         MixedSamples([])
     with pytest.raises(ValueError, match=r'one number per street dataset \(1\), got 2'):
         mixed(street_repeats=[1, 2])
+    with pytest.raises(ValueError, match=r'street dataset 1 must .* got 0.004 of its 100 images'):
+        MixedSamples([Drawn(9, 0, 'a'), Drawn(100, 0, 'b')], street_repeats=[1, 0.004])
+    with pytest.raises(ValueError, match=r'a proxy an epoch, got 0.05 of 15 street samples'):
+        mixed(street=15, mixing=MixingSettings(0.05))
+    assert mixed(street=20, mixing=MixingSettings(0.05)).proxy_length == 1
     with pytest.raises(ValueError, match='paste_probability above 0 needs objects to paste'):
         mixed(mixing=MixingSettings(paste_probability=0.5))
     with pytest.raises(ValueError, match='control_probability above 0 needs in-distribution'):

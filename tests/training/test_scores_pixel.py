@@ -187,6 +187,20 @@ def test_intervals_draw_groups_and_not_pixels():
     assert varied.intervals(seed=1) == varied.intervals(seed=1)
 
 
+def test_groups_that_share_a_block_or_a_source_are_drawn_as_one():
+    values = np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, False, True, False])
+    better = np.array([0.9, 0.8, 0.2, 0.1]), np.array([True, True, False, False])
+    chain, alike = GroupCounts(), GroupCounts()
+    # a1 - a2 by block a, a2 - b1 by source 2, b1 - b by block b; and c
+    for group, one in (('a+1', values), ('a+2', better), ('b+2', values), ('b', better)):
+        chain.update(group, *one)
+        alike.update('a', *one)
+    assert chain.intervals() == {}
+    for counts in (chain, alike):
+        counts.update('c', *values)
+    assert chain.intervals(draws=100) == alike.intervals(draws=100) != {}
+
+
 def test_intervals_of_one_group_do_not_exist():
     counts = GroupCounts()
     counts.update('only', np.array([0.1, 0.9]), np.array([False, True]))

@@ -12,17 +12,21 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
 from meta_ood_ros.core.image import to_network_input
-from meta_ood_ros.core.networks import load_weights, NETWORK_NAMES, OodNetwork
+from meta_ood_ros.core.networks import (
+    load_checkpoint,
+    load_weights,
+    NETWORK_NAMES,
+    OodNetwork,
+)
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
-from meta_ood_training.config_reader import ConfigError
+from meta_ood_training.config_reader import ConfigError, read_value
 from meta_ood_training.loop_config import BundleConfig
 from meta_ood_training.revision import source_revision
 from meta_ood_training.trainer.starting_network import open_network, read_weights
 from meta_ood_training.training_config import NetworkConfig
 import torch
 from torch import Tensor
-import yaml
 
 LARGEST_HALF_DIFFERENCE = 0.01
 """Entropy that storing weights in float16 may change anywhere on a scene [share of log C]."""
@@ -164,7 +168,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         record = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception:  # a published file may hold numbers that only load_checkpoint admits
+    except Exception:  # a published file may hold numbers that only load_checkpoint admits;
+        load_checkpoint(path)  # what not even this can read is damaged, as its error says
         return Checkpoint({}, {})
     if not isinstance(record, Mapping) or 'state_dict' not in record:
         return Checkpoint({}, {})
@@ -201,6 +206,7 @@ def describe_origin(checkpoint: Checkpoint, scores: list[Path]) -> dict[str, Any
             'start': config['network']['weights'] or 'random weights',
             'data': list(config['data']),
             'machine': facts['machine'],
+            **({'resumed': facts['resumed']} if 'resumed' in facts else {}),
             'validation_before': _rounded(facts['start_scores']),
             'validation': _rounded(facts['scores']),
         }
@@ -271,8 +277,10 @@ def _describe_network(arguments: argparse.Namespace, checkpoint: Checkpoint) -> 
             f'{arguments.checkpoint} does not say which network it belongs to. '
             f'Add --architecture, one of {", ".join(NETWORK_NAMES)}.'
         )
-    pairs = dict(one.partition('=')[::2] for one in arguments.argument)
-    values = {key: yaml.safe_load(value) for key, value in pairs.items()}
+    values = {}
+    for one in arguments.argument:
+        key, _, text = one.partition('=')
+        values[key] = read_value(text, one)
     return NetworkConfig(arguments.architecture, values, len(CITYSCAPES_NAMES))
 
 

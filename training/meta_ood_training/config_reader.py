@@ -51,6 +51,33 @@ def read_config(kind: type[Record], path: str | Path, overrides: Sequence[str] =
     return to_record(kind, merged, str(path))
 
 
+def read_value(text: str, given: str) -> Any:
+    """
+    Return a value of the command line.
+
+    Parameters
+    ----------
+    text : str
+        YAML, or nothing.
+    given : str
+        The whole word with it, for the message.
+
+    Returns
+    -------
+    object
+        '' where there is no text.
+
+    """
+    try:
+        return yaml.safe_load(text) if text else ''
+    except yaml.YAMLError as error:
+        problem = getattr(error, 'problem', None) or error
+        raise ConfigError(
+            f'a value must be YAML, got {given!r}: {problem}. Close what it opens, and quote it '
+            'for the shell.'
+        ) from error
+
+
 def to_record(kind: type[Record], values: Mapping[str, Any], place: str) -> Record:
     """
     Return a mapping as a record, every value checked against its field's type.
@@ -153,7 +180,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition('=')
     if not equals or not key:
         raise ConfigError(f'an override must be key=value, got {override!r}.')
-    value = yaml.safe_load(text) if text else ''
+    value = read_value(text, override)
     if isinstance(value, str) and _is_number(value):
         # On the command line 1e-5 can only be meant as the number.
         value = float(value)

@@ -14,7 +14,11 @@ from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation_report import format_table, Results, to_record, write_report
 from meta_ood_training.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
 from meta_ood_training.prediction import Predictor
+from meta_ood_training.revision import machine, source_revision
 from tqdm import tqdm
+
+STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'precision')
+"""Arguments that scores.json repeats as they were given, beside bundles, data and work size."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
     parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:N or auto')
-    parser.add_argument('--backend', default='eager', help='how the network runs')
+    parser.add_argument('--backend', default='auto', help='how the network runs')
     parser.add_argument('--precision', default='fp32', help='precision of the network')
 
 
@@ -85,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     datasets = _open_datasets(parsed, max(one.num_classes for one in bundles.values()))
     layouts = {title: layout for title, layout, _ in parsed}
     _check_parts(arguments.part, datasets)
+    if arguments.output:
+        arguments.output.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     work_size = parse_size(arguments.work_size)
     score_names = arguments.score or list(SCORES)
     results: Results = {}
@@ -123,6 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
             'datasets': dict(zip(datasets, arguments.dataset, strict=True)),
             'work_short_side': arguments.work_short_side,
             'work_size': work_size,
+            'arguments': {name: getattr(arguments, name) for name in STATED},
+            'revision': source_revision(),
+            'machine': machine(),
             'seconds': seconds,
             'results': {
                 row: {title: to_record(one) for title, one in by_bundle.items()}

@@ -24,15 +24,17 @@ from meta_ood_training.trainer.checkpoints import (
     KeepCheckpoints,
     LAST_FILE,
     RESUME_FILE,
-    WholeFiles,
+    RUN_FILES,
 )
 from meta_ood_training.trainer.dry_run import try_one_step
 from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
+from meta_ood_training.trainer.modes import depends_on_ranks
 from meta_ood_training.trainer.module import FinetuneModule
-from meta_ood_training.trainer.run_log import FIGURE_FILE, RunLog
+from meta_ood_training.trainer.run_log import FIGURE_FILE, LOG_FILES, RunLog
 from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import ValidationFrames
+from meta_ood_training.trainer.whole_files import remove_leftovers, WholeFiles
 from meta_ood_training.training_config import FinetuneConfig
 import torch
 
@@ -88,10 +90,11 @@ def run(arguments: argparse.Namespace) -> int:
     resume = output / RESUME_FILE
     if arguments.resume and not resume.is_file():
         raise ConfigError(f'--resume needs {resume}, got no such file. Start without --resume.')
-    if not arguments.resume and resume.is_file():
+    held = [name for name in RUN_FILES if (output / name).is_file()]
+    if not arguments.resume and held:
         raise ConfigError(
-            f'output must be a new folder, got {output}, which holds a run. '
-            'Add --resume, or choose another.'
+            f'output must be a new folder, got {output}, which holds a run ({", ".join(held)}). '
+            + ('Add --resume, or choose another.' if resume.is_file() else 'Choose another.')
         )
     if torch.cuda.device_count() > int(os.environ.get('LOCAL_WORLD_SIZE', 1)):
         print(
@@ -212,6 +215,7 @@ def finetune(
         patience=config.validation.patience if config.validation else 0,
         facts=run_facts(config, command),
         world_size=world,
+        fixed_ranks=depends_on_ranks(network, training),
         epoch_length=samples.epoch_length,
     )
     if resume is not None:
@@ -222,6 +226,7 @@ def finetune(
         frames = ValidationFrames(config.validation, config.data, network.stride)
         every = config.validation.every_steps * training.accumulate or every
     if rank == 0:
+        remove_leftovers(output, (*RUN_FILES, *LOG_FILES))
         text = json.dumps(asdict(config), indent=1)
         (output / CONFIG_FILE).write_text(text, encoding='utf-8')
     on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
@@ -304,7 +309,9 @@ def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
     place = arguments.config
     place = Path(place.parent.name) / place.name
     ranks = int(os.environ.get('WORLD_SIZE', 1))
+    on_host = int(os.environ.get('LOCAL_WORLD_SIZE', ranks))
     program = 'meta-ood-train'
     if ranks > 1:
-        program = f'torchrun --nproc-per-node {ranks} -m meta_ood_training.cli'
+        hosts = f'--nnodes {ranks // on_host} ' if ranks > on_host else ''
+        program = f'torchrun {hosts}--nproc-per-node {on_host} -m meta_ood_training.cli'
     return ' '.join([f'{program} finetune', str(place), *arguments.overrides, *named])

@@ -44,6 +44,20 @@ class EntropyMaximizationLoss:
     in_distribution_pixels: Tensor
     ood_pixels: Tensor
 
+    def sums(self) -> Tensor:
+        """
+        Return what ranks and batches can add up.
+
+        Returns
+        -------
+        Tensor of shape (5,), float64, detached
+            1 batch's total, the sums of l_in and l_out over their pixels, and these pixels.
+
+        """
+        counts = torch.stack([self.in_distribution_pixels, self.ood_pixels]).double()
+        sums = torch.stack([self.in_distribution, self.ood]).double() * counts
+        return torch.cat([self.total.detach().double()[None], sums, counts])
+
 
 def in_distribution_loss(logits: Tensor, target: Tensor) -> Tensor:
     """

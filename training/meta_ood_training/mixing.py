@@ -123,6 +123,7 @@ class MixedSamples:
                 f'street_short_sides must hold one number per street dataset '
                 f'({len(self.street)}), got {len(sides)}.'
             )
+        self._refuse_no_samples()
         if self.mixing.paste_probability > 0 and not self.objects:
             raise ValueError(
                 'paste_probability above 0 needs objects to paste, got none. '
@@ -134,14 +135,36 @@ class MixedSamples:
                 'Give controls, or set it to 0.'
             )
 
+    def _refuse_no_samples(self) -> None:
+        """Refuse shares that round to nothing: a source would not be trained on."""
+        counts = zip(self.street, self.street_lengths, strict=True)
+        for number, (dataset, count) in enumerate(counts):
+            if len(dataset) and not count:
+                repeat = self.street_repeats[number] if self.street_repeats else 1.0
+                raise ValueError(
+                    f'repeats of street dataset {number} must give a sample an epoch, got '
+                    f'{repeat} of its {len(dataset)} images, which comes to 0. Raise them, or '
+                    'leave it out.'
+                )
+        share = self.mixing.proxies_per_street_image
+        if share and any(len(one) for one in self.proxies) and not self.proxy_length:
+            raise ValueError(
+                f'proxies_per_street_image must give a proxy an epoch, got {share} of '
+                f'{self.street_length} street samples, which comes to 0. Raise it, or leave '
+                'out proxies.'
+            )
+
+    @property
+    def street_lengths(self) -> list[int]:
+        """Samples of each street dataset in every epoch."""
+        repeats = self.street_repeats or [1.0] * len(self.street)
+        pairs = zip(self.street, repeats, strict=True)
+        return [round(repeat * len(dataset)) for dataset, repeat in pairs]
+
     @property
     def street_length(self) -> int:
         """Street samples in every epoch."""
-        repeats = self.street_repeats or [1.0] * len(self.street)
-        return sum(
-            round(repeat * len(dataset))
-            for dataset, repeat in zip(self.street, repeats, strict=True)
-        )
+        return sum(self.street_lengths)
 
     @property
     def proxy_length(self) -> int:
@@ -230,9 +253,9 @@ def _draw_epoch(samples: MixedSamples, epoch: int) -> tuple[Draw, ...]:
     """Draw one epoch; the two latest are asked for again and again by neighbouring positions."""
     rng = sample_rng(samples.seed, epoch, 0, _DRAW)
     draws: list[Draw] = []
-    repeats = samples.street_repeats or [1.0] * len(samples.street)
-    for number, (dataset, repeat) in enumerate(zip(samples.street, repeats, strict=True)):
-        chosen = _draw_indices(len(dataset), round(repeat * len(dataset)), rng)
+    counts = zip(samples.street, samples.street_lengths, strict=True)
+    for number, (dataset, count) in enumerate(counts):
+        chosen = _draw_indices(len(dataset), count, rng)
         draws += [Draw(False, number, index) for index in chosen]
     at_hand = [
         Draw(True, number, index)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
+from meta_ood_training.cross_validation import join_groups
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
 from meta_ood_training.scores import (
     ConfusionCounts,
@@ -54,7 +55,7 @@ class PixelEvaluation:
     Attributes
     ----------
     images, groups : int
-        How many were seen.
+        How many were seen; groups as `join_groups` joins them.
     scores : dict of str to PixelScores
         By name of the score; empty where the data has no OoD or no in-distribution pixel.
     intervals : dict of str to dict of str to Interval
@@ -213,7 +214,7 @@ class _Tally:
             control = _compare_controls(comparable, measured['entropy'].threshold95)
         return PixelEvaluation(
             self.images,
-            len(self.seen_groups),
+            len(set(join_groups(sorted(self.seen_groups)).tolist())),
             measured,
             intervals,
             counts,

@@ -1,10 +1,15 @@
 """The source tree and the machine that wrote a result."""
 
+from collections.abc import Mapping
 from pathlib import Path
 import platform
 import subprocess
+from typing import Any
 
 import torch
+
+OF_ONE_PROCESS = ('command', 'revision', 'machine')
+"""Facts of a run that each process which goes on with it may have others of."""
 
 
 def source_revision() -> str:
@@ -14,13 +19,14 @@ def source_revision() -> str:
     Returns
     -------
     str
-        Twelve hex digits, `+` behind them where tracked files differ; 'unknown' outside git.
+        Twelve hex digits, `+` behind them where tracked files differ, of this package or of what
+        it imports; 'unknown' outside git.
 
     """
     here = Path(__file__).parent
     try:
         revision = _git(here, 'rev-parse', '--short=12', 'HEAD')
-        changed = _git(here, 'status', '--porcelain', '--untracked-files=no', '--', '.')
+        changed = _git(here, 'status', '--porcelain', '--untracked-files=no', '--', ':/')
     except (OSError, subprocess.CalledProcessError):
         return 'unknown'
     return revision + ('+' if changed else '')
@@ -38,6 +44,35 @@ def machine() -> str:
     """
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
     return f'{platform.machine()}, {torch.get_num_threads()} threads, {device}'
+
+
+def add_process(earlier: Mapping[str, Any], now: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """
+    Return the facts of a run with which another process goes on.
+
+    Parameters
+    ----------
+    earlier : mapping of str
+        OF_ONE_PROCESS as the run was begun, and `resumed`: see the result.
+    now : mapping of str
+        All facts of this process.
+    step : int
+        Optimizer steps of the run before it.
+
+    Returns
+    -------
+    dict
+        The facts of this process, but OF_ONE_PROCESS as the run was begun; `resumed` lists those
+        of the later processes that differ from the one before them, with their `step`.
+
+    """
+    resumed = list(earlier.get('resumed') or [])
+    own = {key: now.get(key) for key in OF_ONE_PROCESS}
+    latest = resumed[-1] if resumed else earlier
+    if any(latest.get(key) != value for key, value in own.items()):
+        resumed.append({'step': step, **own})
+    began = {key: earlier.get(key) for key in OF_ONE_PROCESS}
+    return {**now, **began, **({'resumed': resumed} if resumed else {})}
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -84,6 +84,8 @@ class StreetConfig:
             raise ValueError('short_side must not be negative and count must be at least 1.')
 
 
+_SELECTING_CAMVID = ('camvid_train', 'camvid_select', 'camvid_val')
+"""Layouts with frames of CamVid's select block, or of val, which lie a second beside them."""
 _SUBSETS = {'L-20%': (0.0, 0.2), 'M-80%': (0.8, 1.0)}
 
 
@@ -243,7 +245,7 @@ class FinetuneConfig:
         whole += [
             f'street of layout {one.layout}'
             for one in self.street
-            if (one.layout in ('camvid_train', 'camvid_select') and selected.camvid == one.data)
+            if (one.layout in _SELECTING_CAMVID and selected.camvid == one.data)
             or (one.layout == 'idd_lite' and selected.idd_lite == one.data)
         ]
         if whole:

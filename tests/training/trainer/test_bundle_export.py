@@ -5,7 +5,12 @@ import json
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.bundle_export import half_difference, to_half
+from meta_ood_training.bundle_export import (
+    Checkpoint,
+    describe_origin,
+    half_difference,
+    to_half,
+)
 from meta_ood_training.cli import main
 from meta_ood_training.finetune import finetune, run_facts
 import pytest
@@ -149,3 +154,26 @@ def test_what_is_missing_is_asked_for(tmp_path, published, capsys):
     assert 'must state the licence of its weights' in capsys.readouterr().err
     assert convert(tmp_path / 'absent.pth', tmp_path / 'x', '--licence', 'MIT') == 2
     assert '--checkpoint must be a file' in capsys.readouterr().err
+    assert convert(published, tmp_path / 'x', '--argument', 'rates=[3, 6') == 2
+    assert "a value must be YAML, got 'rates=[3, 6': expected" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_called_so(tmp_path, small_config, network, capsys):
+    record = {**run_facts(small_config(), ''), 'step': 1, 'scores': {}, 'start_scores': {}}
+    path = tmp_path / 'best.pth'
+    torch.save({'state_dict': network.state_dict(), **record}, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    words = ['--checkpoint', str(path), '--output', str(tmp_path / 'x'), '--licence', 'MIT']
+    assert main(['bundle', *words]) == 2
+    said = capsys.readouterr().err
+    assert f'{path} cannot be read so: ' in said
+    assert 'Add --architecture' not in said
+
+
+def test_a_run_of_several_revisions_names_them_all(small_config):
+    later = {'step': 3, 'revision': 'b', 'machine': 'm', 'command': 'c'}
+    record = {**run_facts(small_config(), ''), 'step': 4, 'scores': {}, 'start_scores': {}}
+    assert describe_origin(Checkpoint({}, {**record, 'resumed': [later]}), [])['resumed'] == [
+        later
+    ]
+    assert 'resumed' not in describe_origin(Checkpoint({}, record), [])

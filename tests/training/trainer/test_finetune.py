@@ -1,24 +1,31 @@
 """Whole small runs: what they write, what they leave alone, and that they reach their aim."""
 
+import argparse
 from dataclasses import replace
+import os
+from pathlib import Path
 
 import lightning
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network, load_checkpoint, load_weights
 from meta_ood_training.cli import main
+from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.finetune import finetune, open_config
-from meta_ood_training.mixing import MixedSamples
+from meta_ood_training.finetune import _command, finetune, open_config
+from meta_ood_training.mixing import MixedSamples, MixingSettings
+from meta_ood_training.trainer import dry_run
 from meta_ood_training.trainer.batches import RunBatches, TrainingSamples
-from meta_ood_training.trainer.checkpoints import save_whole
 from meta_ood_training.trainer.dry_run import try_one_step
 from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
 from meta_ood_training.trainer.run_log import read_rows
 from meta_ood_training.trainer.scene_samples import SceneSamples
+from meta_ood_training.trainer.schedule import learning_rate_share
 from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
 from meta_ood_training.trainer.validation import Scores
+from meta_ood_training.trainer.whole_files import remove_leftovers, save_whole
+from meta_ood_training.training_config import NetworkConfig
 import numpy as np
 import pytest
 import torch
@@ -34,6 +41,8 @@ def weights(path):
 
 def test_a_run_writes_weights_that_load_and_logs_of_every_step(tmp_path, small_config, quiet):
     config = small_config(average_decay=0.9)
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / '.last.ckpt-0a1b').touch()  # left by a run killed while it saved
     finetune(config, tmp_path / 'run', command='meta-ood-train finetune x.yaml', **quiet)
     network = build_network('espnet_v2', num_classes=19, scale=0.5)
     load_weights(network, weights(tmp_path / 'run' / 'final.pth'), source='the run')
@@ -41,12 +50,25 @@ def test_a_run_writes_weights_that_load_and_logs_of_every_step(tmp_path, small_c
     # An epoch is 6 frames and int(0.4 x 6) = 2 proxies in batches of 2; two epochs.
     assert [int(row['step']) for row in rows] == list(range(1, 9))
     assert all(float(row['l_out']) >= 2.944 for row in rows)
-    assert float(rows[0]['learning_rate']) > 0
+    assert all(int(row['in_distribution_px']) + int(row['ood_px']) <= 2 * 48**2 for row in rows)
+    shares = [learning_rate_share(step, config=config.optimizer, steps=8) for step in range(8)]
+    rates = [float(row['learning_rate']) for row in rows]
+    assert rates == pytest.approx([2e-3 * share for share in shares], rel=1e-5)
+    assert not list((tmp_path / 'run').glob('.*'))
     assert (tmp_path / 'run' / 'curves.png').read_bytes().startswith(b'\x89PNG')
     facts = torch.load(tmp_path / 'run' / 'final.pth', weights_only=True)
     assert facts['command'] == 'meta-ood-train finetune x.yaml'
     assert facts['config']['data'] == ['camvid', 'ecssd']
     assert facts['step'] == 8
+
+
+def test_a_term_without_pixels_is_left_empty(tmp_path, small_config, quiet):
+    config = small_config(max_steps=2)
+    config = replace(config, proxies=(), objects=(), mixing=MixingSettings())
+    finetune(config, tmp_path / 'run', **quiet)
+    for row in read_rows(tmp_path / 'run' / 'loss.csv'):
+        assert (row['l_out'], row['ood_px']) == ('', '0')
+        assert float(row['loss']) == pytest.approx(0.7 * float(row['l_in']), rel=1e-4)
 
 
 def test_the_average_is_that_of_the_weights_after_each_step(tmp_path, small_config, quiet):
@@ -181,6 +203,21 @@ def test_a_teacher_is_the_networks_own_start_unless_another_is_named(
     assert weights(tmp_path / 'run' / 'final.pth').keys() == start.state_dict().keys()
 
 
+def test_another_number_of_classes_teaches_nothing(small_config):
+    config = small_config()
+    config = replace(
+        config,
+        street=(replace(config.street[0], targets='teacher'),),
+        objective=replace(
+            config.objective,
+            teacher='start',
+            teacher_architecture=NetworkConfig('espnet_v2', {'scale': 0.5}, 20),
+        ),
+    )
+    with pytest.raises(ConfigError, match='must have the 19 classes of the network, got 20'):
+        open_networks(config)
+
+
 def test_a_dry_run_names_data_loss_memory_and_time(tmp_path, small_config):
     said = try_one_step(small_config(validation=True))
     for expected in (
@@ -194,6 +231,18 @@ def test_a_dry_run_names_data_loss_memory_and_time(tmp_path, small_config):
         assert expected in said
 
 
+def test_a_dry_run_times_a_step_until_the_device_has_done_it(small_config, monkeypatch):
+    clock = iter([0.0, 5.0, 10.0, 12.5])
+    monkeypatch.setattr(dry_run, '_read_clock', lambda device: next(clock))
+    assert '2.50 s a step' in try_one_step(small_config())
+    monkeypatch.undo()
+    waited = []
+    monkeypatch.setattr(torch.cuda, 'synchronize', waited.append)
+    for name in ('cpu', 'cuda'):
+        assert dry_run._read_clock(torch.device(name)) > 0
+    assert waited == [torch.device('cuda')]
+
+
 def test_the_verb_asks_for_missing_data_and_an_empty_folder(tmp_path, capsys, repository):
     config = str(repository / 'config' / 'finetune_espnet_v2.yaml')
     assert main(['finetune', config, '--output', str(tmp_path / 'a')]) == 2
@@ -204,10 +253,33 @@ def test_the_verb_asks_for_missing_data_and_an_empty_folder(tmp_path, capsys, re
     assert 'must exist' in capsys.readouterr().err
     assert main(['finetune', config, '--resume', '--output', str(tmp_path / 'a')]) == 2
     assert 'got no such file. Start without --resume' in capsys.readouterr().err
-    (tmp_path / 'b').mkdir()
-    (tmp_path / 'b' / 'last.ckpt').touch()
-    assert main(['finetune', config, '--output', str(tmp_path / 'b')]) == 2
-    assert 'which holds a run. Add --resume' in capsys.readouterr().err
+    for name, advice in (
+        ('last.ckpt', 'Add --resume, or choose another.'),
+        ('final.pth', 'Choose another.'),
+        ('best.pth', 'Choose another.'),  # of a run killed before its first resume point
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        assert main(['finetune', config, '--output', str(tmp_path / name)]) == 2
+        assert f'which holds a run ({name}). {advice}' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('ranks', 'on_host', 'program'),
+    [
+        ('1', '1', 'meta-ood-train'),
+        ('4', '4', 'torchrun --nproc-per-node 4 -m meta_ood_training.cli'),
+        ('8', '4', 'torchrun --nnodes 2 --nproc-per-node 4 -m meta_ood_training.cli'),
+    ],
+)
+def test_the_command_of_a_run_starts_as_many_ranks_again(
+    small_config, monkeypatch, ranks, on_host, program
+):
+    monkeypatch.setenv('WORLD_SIZE', ranks)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', on_host)
+    given = argparse.Namespace(config=Path('/a/config/x.yaml'), overrides=['training.seed=1'])
+    expected = 'finetune config/x.yaml training.seed=1 --data camvid=<camvid>'
+    assert _command(given, small_config()).startswith(f'{program} {expected}')
 
 
 def test_data_on_the_command_line_add_to_those_of_the_file(repository):
@@ -225,6 +297,22 @@ def test_a_checkpoint_is_whole_or_absent(tmp_path):
         save_whole({'a': lambda: None}, path)
     assert torch.load(path, weights_only=True) == {'a': 1}
     assert [one.name for one in tmp_path.iterdir()] == ['x.pth']
+
+
+def test_a_checkpoint_is_for_whom_the_umask_allows(tmp_path):
+    before = os.umask(0o027)
+    try:
+        save_whole({'a': 1}, tmp_path / 'x.pth')
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'x.pth').stat().st_mode & 0o777 == 0o640
+
+
+def test_only_what_was_cut_off_of_these_files_is_removed(tmp_path):
+    for name in ('.x.pth-1a', '.y.pth-1a', 'x.pth', '.x.pth'):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, ['x.pth', 'z.pth'])
+    assert sorted(one.name for one in tmp_path.iterdir()) == ['.x.pth', '.y.pth-1a', 'x.pth']
 
 
 def test_the_best_checkpoint_keeps_the_mean_iou_and_has_the_highest_average_precision():

@@ -116,6 +116,9 @@ def test_two_ranks_under_torchrun_end_with_the_weights_of_one(tmp_path, small_co
     agrees, changed = torch.cat(agrees), torch.cat(changed)
     assert changed.float().mean() > 0.8
     assert agrees[changed].float().mean() > 0.9
+    one, two = (read_rows(tmp_path / name / 'loss.csv')[0] for name in ('alone', 'ranks'))
+    for column in one:  # of both ranks together, not of the first alone
+        assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-4), column
     one, two = (read_rows(tmp_path / name / 'validation.csv') for name in ('alone', 'ranks'))
     assert [len(one), one[0].keys()] == [len(two), two[0].keys()]
     for row, tolerance in (

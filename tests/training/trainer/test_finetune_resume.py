@@ -13,7 +13,9 @@ from meta_ood_ros.core.networks import load_checkpoint
 from meta_ood_training.cli import main
 from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.finetune import finetune, open_config
+from meta_ood_training.loop_config import TrainingConfig
 from meta_ood_training.trainer.batches import RunBatches
+from meta_ood_training.trainer.modes import depends_on_ranks
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.run_log import read_rows
 import pytest
@@ -40,7 +42,8 @@ def assert_equal(one: Path, other: Path) -> None:
         {'average_decay': 0.9, 'epochs': 3, 'validation': True},
         # A validation at each resume point.
         {'epochs': 3, 'validation': True, 'resume_steps': 3},
-        {'accumulate': 2, 'epochs': 3, 'resume_steps': 1},
+        # Samples made by other processes; the run that is never killed makes them itself.
+        {'accumulate': 2, 'epochs': 3, 'resume_steps': 1, 'workers': 2},
     ],
 )
 def test_a_run_killed_in_mid_epoch_ends_with_the_same_weights(
@@ -48,7 +51,8 @@ def test_a_run_killed_in_mid_epoch_ends_with_the_same_weights(
 ):
     path = write_config(small_config(**options), tmp_path / 'run.yaml')
     config = open_config(path, [], [])
-    finetune(config, tmp_path / 'whole', **quiet)
+    alone = replace(config, training=replace(config.training, workers=0))
+    finetune(alone, tmp_path / 'whole', **quiet)
     killed = tmp_path / 'killed'
     words = ['finetune', str(path), '--output', str(killed)]
     process = subprocess.Popen(
@@ -79,12 +83,107 @@ def test_a_run_killed_in_mid_epoch_ends_with_the_same_weights(
     assert read_rows(tmp_path / 'whole' / 'validation.csv') == read_rows(killed / 'validation.csv')
 
 
-def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet):
+class KilledError(Exception):
+    """Ends a run where a kill would: nothing of what the run does at its end is done."""
+
+
+def run_until(monkeypatch, batch, config, output, **options):
+    """Train until the forward pass of a batch begins, as if the run was killed there."""
+    step = FinetuneModule.training_step
+
+    def train_or_end(module, data, number):
+        if number == batch:
+            raise KilledError
+        return step(module, data, number)
+
+    monkeypatch.setattr(FinetuneModule, 'training_step', train_or_end)
+    with pytest.raises(KilledError):
+        finetune(config, output, **options)
+    monkeypatch.setattr(FinetuneModule, 'training_step', step)
+
+
+def test_a_validation_amid_accumulation_is_no_point_to_resume_from(
+    tmp_path, small_config, quiet, monkeypatch
+):
+    # Two epochs of five batches, two batches a step: the validation behind the fifth batch stands
+    # between the halves of the third step. The last resume point before it is that of step 2.
+    config = small_config(validation=True, accumulate=2, resume_steps=2)
+    config = replace(
+        config,
+        validation=replace(config.validation, every_steps=0),
+        mixing=replace(config.mixing, proxies_per_street_image=0.7),
+    )
+    finetune(config, tmp_path / 'whole', **quiet)
+    killed = tmp_path / 'killed'
+    resume = killed / 'last.ckpt'
+    run_until(monkeypatch, 4, config, killed, **quiet)
+    run_until(monkeypatch, 5, config, killed, resume=resume, **quiet)
+    progress = torch.load(resume, weights_only=False)['loops']['fit_loop']
+    assert progress['epoch_loop.batch_progress']['current']['ready'] == 4
+    finetune(config, killed, resume=resume, **quiet)
+    for name in ('final.pth', 'best.pth'):
+        assert_equal(tmp_path / 'whole' / name, killed / name)
+    for name in ('loss.csv', 'validation.csv'):
+        assert read_rows(tmp_path / 'whole' / name) == read_rows(killed / name)
+
+
+def test_a_run_that_ended_early_ends_there_again(tmp_path, small_config, quiet):
+    # Nothing moves, so the second validation is no better than the first: the run ends behind it,
+    # and is killed before its last weights are written.
+    config = small_config(validation=True, frozen_batch_norm=True, resume_steps=1)
+    config = replace(
+        config,
+        validation=replace(config.validation, every_steps=1, patience=1),
+        optimizer=replace(config.optimizer, learning_rate=1e-30),
+    )
+    finetune(config, tmp_path, **quiet)
+    logs = [read_rows(tmp_path / name) for name in ('loss.csv', 'validation.csv')]
+    final = (tmp_path / 'final.pth').rename(tmp_path / 'whole.pth')
+    finetune(config, tmp_path, resume=tmp_path / 'last.ckpt', **quiet)
+    assert_equal(final, tmp_path / 'final.pth')
+    records = [torch.load(tmp_path / name, weights_only=True) for name in (final, 'final.pth')]
+    assert [one['step'] for one in records] == [2, 2]
+    assert records[0]['scores'] == records[1]['scores'] != {}
+    assert logs == [read_rows(tmp_path / name) for name in ('loss.csv', 'validation.csv')]
+
+
+def test_batch_norm_that_trains_is_not_resumed_on_another_number_of_ranks(
+    tmp_path, small_config, quiet, monkeypatch
+):
+    config = small_config(batch_size=4, max_steps=1, resume_steps=1)
+    finetune(config, tmp_path, **quiet)
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    halved = replace(config, training=replace(config.training, batch_size=2))
+    with pytest.raises(ConfigError, match='must have the 1 ranks that it began with, got 2: '):
+        finetune(halved, tmp_path, resume=tmp_path / 'last.ckpt', **quiet)
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        ({}, True),
+        ({'frozen_batch_norm': True}, True),
+        ({'dropout': False}, True),
+        ({'frozen_batch_norm': True, 'dropout': False}, False),
+        ({'sync_batch_norm': True, 'dropout': False}, False),
+    ],
+)
+def test_only_frozen_or_shared_statistics_do_without_the_number_of_ranks(options, expected):
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout(0.5))
+    assert depends_on_ranks(network, TrainingConfig(**options)) == expected
+
+
+def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet, monkeypatch):
     config = small_config(epochs=1)
     finetune(config, tmp_path, **quiet)
+    began = torch.load(tmp_path / 'final.pth', weights_only=True)
     resume = tmp_path / 'last.ckpt'
     training = replace(config.training, workers=1, resume_steps=7)
+    monkeypatch.setattr('meta_ood_training.finetune.source_revision', lambda: 'later')
     finetune(replace(config, training=training), tmp_path, resume=resume, **quiet)
+    facts = torch.load(tmp_path / 'final.pth', weights_only=True)
+    assert facts['revision'] == began['revision'] != 'later'
+    assert [(one['step'], one['revision']) for one in facts['resumed']] == [(4, 'later')]
     kept = (tmp_path / 'config.json').read_text()
     others = {
         'objective': {'objective': replace(config.objective, ood_loss_weight=0.4)},
@@ -97,7 +196,7 @@ def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet):
             finetune(replace(config, **changes), tmp_path, resume=resume, **quiet)
         assert (tmp_path / 'config.json').read_text() == kept
     for kind in ('images', 'labels'):
-        min((tmp_path / 'camvid' / 'val' / kind).iterdir()).unlink()
+        min((tmp_path / 'camvid' / 'train' / kind).iterdir()).unlink()
     with pytest.raises(ConfigError, match='got others in samples of an epoch '):
         finetune(config, tmp_path, resume=resume, **quiet)
 

@@ -35,6 +35,29 @@ def with_gradient(logits, target, teaching=None, **options):
     return loss, logits.grad
 
 
+@pytest.mark.parametrize(
+    ('part', 'wrong', 'message'),
+    [
+        (
+            'logits',
+            torch.zeros(2, 6, 3, 3),
+            r'\(2, 5, h, w\), like the network, got \(2, 6, 3, 3\)',
+        ),
+        (
+            'logits',
+            torch.zeros(1, 5, 3, 3),
+            r'\(2, 5, h, w\), like the network, got \(1, 5, 3, 3\)',
+        ),
+        ('sets', torch.ones(2, 256, 6, dtype=torch.bool), r'\(2, 256, 5\), got \(2, 256, 6\)'),
+        ('sets', torch.ones(2, 255, 5, dtype=torch.bool), r'\(2, 256, 5\), got \(2, 255, 5\)'),
+    ],
+)
+def test_a_teacher_of_other_shapes_is_refused(part, wrong, message):
+    logits, target, teaching = random_case((3, 3), (6, 6), (3, 3))
+    with pytest.raises(ValueError, match=message):
+        upsampled_objective(logits, target, teaching=teaching._replace(**{part: wrong}), **HALF)
+
+
 @pytest.mark.parametrize('class_weights', [(), (0.5, 4.0, 1.0, 0.0, 2.5)])
 @pytest.mark.parametrize('normalization', ['all_pixels', 'per_term'])
 @pytest.mark.parametrize('align_corners', [True, False])

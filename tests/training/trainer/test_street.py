@@ -15,7 +15,7 @@ from meta_ood_training.trainer.street import (
     open_street,
     resize_sample,
 )
-from meta_ood_training.training_config import ProxyConfig, StreetConfig
+from meta_ood_training.training_config import ProxyConfig, StreetConfig, ValidationConfig
 import numpy as np
 import pytest
 
@@ -132,6 +132,45 @@ def test_only_coarse_labels_leave_the_teacher_a_choice(small_config):
     exact = open_street(StreetConfig('folder', 'own', targets='consistent'), fine, 19)
     assert np.array_equal(exact.allowed[:19], np.eye(19, dtype=bool))
     assert exact.allowed[IGNORED].all()
+
+
+def test_a_folder_holds_the_networks_own_classes_however_many(tmp_path):
+    for kind in ('images', 'labels'):
+        (tmp_path / kind).mkdir()
+        cv2.imwrite(str(tmp_path / kind / 'a.png'), np.full((8, 8), 24, np.uint8))
+    street = open_street(StreetConfig('folder', 'own'), {'own': str(tmp_path)}, 25)
+    assert np.unique(street.samples[0].target).tolist() == [24]
+    assert street.allowed[24].nonzero()[0].tolist() == [24]
+
+
+@pytest.mark.parametrize(
+    'layout', ['camvid_fit', 'cityscapes_train', 'idd_lite', 'idd_lite_fit', 'scenes']
+)
+def test_cityscapes_labels_are_refused_for_other_classes(tmp_path, layout):
+    config = StreetConfig(layout, 'own', targets='consistent')
+    message = f'street of layout {layout} has labels .* for a network of 19 classes, got one of 12'
+    with pytest.raises(ValueError, match=message):
+        open_street(config, {'own': str(tmp_path)}, 12)
+
+
+@pytest.mark.parametrize(
+    ('use', 'changes'),
+    [
+        ('controls', {'controls': 'camvid'}),
+        (
+            'a background of proxies',
+            {'proxies': (ProxyConfig('coco', 'x', background='class:road'),)},
+        ),
+        ('validation.camvid', {'validation': ValidationConfig(camvid='camvid', ecssd='ecssd')}),
+    ],
+)
+def test_nothing_else_brings_cityscapes_labels_to_other_classes(small_config, use, changes):
+    config = small_config()
+    own = replace(config.network, num_classes=12), (StreetConfig('folder', 'own'),)
+    mixing = replace(config.mixing, control_probability=0.5)
+    config = replace(config, network=own[0], street=own[1], mixing=mixing, **changes)
+    with pytest.raises(ValueError, match=f'{use} has labels in Cityscapes train ids'):
+        open_samples(config)
 
 
 def test_a_source_without_images_is_refused(small_config):

@@ -132,6 +132,12 @@ def test_one_image_a_rank_in_train_mode_is_refused_with_the_reason(repository):
             'street=[{layout: camvid_train, data: camvid}]',
             r'must not share images, got street of layout camvid_train beside',
         ),
+        (
+            # a second from frames of the select block
+            'street=[{layout: camvid_val, data: camvid}]',
+            r'must not share images, got street of layout camvid_val beside',
+        ),
+        ('proxies=[{layout: ecssd', r"must be YAML, got 'proxies=\[{layout: ecssd': expected"),
     ],
 )
 def test_values_out_of_range_are_refused(repository, override, message):

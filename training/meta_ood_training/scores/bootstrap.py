@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from meta_ood_training.cross_validation import join_groups
 from meta_ood_training.scores.histogram import to_ordered_keys
 from meta_ood_training.scores.pixel_scores import TPR
 import numpy as np
@@ -36,7 +37,8 @@ class GroupCounts:
         Parameters
         ----------
         group : str
-            What is drawn as one.
+            What is drawn as one; 'block+source' is joined with all of its block and its source,
+            see `join_groups`.
         scores : ndarray of shape (N,), floating point
             Larger = more OoD.
         is_ood : ndarray of shape (N,), bool
@@ -68,19 +70,20 @@ class GroupCounts:
         -------
         dict of str to Interval
             `auroc`, `average_precision`, `fpr95`, `max_j`; draws without an OoD or without an
-            in-distribution pixel are left out. Empty with fewer than two groups.
+            in-distribution pixel are left out. Empty with fewer than two joined groups.
 
         """
-        if len(self._groups) < 2:
+        rows = join_groups(list(self._groups))
+        number = int(rows.max(initial=-1)) + 1
+        if number < 2:
             return {}
         occupied = {cell >> 1 for table in self._groups.values() for cell in table}
         place = {cell: index for index, cell in enumerate(sorted(occupied, reverse=True))}
-        counts = np.zeros((len(self._groups), len(place), 2))
-        for row, table in enumerate(self._groups.values()):
+        counts = np.zeros((number, len(place), 2))
+        for row, table in zip(rows, self._groups.values(), strict=True):
             for cell, count in table.items():
-                counts[row, place[cell >> 1], cell & 1] = count
+                counts[row, place[cell >> 1], cell & 1] += count
         rng = np.random.default_rng(seed)
-        number = len(self._groups)
         chosen = rng.multinomial(number, np.full(number, 1 / number), size=draws).astype(float)
         values = []
         for start in range(0, draws, 50):

@@ -1,17 +1,16 @@
-"""Files that are whole or absent: where a killed run goes on, and the weights it has found."""
+"""What a run keeps: where it goes on when it was killed, and the weights that it has found."""
 
 from collections.abc import Mapping
-import os
 from pathlib import Path
 import pickle
-import tempfile
 from typing import Any
 
 import lightning
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from meta_ood_training.config_reader import ConfigError
+from meta_ood_training.revision import add_process, OF_ONE_PROCESS
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.validation import Scores
+from meta_ood_training.trainer.whole_files import save_whole
 import torch
 
 # What may differ between a run and its resumption: it changes no number.
@@ -20,53 +19,7 @@ _FREE = ('workers', 'threads', 'resume_steps')
 RESUME_FILE = 'last.ckpt'
 BEST_FILE = 'best.pth'
 LAST_FILE = 'final.pth'
-
-
-def save_whole(record: Any, path: Path) -> None:
-    """
-    Write a record with torch.save, or leave what was there.
-
-    Parameters
-    ----------
-    record : object
-        What torch.save takes.
-    path : Path
-        Replaced in one step once everything is on the disk.
-
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
-    try:
-        with os.fdopen(handle, 'wb') as stream:
-            torch.save(record, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Lightning's checkpoints, written by `save_whole`."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        """
-        Write a checkpoint.
-
-        Parameters
-        ----------
-        checkpoint : dict
-            What Lightning wants kept.
-        path : str or Path
-            Where.
-        storage_options : None
-            Not used.
-
-        """
-        save_whole(checkpoint, Path(path))
+RUN_FILES = (RESUME_FILE, BEST_FILE, LAST_FILE)
 
 
 class KeepCheckpoints(lightning.Callback):
@@ -84,9 +37,12 @@ class KeepCheckpoints(lightning.Callback):
     patience : int
         Validations without a better one until the run is stopped; 0 never stops it.
     facts : mapping of str
-        Goes into the weights' files beside `state_dict`: plain values only.
+        Goes into the weights' files beside `state_dict`: plain values only. Of a resumed run it is
+        those of its first process, and `resumed` lists the later ones that differ.
     world_size : int
         Ranks of the run.
+    fixed_ranks : bool
+        Whether another number of ranks would train other weights.
     epoch_length : int
         Samples of an epoch: with other data a resumed run would see other samples.
 
@@ -101,6 +57,7 @@ class KeepCheckpoints(lightning.Callback):
         patience: int,
         facts: Mapping[str, Any],
         world_size: int = 1,
+        fixed_ranks: bool = True,
         epoch_length: int = 0,
     ) -> None:
         self.output = output
@@ -109,13 +66,14 @@ class KeepCheckpoints(lightning.Callback):
         self.patience = patience
         self.facts = dict(facts)
         self.world_size = world_size
+        self.fixed_ranks = fixed_ranks
         self.epoch_length = epoch_length
         self.best: Scores | None = None
         self.last: Scores | None = None
         self.last_step = -1
         self.best_step = 0
         self.waited = 0
-        self._saved_step = 0
+        self._earlier: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know."""
@@ -126,6 +84,8 @@ class KeepCheckpoints(lightning.Callback):
             'last': self.last.as_dict() if self.last else None,
             'last_step': self.last_step,
             'run': self._run(),
+            'ranks': self.world_size,
+            'processes': {key: self.facts.get(key) for key in (*OF_ONE_PROCESS, 'resumed')},
         }
 
     def _run(self) -> dict[str, Any]:
@@ -147,12 +107,13 @@ class KeepCheckpoints(lightning.Callback):
         Raises
         ------
         ConfigError
-            Its configuration or data differ, or it cannot be read.
+            Its configuration, data or ranks differ, or it cannot be read.
 
         """
         try:
             point = torch.load(path, map_location='cpu', mmap=True, weights_only=False)
-            was = point['callbacks'][self.state_key]['run']
+            state = point['callbacks'][self.state_key]
+            was = state['run']
         except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise ConfigError(
                 f'{path} must be a resume point of `finetune`, got {error!r}. Train into a new '
@@ -165,6 +126,13 @@ class KeepCheckpoints(lightning.Callback):
                 f'a resumed run must have the configuration and data that it began with, got '
                 f'others in {", ".join(changed)} (batch_size counts over all ranks). Correct it, '
                 'or train into a new folder.'
+            )
+        ranks = state.get('ranks', self.world_size)  # not in points of earlier versions
+        if self.fixed_ranks and ranks != self.world_size:
+            raise ConfigError(
+                f'a resumed run must have the {ranks} ranks that it began with, got '
+                f'{self.world_size}: batch norm or dropout in training depends on how samples are '
+                f'shared out. Resume it on {ranks}, or train into a new folder.'
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -182,6 +150,19 @@ class KeepCheckpoints(lightning.Callback):
         self.best = Scores(**state_dict['best']) if state_dict['best'] else None
         self.best_step = state_dict['best_step']
         self.waited = state_dict['waited']
+        self._earlier = state_dict.get('processes', {})
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Go on with the facts of a killed run, and end it at once where it was to end."""
+        if self._earlier:
+            self.facts = add_process(self._earlier, self.facts, trainer.global_step)
+        self._end_without_progress(trainer)
+
+    def _end_without_progress(self, trainer: lightning.Trainer) -> None:
+        if self.patience and self.waited >= self.patience:
+            trainer.should_stop = True
 
     def on_train_batch_end(
         self,
@@ -191,20 +172,19 @@ class KeepCheckpoints(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save where to resume; between two optimizer steps only, gradients are not kept."""
-        whole_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        """Save where to resume."""
         # Lightning would take a validation that is still due for done: see on_validation_end.
         every = trainer.val_check_batch if trainer.enable_validation else None
-        is_validated = every is not None and (batch_idx + 1) % every == 0
-        if whole_step and not is_validated:
+        if every is None or (batch_idx + 1) % every:
             self._save_resume_point(trainer)
 
     def _save_resume_point(self, trainer: lightning.Trainer) -> None:
+        # Between two optimizer steps only: gradients are not kept.
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         step = trainer.global_step
-        if step % self.every_steps == 0 and step != self._saved_step:
+        if batches % trainer.accumulate_grad_batches == 0 and step % self.every_steps == 0:
             assert isinstance(trainer.lightning_module, FinetuneModule)
             _check_finite(trainer.lightning_module, step)
-            self._saved_step = step
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
     def on_validation_end(
@@ -221,8 +201,7 @@ class KeepCheckpoints(lightning.Callback):
             self.save_weights(trainer, pl_module, BEST_FILE, scores)
         else:
             self.waited += 1
-            if self.patience and self.waited >= self.patience:
-                trainer.should_stop = True
+            self._end_without_progress(trainer)
         self._save_resume_point(trainer)
 
     def on_train_end(

@@ -6,6 +6,7 @@ import time
 
 from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.trainer.batches import Batch, join_batches, RunBatches, TrainingSamples
+from meta_ood_training.trainer.modes import set_modes
 from meta_ood_training.trainer.module import FinetuneModule
 from meta_ood_training.trainer.starting_network import open_networks
 from meta_ood_training.trainer.street import open_samples
@@ -66,18 +67,18 @@ def try_one_step(config: FinetuneConfig) -> str:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     module.to(device)
     module.on_fit_start()
-    module.set_modes()
+    set_modes(network, training)
     is_mixed = training.precision in _PRECISIONS
     optimizer = module.configure_optimizers()['optimizer']
     for batch in _first_batches(TrainingSamples(samples, with_clean=teacher is not None), batches):
-        start = time.monotonic()
+        start = _read_clock(device)
         batch = module.transfer_batch_to_device(batch, device, 0)
         with torch.autocast(device.type, _PRECISIONS.get(training.precision), is_mixed):
             loss = module.objective(batch, module.teach(batch))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        seconds = time.monotonic() - start
+        seconds = _read_clock(device) - start
     if not torch.isfinite(loss.total):
         raise ValueError(
             f'the loss of the second step must be finite, got {float(loss.total)}. '
@@ -96,6 +97,13 @@ def try_one_step(config: FinetuneConfig) -> str:
         'samples and validation',
     ]
     return '\n'.join(lines)
+
+
+def _read_clock(device: torch.device) -> float:
+    """Return the time when the device has done all that it was given to do [s]."""
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+    return time.monotonic()
 
 
 def _first_batches(samples: TrainingSamples, batches: RunBatches) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ from meta_ood_training.losses import EntropyMaximizationLoss
 from meta_ood_training.trainer.batches import Batch
 from meta_ood_training.trainer.cpu_layers import speed_up_layers
 from meta_ood_training.trainer.label_sets import Teaching
+from meta_ood_training.trainer.modes import set_modes
 from meta_ood_training.trainer.objective import upsampled_objective
 from meta_ood_training.trainer.schedule import learning_rate_share
 from meta_ood_training.trainer.validation import Scores, ScoreSums
@@ -20,9 +21,6 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 import torch.distributed as dist
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
-_DROPOUTS = (nn.Dropout, nn.Dropout2d)
 
 
 class FinetuneModule(lightning.LightningModule):
@@ -48,10 +46,13 @@ class FinetuneModule(lightning.LightningModule):
     ----------
     average : OodNetwork or None
         Moving average of the weights.
+    last_sums : Tensor of shape (5,), float64
+        Of the latest batch of this rank, see `EntropyMaximizationLoss.sums`.
 
     """
 
     allowed: Tensor
+    last_sums: Tensor
     mean: Tensor
     std: Tensor
 
@@ -178,29 +179,19 @@ class FinetuneModule(lightning.LightningModule):
 
         """
         loss = self.objective(batch, self.teach(batch))
-        terms = {'loss': loss.total.detach(), 'l_in': loss.in_distribution, 'l_out': loss.ood}
-        self.log_dict(terms, prog_bar=True, logger=False, batch_size=len(batch.targets))
+        self.last_sums = loss.sums()
         return loss.total
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set modes and chance of the step from its number alone, so that it can be repeated."""
         epoch, number = divmod(batch_idx, self.batches_per_epoch)
         training = self.config.training
-        self.set_modes()
+        set_modes(self.network, training)
         if epoch and not number and self.config.optimizer.reset_optimizer_each_epoch:
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
         words = np.random.SeedSequence((training.seed, self.global_rank, batch_idx))
         torch.manual_seed(int(words.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-
-    def set_modes(self) -> None:
-        """Set the parts of the network to train or to stand still, as the config says."""
-        training = self.config.training
-        self.network.train()
-        for part in self.network.modules():
-            frozen = training.frozen_batch_norm and isinstance(part, _BATCH_NORMS)
-            if frozen or (not training.dropout and isinstance(part, _DROPOUTS)):
-                part.eval()
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Step, then move the average."""

@@ -13,6 +13,7 @@ from meta_ood_training.losses import (
 )
 from meta_ood_training.trainer.fused_loss import FusedTerms
 from meta_ood_training.trainer.label_sets import restrict_teacher, Teaching
+from meta_ood_training.trainer.value_tables import VALUES
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -57,6 +58,8 @@ def upsampled_objective(
             f'logits must have shape (N, C, h, w) and target (N, H, W), got '
             f'{tuple(logits.shape)} and {tuple(target.shape)}. Give one target an image.'
         )
+    if teaching is not None:
+        _check_teaching(teaching, len(logits), logits.shape[1])
     if logits.device.type == 'cpu' and logits.dtype == torch.float32:
         counts = _count_pixels(target, logits.shape[1], teaching)
         shape = (*logits.shape[:2], *target.shape[1:])
@@ -88,6 +91,21 @@ def upsampled_objective(
         soft_targets=soft_targets,
         soft=soft,
     )
+
+
+def _check_teaching(teaching: Teaching, images: int, num_classes: int) -> None:
+    """Refuse other shapes: the one-pass loss would read and write beside its arrays."""
+    scores, sets = teaching.logits.shape, teaching.sets.shape
+    if len(scores) != 4 or scores[:2] != (images, num_classes):
+        raise ValueError(
+            f'a teacher must give logits of shape ({images}, {num_classes}, h, w), like the '
+            f'network, got {tuple(scores)}. Take a teacher with the same classes.'
+        )
+    if sets != (images, VALUES, num_classes):
+        raise ValueError(
+            f'label sets must have shape ({images}, {VALUES}, {num_classes}), got {tuple(sets)}. '
+            'Make them by label_sets, for the classes of the network.'
+        )
 
 
 def _count_pixels(target: Tensor, num_classes: int, teaching: Teaching | None) -> Tensor:

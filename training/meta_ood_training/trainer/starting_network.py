@@ -127,6 +127,12 @@ def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None
     if all(street.targets == 'labels' for street in config.street):
         return network, None
     described = config.objective.teacher_architecture or config.network
+    if described.num_classes != config.network.num_classes:
+        raise ConfigError(
+            f'a teacher must have the {config.network.num_classes} classes of the network, got '
+            f'{described.num_classes}. Correct objective.teacher_architecture.num_classes, or '
+            'take another teacher.'
+        )
     weights = config.objective.teacher or described.weights
     if not weights:
         raise ConfigError(

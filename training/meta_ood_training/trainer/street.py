@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import cv2
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.augmentation import resize
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.coco import CocoOod
@@ -22,7 +23,7 @@ from meta_ood_training.datasets.objects import (
     ObjectSource,
 )
 from meta_ood_training.datasets.paired import PairedImages, target_by_table
-from meta_ood_training.datasets.registry import open_dataset
+from meta_ood_training.datasets.registry import FOR_ANY_CLASSES, open_dataset
 from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
 from meta_ood_training.datasets.sources import source_split
 from meta_ood_training.mixing import MixedSamples
@@ -121,13 +122,15 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     data : mapping of str to str
         Name -> path.
     num_classes : int
-        C.
+        C; only a `folder` has labels of other classes than Cityscapes' 19.
 
     Returns
     -------
     StreetSource
 
     """
+    if config.layout not in FOR_ANY_CLASSES:
+        _require_cityscapes(f'street of layout {config.layout}', num_classes)
     # Labels of other layouts are as fine as the classes are: each stands for itself.
     sets = CAMVID_SETS if config.layout.startswith('camvid') else None
     allowed = label_sets(num_classes, config.targets, sets)
@@ -149,7 +152,8 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
             names = set(idd_lite_part(dataset, part).names) if part == 'fit' else None
             samples = dataset.select(lambda pair: names is None or pair.name in names)
     else:
-        samples = open_dataset(config.layout, find_data(config.data, data, use='street'))
+        root = find_data(config.data, data, use='street')
+        samples = open_dataset(config.layout, root, num_classes=num_classes)
     return StreetSource(samples, allowed, config.repeats, config.short_side)
 
 
@@ -233,6 +237,12 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
 
     """
     classes = config.network.num_classes
+    if config.controls:
+        _require_cityscapes('controls', classes)
+    if any(one.background != 'ignore' for one in config.proxies):
+        _require_cityscapes('a background of proxies', classes)
+    if config.validation is not None and config.validation.camvid:
+        _require_cityscapes('validation.camvid', classes)
     sources = [open_street(one, config.data, classes) for one in config.street]
     controls: tuple[tuple[ObjectSource, int], ...] = ()
     if config.controls:
@@ -257,6 +267,17 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
     )
     tables = [source.allowed for source in sources] + [label_sets(classes, 'labels')]
     return samples, np.stack(tables)
+
+
+def _require_cityscapes(use: str, num_classes: int) -> None:
+    """Refuse labels that would be taken for other classes, or for none."""
+    expected = len(CITYSCAPES_NAMES)
+    if num_classes != expected:
+        raise ValueError(
+            f'{use} has labels in Cityscapes train ids, for a network of {expected} classes, got '
+            f'one of {num_classes}. Give images with labels of its own classes as a folder '
+            f'(layout: folder), or set network.num_classes to {expected}.'
+        )
 
 
 def _refuse_empty(
