@@ -133,6 +133,7 @@ def test_batches_that_fail_without_a_bad_frame_are_given_up():
                 work_size=(4, 6),
                 segments=SimpleNamespace(count=0),
                 accepted=np.zeros(0, bool),
+                entropy_threshold=0.5,
                 classifier_threshold=None,
                 milliseconds={},
             )
@@ -140,7 +141,10 @@ def test_batches_that_fail_without_a_bad_frame_are_given_up():
 
     processor = FrameProcessor(
         SimpleNamespace(
-            batch=run, work_size=lambda *_: (4, 6), backend=SimpleNamespace(name='eager')
+            batch=run,
+            bundle=None,
+            work_size=lambda *_: (4, 6),
+            backend=SimpleNamespace(name='eager'),
         ),
         LatestFrames(('a', 'b')),
         outputs={},
