@@ -83,19 +83,22 @@ def cameras_in(path: str, node: str) -> list[str]:
         Of the file. What is wrong with it the node says itself.
     node : str
         Fully qualified name of the node. Besides its section only that of all nodes, /**, is
-        read; of the two the later one wins, as in ROS.
+        read. Where both have it and /** comes last, versions of ROS differ in which one wins:
+        then it is [], too.
 
     """
     try:
         sections = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
         found = [
-            section['ros__parameters']['cameras']
+            (name, section['ros__parameters']['cameras'])
             for name, section in sections.items()
             if name in ('/**', node, node.lstrip('/')) and 'cameras' in section['ros__parameters']
         ]
     except Exception:  # of reading, or of a file that looks otherwise
         return []
-    cameras = found[-1] if found else []
+    if not found or (found[-1][0] == '/**' and found[0][1] != found[-1][1]):
+        return []
+    cameras = found[-1][1]
     is_list = isinstance(cameras, list) and all(isinstance(name, str) for name in cameras)
     return cameras if is_list else []
 

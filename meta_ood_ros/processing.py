@@ -207,7 +207,7 @@ class FrameProcessor:
         return answers
 
     def _to_answer(self, one: _Opened, result: OodResult, together: int) -> Answer:
-        self._look_at(one.frame.camera, result)
+        self._look_at(one, result)
         self._records[one.frame.camera].facts['batch'] = str(together)
         milliseconds = one.milliseconds | result.milliseconds
         return Answer(one.frame, one.image, result, one.settings, milliseconds)
@@ -288,7 +288,8 @@ class FrameProcessor:
             )
         self._conditions.set(frame.camera, 'stamp', sentence)
 
-    def _look_at(self, camera: str, result: OodResult) -> None:
+    def _look_at(self, one: _Opened, result: OodResult) -> None:
+        camera = one.frame.camera
         facts = self._records[camera].facts
         size = f'{result.image_size[0]} x {result.image_size[1]}'
         before = facts.get('image_size', size)
@@ -300,7 +301,7 @@ class FrameProcessor:
         facts['work_size'] = f'{result.work_size[0]} x {result.work_size[1]}'
         facts['segments'] = str(result.segments.count)
         facts['accepted'] = str(int(result.accepted.sum()))
-        sentence = threshold_warning(result, self._pipeline.bundle)
+        sentence = threshold_warning(result, self._pipeline.bundle, one.settings)
         self._conditions.set(ALL_CAMERAS, 'meta classifier', sentence)
 
 

@@ -6,9 +6,10 @@ import math
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.result import OodResult
+from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 
 
-def threshold_warning(result: OodResult, bundle: Bundle) -> str:
+def threshold_warning(result: OodResult, bundle: Bundle, settings: PipelineSettings) -> str:
     """
     Return what no longer holds at the thresholds used.
 
@@ -18,6 +19,8 @@ def threshold_warning(result: OodResult, bundle: Bundle) -> str:
         Of any image; it says what was used.
     bundle : Bundle
         What was fitted.
+    settings : PipelineSettings
+        What was asked for.
 
     Returns
     -------
@@ -35,7 +38,7 @@ def threshold_warning(result: OodResult, bundle: Bundle) -> str:
             'is used. Fit one with meta-ood-train fit-meta.'
         )
     chosen_at = bundle.entropy_threshold
-    if result.meta_threshold == bundle.meta_threshold and not math.isclose(used, chosen_at):
+    if settings.meta_threshold == FROM_BUNDLE and not math.isclose(used, chosen_at):
         return (
             f'meta_threshold {bundle.meta_threshold:g} of the bundle was chosen for '
             f'entropy_threshold {chosen_at:g}, now it is {used:g}: how many false segments pass '

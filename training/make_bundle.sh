@@ -44,7 +44,11 @@ finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
   shift 3
   [[ -e $run/final.pth ]] && return
   local resume=()
-  [[ -e $run/last.ckpt ]] && resume=(--resume)
+  if [[ -e $run/last.ckpt ]]; then
+    resume=(--resume)
+  else
+    rm -f "$run/best.pth" # of a run that ended before the first point where it could go on
+  fi
   # shellcheck disable=SC2086  # OVERRIDES are several words
   train finetune "config/$config.yaml" training.threads="$threads" \
     training.batch_size=$((crops / ranks)) ${OVERRIDES:-} "$@" --output "$run" "${resume[@]}" \

@@ -9,10 +9,10 @@ import pytest
 
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
-    """Make a repository of two packages, of which one asks for the revision."""
-    for package in ('robot', 'training'):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / 'a.py').write_text('1\n')
+    """Make a repository of code, configurations and documents; training asks for it."""
+    for folder in ('meta_ood_ros', 'training', 'config', 'docs'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'a.py').write_text('1\n')
     for words in (['init', '-q'], ['add', '.'], ['commit', '-q', '-m', 'x']):
         identity = ['-c', 'user.name=x', '-c', 'user.email=x@example.com']
         subprocess.run(['git', *identity, *words], cwd=tmp_path, check=True)
@@ -20,12 +20,14 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_change_anywhere_in_the_repository_is_told(tree):
+@pytest.mark.parametrize('folder', ['meta_ood_ros', 'training', 'config'])
+def test_a_change_of_what_made_a_run_is_told(tree, folder):
     clean = source_revision()
     assert len(clean) == 12
-    (tree / 'new.txt').touch()  # an untracked file is no change
+    (tree / folder / 'new.txt').touch()  # an untracked file is no change
+    (tree / 'docs' / 'a.py').write_text('2\n')  # nor is a document
     assert source_revision() == clean
-    (tree / 'robot' / 'a.py').write_text('2\n')
+    (tree / folder / 'a.py').write_text('2\n')
     assert source_revision() == f'{clean}+'
 
 

@@ -122,7 +122,7 @@ def test_a_folder_without_sidecar_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'written by meta-ood-train segments, got: FileNotFound'):
         read_sidecar(tmp_path)
     (tmp_path / SIDECAR).write_text(json.dumps({'format': 'other/1', 'parts': 1}))
-    with pytest.raises(ValueError, match=r"format 'other/1', expected 'meta_ood.segments/1'"):
+    with pytest.raises(ValueError, match=r"'meta_ood.segments/2', got 'other/1'\. Extract"):
         read_sidecar(tmp_path)
 
 

@@ -382,7 +382,7 @@ def test_labels_with_padding_and_big_endian_ids():
 
 def test_sidecar_is_json_with_the_command(from_files):
     content = json.loads((from_files / 'segments.json').read_text())
-    assert content['format'] == 'meta_ood.segments/1'
+    assert content['format'] == 'meta_ood.segments/2'
     assert content['command'].startswith('meta-ood-train')
 
 

@@ -280,7 +280,7 @@ def _describe_network(arguments: argparse.Namespace, checkpoint: Checkpoint) -> 
     values = {}
     for one in arguments.argument:
         key, _, text = one.partition('=')
-        values[key] = read_value(text, one)
+        values[key] = read_value(text, one) if text else None
     return NetworkConfig(arguments.architecture, values, len(CITYSCAPES_NAMES))
 
 

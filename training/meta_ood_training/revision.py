@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+_SOURCES = (':/training', ':/meta_ood_ros', ':/config')
 OF_ONE_PROCESS = ('command', 'revision', 'machine')
 """Facts of a run that each process which goes on with it may have others of."""
 
@@ -19,14 +20,14 @@ def source_revision() -> str:
     Returns
     -------
     str
-        Twelve hex digits, `+` behind them where tracked files differ, of this package or of what
-        it imports; 'unknown' outside git.
+        Twelve hex digits, `+` behind them where tracked files differ: of this package, of what it
+        imports, or of the configurations; 'unknown' outside git.
 
     """
     here = Path(__file__).parent
     try:
         revision = _git(here, 'rev-parse', '--short=12', 'HEAD')
-        changed = _git(here, 'status', '--porcelain', '--untracked-files=no', '--', ':/')
+        changed = _git(here, 'status', '--porcelain', '--untracked-files=no', '--', *_SOURCES)
     except (OSError, subprocess.CalledProcessError):
         return 'unknown'
     return revision + ('+' if changed else '')

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-FORMAT = 'meta_ood.segments/1'
+FORMAT = 'meta_ood.segments/2'
 SIDECAR = 'segments.json'
 TABLES = ('segments', 'frames', 'objects', 'overlaps')
 _FRAMES_A_ROW_GROUP = 500
@@ -201,14 +201,18 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads((folder / SIDECAR).read_text(encoding='utf-8'))
-        if content['format'] != FORMAT:
-            raise ValueError(f'format {content["format"]!r}, expected {FORMAT!r}')
+        written = content['format']
         parts = int(content['parts'])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{folder} must be a folder written by meta-ood-train segments, got: {error!r}. '
             'Extract the segments first.'
         ) from error
+    if written != FORMAT:
+        raise ValueError(
+            f'{folder} must hold segments of format {FORMAT!r}, got {written!r}. Extract them '
+            'again with this version: meta-ood-train segments'
+        )
     paths = [part_path(folder, table, part, parts) for table in TABLES for part in range(parts)]
     missing = [path.name for path in paths if not path.exists()]
     if missing:

@@ -81,7 +81,8 @@ class RunLog(lightning.Callback):
         assert isinstance(pl_module, FinetuneModule)
         sums = pl_module.last_sums.clone()
         if dist.is_available() and dist.is_initialized():
-            # Here the ranks have just met to average the gradients: they hardly wait.
+            # The ranks have just met to average the gradients and hardly wait; but for all batches
+            # of an accumulation save the last, which cost a meeting more.
             dist.all_reduce(sums)
         loss = sums[0] / trainer.world_size
         recent = self._recent = (1 - 1 / _SMOOTHED_BATCHES) * self._recent + sums
