@@ -94,8 +94,8 @@ def cameras_in(path: str, node: str) -> list[str]:
             for name, section in sections.items()
             if name in ('/**', node, node.lstrip('/')) and 'cameras' in section['ros__parameters']
         ]
-    except Exception:  # of reading, or of a file that looks otherwise
-        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return []  # the file cannot be read, or looks otherwise: the node says so itself
     if not found or (found[-1][0] == '/**' and found[0][1] != found[-1][1]):
         return []
     cameras = found[-1][1]

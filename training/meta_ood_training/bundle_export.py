@@ -168,8 +168,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
         )
     try:
         record = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception:  # a published file may hold numbers that only load_checkpoint admits;
-        load_checkpoint(path)  # what not even this can read is damaged, as its error says
+    except Exception:  # torch raises errors of many types here; what it means is seen next
+        # A published file may hold numbers that only load_checkpoint admits. What not even that
+        # can read is damaged, and its error says so.
+        load_checkpoint(path)
         return Checkpoint({}, {})
     if not isinstance(record, Mapping) or 'state_dict' not in record:
         return Checkpoint({}, {})

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.bags import BagFrames, BagOptions, LabelledBag
 from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
 from meta_ood_training.labelled_frames import (
@@ -44,20 +43,11 @@ def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSou
     for text in arguments.data:
         title, name, path = parse_dataset(text)
         split = title if title != name else arguments.split
-        if not fits_classes(name, bundle.class_names):
-            raise ValueError(
-                f'labels of {name} are Cityscapes train ids, got a network of other classes '
-                f'({", ".join(bundle.class_names[:3])}, ...). Write them as its own ids into a '
-                'folder and pass folder=PATH.'
-            )
+        _check_classes(name, name, bundle)
         opened = open_dataset(name, path, num_classes=bundle.num_classes)
         sources.append(DatasetFrames(name, opened, split))
-    if arguments.scenes and tuple(bundle.class_names) != tuple(CITYSCAPES_NAMES):
-        raise ValueError(
-            'labels of rendered scenes are Cityscapes train ids, got --scenes with a network of '
-            f'other classes ({", ".join(bundle.class_names[:3])}, ...). Leave --scenes out, and '
-            'write images with its own ids into a folder: --data folder=PATH.'
-        )
+    if arguments.scenes:
+        _check_classes('scenes', 'rendered scenes', bundle)
     sources += [
         SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
         for text in arguments.scenes
@@ -90,6 +80,16 @@ def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSou
             '--scenes. Write them into two folders and give fit-meta both.'
         )
     return sources
+
+
+def _check_classes(layout: str, described: str, bundle: Bundle) -> None:
+    """Refuse labels that mean other classes than those of the network."""
+    if not fits_classes(layout, bundle.class_names):
+        raise ValueError(
+            f'labels of {described} are Cityscapes train ids, got a network of other classes '
+            f'({", ".join(bundle.class_names[:3])}, ...). Write images with labels of its own ids '
+            'into a folder and pass --data folder=PATH.'
+        )
 
 
 def _check_bags(bags: Sequence[LabelledBag]) -> None:

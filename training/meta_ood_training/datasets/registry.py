@@ -66,7 +66,7 @@ def fits_classes(name: str, class_names: Sequence[str]) -> bool:
     Parameters
     ----------
     name : str
-        A key of DATASETS.
+        A key of DATASETS, or 'scenes' for rendered ones.
     class_names : sequence of str
         The network's.
 
