@@ -14,7 +14,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.parallel import run_over_rows
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 import numpy as np
 import torch
 

@@ -8,7 +8,7 @@ row says; the fast path is timed whole. Both find the same processors as busy or
 import time
 from typing import Any
 
-from meta_ood_training.leave_one_out import leave_one_out
+from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler

@@ -20,8 +20,8 @@ import tempfile
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.warm_up import warm_up
-from meta_ood_ros.demo_node import to_ros_arguments
+from meta_ood_ros.core.kernels.warm_up import warm_up
+from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 from safetensors.torch import save_file
 
@@ -104,7 +104,9 @@ def run_node(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(private_network(profile=False))
-        node = Program('meta_ood_ros.ood_node', to_ros_arguments(parameters), log=folder / 'node')
+        node = Program(
+            'meta_ood_ros.node.ood_node', to_ros_arguments(parameters), log=folder / 'node'
+        )
         stack.callback(node.stop)
         camera = Camera(render_scene(0, size=image_size, ood_objects=2).image)
         stack.callback(camera.close)

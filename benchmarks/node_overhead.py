@@ -20,7 +20,7 @@ import statistics
 import tempfile
 from typing import TYPE_CHECKING
 
-from meta_ood_ros.demo_node import to_ros_arguments
+from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 
 from benchmarks.comparison import Comparison, Options

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from meta_ood_ros.demo_node import prepare_environment
+from meta_ood_ros.demo.node import prepare_environment
 import numpy as np
 import rclpy
 from rclpy.context import Context

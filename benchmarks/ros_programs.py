@@ -16,7 +16,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_ros.demo_node import end_with_parent
+from meta_ood_ros.demo.node import end_with_parent
 
 
 class WrittenTimes(deque[Mapping[str, float]]):
@@ -43,8 +43,8 @@ class WrittenTimes(deque[Mapping[str, float]]):
 
 def run_node(times: Path, arguments: Sequence[str]) -> int:
     """Run the node of the package with one camera until it is told to stop."""
-    from meta_ood_ros import ood_node
-    from meta_ood_ros.diagnostics import CameraRecord
+    from meta_ood_ros.node import ood_node
+    from meta_ood_ros.node.diagnostics import CameraRecord
 
     make = CameraRecord.__init__
 

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.bag_files import BagMessage, BagReader
-from meta_ood_ros.bag_types import TypeStore
-from meta_ood_ros.bag_writer import BagWriter
-from meta_ood_ros.compressed import decode_compressed
-from meta_ood_ros.encodings import decode_pixels
+from meta_ood_ros.bags.files import BagMessage, BagReader
+from meta_ood_ros.bags.types import TypeStore
+from meta_ood_ros.bags.writer import BagWriter
+from meta_ood_ros.messages.compressed import decode_compressed
+from meta_ood_ros.messages.encodings import decode_pixels
 import numpy as np
 from rosbags.rosbag2 import Reader
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from zlib import crc32
 
-from meta_ood_ros.bag_folder import find_bag_files
+from meta_ood_ros.bags.folder import find_bag_files
 
 # '' , lz4 or zstd -> function of packed bytes and their unpacked size.
 from rosbags.rosbag2.storage_mcap import DECOMPRESSORS

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.bag_files import BagMessage
+from meta_ood_ros.bags.files import BagMessage
 from rosbags.typesys import get_types_from_idl, get_types_from_msg, get_typestore, Stores
 
 _MESSAGES = ('OodSegment', 'OodSegmentArray')

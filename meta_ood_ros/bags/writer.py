@@ -8,7 +8,7 @@ from pathlib import Path
 import shutil
 from typing import Any
 
-from meta_ood_ros.bag_types import TypeStore
+from meta_ood_ros.bags.types import TypeStore
 from rosbags.interfaces import (
     Qos,
     QosDurability,

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.util import find_spec
 import logging
 
-from meta_ood_ros.core.dense_cpu import predict_on_cpu
-from meta_ood_ros.core.dense_torch import predict_in_strips
-from meta_ood_ros.core.host_copy import to_host
+from meta_ood_ros.core.kernels.dense_cpu import predict_on_cpu
+from meta_ood_ros.core.kernels.dense_torch import predict_in_strips
+from meta_ood_ros.core.kernels.host_copy import to_host
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -151,7 +151,7 @@ def _find_gpu_path(device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     if find_spec('triton') is None or not device.startswith('cuda'):
         return predict_in_strips
     try:
-        from meta_ood_ros.core.dense_triton import predict_with_triton
+        from meta_ood_ros.core.kernels.dense_triton import predict_with_triton
 
         # compiles, for which Triton needs a C compiler and a GPU that it knows
         predict_with_triton(torch.zeros(2, 2, 2, device=device), (4, 4), align_corners=False)

@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # Imported here: what is needed may be missing, and a wrong option need not wait for it.
-    from meta_ood_ros.demo_frames import find_source
+    from meta_ood_ros.demo.frames import find_source
 
     try:
         source = find_source(
@@ -144,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         print(f'Nothing to play: {error}', file=sys.stderr)
         return 2
-    from meta_ood_ros.demo_run import run
+    from meta_ood_ros.demo.run import run
 
     return run(source, options)
 

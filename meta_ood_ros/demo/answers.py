@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import struct
 
 from meta_ood_msgs.msg import OodSegmentArray
-from meta_ood_ros.demo_frames import DemoFrame
+from meta_ood_ros.demo.frames import DemoFrame
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 

@@ -9,8 +9,8 @@ import re
 from typing import Protocol
 
 import cv2
-from meta_ood_ros.bags import Bag, IMAGE_TYPES, RecordedMessage
-from meta_ood_ros.compressed import decode_compressed
+from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
+from meta_ood_ros.messages.compressed import decode_compressed
 from meta_ood_ros.scenes import render_sequence, Scene
 import numpy as np
 

@@ -49,7 +49,7 @@ class NodeProcess:
         self._file = log.open('wb')
         # A session of its own: Ctrl-C reaches the demo alone, which then stops the node in order.
         self._process = subprocess.Popen(
-            [sys.executable, '-u', '-m', 'meta_ood_ros.ood_node', *arguments],
+            [sys.executable, '-u', '-m', 'meta_ood_ros.node.ood_node', *arguments],
             stdout=self._file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ def prepare_environment(domain: int | None) -> int:
     """
     if domain is None:
         domain = find_free_domain(range(1 + os.getpid() % 90, 102))
-    profile = Path(__file__).with_name('fastdds_profile.xml')
+    profile = Path(__file__).parents[1] / 'fastdds_profile.xml'
     os.environ.update(
         ROS_DOMAIN_ID=str(domain),
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',

@@ -6,9 +6,9 @@ from pathlib import Path
 import re
 
 import cv2
-from meta_ood_ros.bags import BagWriter
-from meta_ood_ros.contact_sheet import ContactSheet
-from meta_ood_ros.demo_answers import Received
+from meta_ood_ros.bags.bag import BagWriter
+from meta_ood_ros.demo.answers import Received
+from meta_ood_ros.demo.contact_sheet import ContactSheet
 import numpy as np
 
 _SHEET, _RECORDING, _MANIFEST = 'contact_sheet.png', 'demo', '.pictures'

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import cv2
-from meta_ood_ros.pictures import ENTROPY_COLORS, IGNORED, OOD_COLOR
+from meta_ood_ros.messages.pictures import ENTROPY_COLORS, IGNORED, OOD_COLOR
 import numpy as np
 
 #: Width of the large view, in pixels.

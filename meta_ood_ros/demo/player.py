@@ -12,12 +12,12 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from meta_ood_msgs.msg import OodSegmentArray
-from meta_ood_ros.conversions import to_image
-from meta_ood_ros.demo_answers import Answer, Received, stamp_of
-from meta_ood_ros.demo_frames import DemoFrame
-from meta_ood_ros.demo_node import NodeDiedError
-from meta_ood_ros.pictures import PICTURES
-from meta_ood_ros.vision_messages import find_vision_msgs
+from meta_ood_ros.demo.answers import Answer, Received, stamp_of
+from meta_ood_ros.demo.frames import DemoFrame
+from meta_ood_ros.demo.node import NodeDiedError
+from meta_ood_ros.messages.conversions import to_image
+from meta_ood_ros.messages.pictures import PICTURES
+from meta_ood_ros.messages.vision_messages import find_vision_msgs
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor

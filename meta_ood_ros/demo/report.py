@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from meta_ood_ros.demo_answers import Answer
-from meta_ood_ros.demo_truth import FrameTruth
+from meta_ood_ros.demo.answers import Answer
+from meta_ood_ros.demo.truth import FrameTruth
 import numpy as np
 
 

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 import sys
 import time
 
-from meta_ood_ros.demo_answers import Answer
-from meta_ood_ros.demo_frames import DemoFrame, Source
-from meta_ood_ros.demo_node import NodeDiedError, NodeProcess, prepare_environment
-from meta_ood_ros.demo_output import OutputFolder
-from meta_ood_ros.demo_pictures import draw_frame, draw_view, to_view
-from meta_ood_ros.demo_player import Player
-from meta_ood_ros.demo_report import Tally
-from meta_ood_ros.demo_truth import compare_with_truth, FrameTruth
+from meta_ood_ros.demo.answers import Answer
+from meta_ood_ros.demo.frames import DemoFrame, Source
+from meta_ood_ros.demo.node import NodeDiedError, NodeProcess, prepare_environment
+from meta_ood_ros.demo.output import OutputFolder
+from meta_ood_ros.demo.pictures import draw_frame, draw_view, to_view
+from meta_ood_ros.demo.player import Player
+from meta_ood_ros.demo.report import Tally
+from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth
 import numpy as np
 from tqdm import tqdm
 

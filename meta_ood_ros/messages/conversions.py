@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from meta_ood_ros.compressed import decode_compressed
-from meta_ood_ros.encodings import decode_pixels
+from meta_ood_ros.messages.compressed import decode_compressed
+from meta_ood_ros.messages.encodings import decode_pixels
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header

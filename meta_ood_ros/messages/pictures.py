@@ -6,10 +6,14 @@ from collections.abc import Callable
 from functools import cached_property
 
 import cv2
-from meta_ood_ros.conversions import new_image
 from meta_ood_ros.core.result import OodResult
-from meta_ood_ros.received_grid import to_received_labels, to_received_values, trace_contours
-from meta_ood_ros.segment_messages import PublishedSegments
+from meta_ood_ros.messages.conversions import new_image
+from meta_ood_ros.messages.received_grid import (
+    to_received_labels,
+    to_received_values,
+    trace_contours,
+)
+from meta_ood_ros.messages.segment_messages import PublishedSegments
 import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header

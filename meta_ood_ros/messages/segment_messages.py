@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from meta_ood_msgs.msg import OodSegment, OodSegmentArray
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.received_grid import locate_segments, SegmentPlaces, trace_contours
+from meta_ood_ros.messages.received_grid import locate_segments, SegmentPlaces, trace_contours
 import numpy as np
 from std_msgs.msg import Header
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from meta_ood_ros.scheduling import Counts, Frame
+from meta_ood_ros.node.scheduling import Counts, Frame
 from rclpy.node import Node
 
 #: Owner of conditions that concern the whole node; no camera can have this name.

@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 
 import cv2
-from meta_ood_ros.batching import batch_sizes
 from meta_ood_ros.core.backends import (
     Backend,
     BackendDeviceError,
@@ -22,6 +21,7 @@ from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
+from meta_ood_ros.node.batching import batch_sizes
 import numpy as np
 import torch
 

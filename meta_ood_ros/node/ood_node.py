@@ -8,11 +8,11 @@ import sys
 import traceback
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from meta_ood_ros.core.memory import share_one_heap
-from meta_ood_ros.diagnostics import DiagnosticsPublisher, to_status
-from meta_ood_ros.forwarded_log import ForwardedLog
-from meta_ood_ros.parameters import Parameters
-from meta_ood_ros.session import Session
+from meta_ood_ros.core.kernels.memory import share_one_heap
+from meta_ood_ros.node.diagnostics import DiagnosticsPublisher, to_status
+from meta_ood_ros.node.forwarded_log import ForwardedLog
+from meta_ood_ros.node.parameters import Parameters
+from meta_ood_ros.node.session import Session
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration

@@ -8,16 +8,16 @@ from functools import lru_cache
 import math
 import time
 
-from meta_ood_ros.batching import group
-from meta_ood_ros.conversions import to_rgb
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
-from meta_ood_ros.publishers import CameraOutputs
-from meta_ood_ros.received_grid import to_received_labels
-from meta_ood_ros.scheduling import Frame, LatestFrames
-from meta_ood_ros.threshold_warning import threshold_warning
+from meta_ood_ros.messages.conversions import to_rgb
+from meta_ood_ros.messages.received_grid import to_received_labels
+from meta_ood_ros.node.batching import group
+from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
+from meta_ood_ros.node.publishers import CameraOutputs
+from meta_ood_ros.node.scheduling import Frame, LatestFrames
+from meta_ood_ros.node.threshold_warning import threshold_warning
 import numpy as np
 
 #: Stamps older than this, in seconds, mean that two clocks disagree.

@@ -9,10 +9,10 @@ from meta_ood_msgs.msg import OodSegmentArray
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.pictures import PICTURES, Pictures
-from meta_ood_ros.qos import output_events, output_qos
-from meta_ood_ros.segment_messages import choose_segments, to_segment_array
-from meta_ood_ros.vision_messages import find_vision_msgs, to_detections, to_label_info
+from meta_ood_ros.messages.pictures import PICTURES, Pictures
+from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
+from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detections, to_label_info
+from meta_ood_ros.node.qos import output_events, output_qos
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos_overriding_options import QoSOverridingOptions

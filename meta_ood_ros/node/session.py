@@ -10,7 +10,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.diagnostics import (
+from meta_ood_ros.node.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
     Conditions,
@@ -20,11 +20,11 @@ from meta_ood_ros.diagnostics import (
     SILENCE,
     to_status,
 )
-from meta_ood_ros.loading import load_ignore_mask, load_pipeline
-from meta_ood_ros.processing import FrameProcessor
-from meta_ood_ros.publishers import CameraOutputs
-from meta_ood_ros.qos import explain_shared_memory, ImageSubscription, Misfit
-from meta_ood_ros.scheduling import Frame, LatestFrames, Worker
+from meta_ood_ros.node.loading import load_ignore_mask, load_pipeline
+from meta_ood_ros.node.processing import FrameProcessor
+from meta_ood_ros.node.publishers import CameraOutputs
+from meta_ood_ros.node.qos import explain_shared_memory, ImageSubscription, Misfit
+from meta_ood_ros.node.scheduling import Frame, LatestFrames, Worker
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         # Imported here: torch and ROS are what may be missing.
-        from meta_ood_ros.ood_node import main as run
+        from meta_ood_ros.node.ood_node import main as run
     except ModuleNotFoundError as error:
         sys.exit(
             f'ood_node needs the Python module {error.name}, which {sys.executable} does not '

@@ -6,8 +6,15 @@ import sqlite3
 import zlib
 
 import cv2
-from meta_ood_ros.bag_files import BagReader
-from meta_ood_ros.bags import Bag, BagLossError, BagWriter, IMAGE_TYPES, SEGMENTS_TYPE, TypeStore
+from meta_ood_ros.bags.bag import (
+    Bag,
+    BagLossError,
+    BagWriter,
+    IMAGE_TYPES,
+    SEGMENTS_TYPE,
+    TypeStore,
+)
+from meta_ood_ros.bags.files import BagReader
 import numpy as np
 import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip('rclpy')
 pytest.importorskip('meta_ood_msgs')
 
-from meta_ood_ros.demo_node import to_ros_arguments
+from meta_ood_ros.demo.node import to_ros_arguments
 
 from benchmarks import node_memory, node_overhead
 from benchmarks.comparison import Options

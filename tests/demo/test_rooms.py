@@ -4,10 +4,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
-from meta_ood_ros.contact_sheet import ContactSheet
-from meta_ood_ros.demo import main, parse_arguments
-from meta_ood_ros.demo_frames import FIRST_SEED, FolderSource, SceneSource
-from meta_ood_ros.demo_truth import compare_with_truth
+from meta_ood_ros.demo.__main__ import main, parse_arguments
+from meta_ood_ros.demo.contact_sheet import ContactSheet
+from meta_ood_ros.demo.frames import FIRST_SEED, FolderSource, SceneSource
+from meta_ood_ros.demo.truth import compare_with_truth
 from meta_ood_ros.scenes import render_scene, render_sequence
 import numpy as np
 import pytest
@@ -101,7 +101,7 @@ def test_perfect_segments_find_everything():
 
 
 def make_view(size=(90, 160), **changes):
-    pictures = pytest.importorskip('meta_ood_ros.demo_pictures')
+    pictures = pytest.importorskip('meta_ood_ros.demo.pictures')
     segment = SimpleNamespace(
         contour_x=[20, 59, 59, 20], contour_y=[30, 30, 69, 69], accepted=True, area_px=1600,
         ood_probability=0.75, roi=SimpleNamespace(x_offset=20, y_offset=30, width=40, height=40),

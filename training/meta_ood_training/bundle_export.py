@@ -20,11 +20,11 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
-from meta_ood_training.config_reader import ConfigError, read_value
-from meta_ood_training.loop_config import BundleConfig
-from meta_ood_training.revision import source_revision
-from meta_ood_training.trainer.starting_network import open_network, read_weights
-from meta_ood_training.training_config import NetworkConfig
+from meta_ood_training.finetuning.config import NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError, read_value
+from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
+from meta_ood_training.finetuning.loop_config import BundleConfig
+from meta_ood_training.provenance.revision import source_revision
 import torch
 from torch import Tensor
 

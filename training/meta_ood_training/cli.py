@@ -9,11 +9,14 @@ import sys
 from typing import NoReturn
 
 VERBS = {
-    'finetune': ('finetune', 'train a network for high entropy on OoD objects'),
-    'segments': ('segment_dataset', 'write segment metrics and targets of images or bags'),
-    'fit-meta': ('fit_meta', 'fit, judge and explain meta classifiers'),
-    'evaluate': ('evaluate', 'score a bundle on data sets'),
-    'overlay': ('overlay', 'paste OoD objects on street frames: a test set with exact labels'),
+    'finetune': ('finetuning.command', 'train a network for high entropy on OoD objects'),
+    'segments': ('segments.command', 'write segment metrics and targets of images or bags'),
+    'fit-meta': ('meta.command', 'fit, judge and explain meta classifiers'),
+    'evaluate': ('evaluation.command', 'score a bundle on data sets'),
+    'overlay': (
+        'overlays.command',
+        'paste OoD objects on street frames: a test set with exact labels',
+    ),
     'bundle': ('bundle_export', 'turn a checkpoint into a bundle'),
 }
 """Verb -> (module of meta_ood_training, what it does)."""

@@ -7,7 +7,7 @@ dense_tiles.py.
 
 import math
 
-from meta_ood_ros.core.dense_tiles import (
+from meta_ood_ros.core.kernels.dense_tiles import (
     exp,
     find_tile_size,
     interpolate_rows,
@@ -18,9 +18,9 @@ from meta_ood_ros.core.dense_tiles import (
     SMALLEST,
     ZERO,
 )
-from meta_ood_ros.core.interpolation import find_grid, grid_type
-from meta_ood_ros.core.jit import array, kernel, part
-from meta_ood_ros.core.lanes import (
+from meta_ood_ros.core.kernels.interpolation import find_grid, grid_type
+from meta_ood_ros.core.kernels.jit import array, kernel, part
+from meta_ood_ros.core.kernels.lanes import (
     load,
     spread,
     spread_from,
@@ -28,7 +28,7 @@ from meta_ood_ros.core.lanes import (
     store_transposed,
     where_greater,
 )
-from meta_ood_ros.core.parallel import run_over_rows
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 from numba import types
 import numpy as np
 from numpy.typing import NDArray

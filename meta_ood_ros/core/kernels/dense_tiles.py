@@ -8,9 +8,9 @@ have to gather its two input columns, which is several times slower.)
 
 import math
 
-from meta_ood_ros.core.interpolation import count_sources, Grid
-from meta_ood_ros.core.jit import bits_to_float, float_to_bits, part
-from meta_ood_ros.core.lanes import load, power_of_two, spread, spread_from, store
+from meta_ood_ros.core.kernels.interpolation import count_sources, Grid
+from meta_ood_ros.core.kernels.jit import bits_to_float, float_to_bits, part
+from meta_ood_ros.core.kernels.lanes import load, power_of_two, spread, spread_from, store
 import numpy as np
 
 # Rows of a tile: one AVX-512 register of float32, two of AVX2, four of NEON.

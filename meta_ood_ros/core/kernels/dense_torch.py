@@ -7,7 +7,7 @@ accelerators on which Triton does not run, and a second implementation that runs
 
 import math
 
-from meta_ood_ros.core.interpolation import find_taps
+from meta_ood_ros.core.kernels.interpolation import find_taps
 import torch
 from torch import Tensor
 

@@ -8,7 +8,7 @@ Imported only where Triton can be (it comes with torch's CUDA and ROCm builds).
 
 import math
 
-from meta_ood_ros.core.interpolation import find_taps
+from meta_ood_ros.core.kernels.interpolation import find_taps
 import torch
 from torch import Tensor
 import triton

@@ -1,6 +1,6 @@
 """A flat mask and a position -> where the next run of set pixels begins, and where it ends."""
 
-from meta_ood_ros.core.jit import part
+from meta_ood_ros.core.kernels.jit import part
 import numpy as np
 
 _EIGHT_ONES = np.uint64(0x0101010101010101)

@@ -1,7 +1,7 @@
 """Labels -> which pixels of a tile are interior and which are boundary, segment by segment."""
 
-from meta_ood_ros.core.jit import part
-from meta_ood_ros.core.segment_softmax import LANES
+from meta_ood_ros.core.kernels.jit import part
+from meta_ood_ros.core.kernels.segment_softmax import LANES
 import numpy as np
 
 INTERIOR, BOUNDARY = 1, 2

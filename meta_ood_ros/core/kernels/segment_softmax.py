@@ -8,8 +8,8 @@ column share the horizontal weight, so that all steps are plain arithmetic on la
 
 import math
 
-from meta_ood_ros.core.jit import bits_to_float, float_to_bits, part
-from meta_ood_ros.core.lanes import (
+from meta_ood_ros.core.kernels.jit import bits_to_float, float_to_bits, part
+from meta_ood_ros.core.kernels.lanes import (
     FLOAT64_LANES,
     load,
     power_of_two,

@@ -9,24 +9,24 @@ pixels (about 1.3 times for compact objects), whatever the image, the classes or
 import math
 from typing import NamedTuple
 
-from meta_ood_ros.core.interpolation import count_sources, find_grid, grid_type
-from meta_ood_ros.core.jit import array, kernel, part
-from meta_ood_ros.core.lanes import load, spread, spread_from, store, sum_of
-from meta_ood_ros.core.parallel import count_workers, run_workers
-from meta_ood_ros.core.segment_marks import (
+from meta_ood_ros.core.kernels.interpolation import count_sources, find_grid, grid_type
+from meta_ood_ros.core.kernels.jit import array, kernel, part
+from meta_ood_ros.core.kernels.lanes import load, spread, spread_from, store, sum_of
+from meta_ood_ros.core.kernels.parallel import count_workers, run_workers
+from meta_ood_ros.core.kernels.segment_marks import (
     find_extremes,
     find_marks,
     find_range,
     take_segment,
 )
-from meta_ood_ros.core.segment_softmax import (
+from meta_ood_ros.core.kernels.segment_softmax import (
     interpolate_rows,
     LANES,
     mix_rows,
     softmax_column,
     to_uncertainty,
 )
-from meta_ood_ros.core.segment_sums import FIRST_MOMENT, FIXED, POSITION, SECOND_MOMENT
+from meta_ood_ros.core.kernels.segment_sums import FIRST_MOMENT, FIXED, POSITION, SECOND_MOMENT
 from numba import types
 import numpy as np
 from numpy.typing import NDArray

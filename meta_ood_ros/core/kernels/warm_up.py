@@ -1,13 +1,14 @@
 """
 Everything that is compiled at its first call -> compiled now, before the first image.
 
-    python -m meta_ood_ros.core.warm_up
+    python -m meta_ood_ros.core.kernels.warm_up
 
 fills the cache once after an installation, so that no start of the node pays for it.
 """
 
-from meta_ood_ros.core import dense_cpu, segment_sums_from_logits, segments
-from meta_ood_ros.core.jit import Kernel
+from meta_ood_ros.core import segments
+from meta_ood_ros.core.kernels import dense_cpu, segment_sums_from_logits
+from meta_ood_ros.core.kernels.jit import Kernel
 
 
 def warm_up() -> None:

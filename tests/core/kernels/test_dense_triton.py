@@ -7,15 +7,15 @@ import subprocess
 import sys
 
 from meta_ood_ros.core import dense
-from meta_ood_ros.core.dense_torch import predict_in_strips
-from meta_ood_ros.core.host_copy import to_host
+from meta_ood_ros.core.kernels.dense_torch import predict_in_strips
+from meta_ood_ros.core.kernels.host_copy import to_host
 import pytest
 import torch
 
 PROGRAM = """
 import sys
 import torch
-from meta_ood_ros.core.dense_triton import predict_with_triton
+from meta_ood_ros.core.kernels.dense_triton import predict_with_triton
 from meta_ood_ros.core.uncertainty import normalized_entropy
 
 device = sys.argv[1]
@@ -74,7 +74,9 @@ def test_other_accelerators_take_strips(monkeypatch):
 
 def test_a_kernel_that_does_not_run_is_reported_once(monkeypatch, caplog):
     monkeypatch.setattr(dense, 'find_spec', lambda name: object())
-    monkeypatch.setitem(sys.modules, 'meta_ood_ros.core.dense_triton', None)  # fails to import
+    monkeypatch.setitem(
+        sys.modules, 'meta_ood_ros.core.kernels.dense_triton', None
+    )  # fails to import
     dense._find_gpu_path.cache_clear()
     for _ in range(2):
         assert dense._find_gpu_path('cuda:0') is predict_in_strips

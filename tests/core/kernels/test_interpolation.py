@@ -1,6 +1,6 @@
 """Taps of a bilinear resize against torch.nn.functional.interpolate."""
 
-from meta_ood_ros.core.interpolation import count_sources, find_grid, find_taps
+from meta_ood_ros.core.kernels.interpolation import count_sources, find_grid, find_taps
 import numpy as np
 import pytest
 import torch

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 
-from meta_ood_ros.core import jit
-from meta_ood_ros.core.jit import array, Kernel, kernel
-from meta_ood_ros.core.warm_up import warm_up
+from meta_ood_ros.core.kernels import jit
+from meta_ood_ros.core.kernels.jit import array, Kernel, kernel
+from meta_ood_ros.core.kernels.warm_up import warm_up
 from numba import types
 import numpy as np
 import pytest
 
-CORE = Path(jit.__file__).parent
+KERNELS = Path(jit.__file__).parent
 
 
 def double(values):
@@ -76,11 +76,13 @@ def test_unusable_cache_only_costs_time(error, monkeypatch):
 def test_nowhere_to_write(tmp_path):
     """No cache beside the package and none in the home folder: as on a read-only root."""
     shutil.copytree(
-        CORE.parent,
+        KERNELS.parents[1],
         tmp_path / 'meta_ood_ros',
         ignore=shutil.ignore_patterns('__pycache__', 'bundles'),
     )
-    (tmp_path / 'meta_ood_ros' / 'core' / '__pycache__').touch()  # a file where a folder must be
+    (
+        tmp_path / 'meta_ood_ros' / 'core' / 'kernels' / '__pycache__'
+    ).touch()  # a file where a folder must be
     program = (
         'import numpy as np\n'
         'from meta_ood_ros.core.segments import find_segments\n'
@@ -103,12 +105,12 @@ def test_nowhere_to_write(tmp_path):
 def test_parts_lists_the_files_whose_parts_go_into_other_files():
     files = {
         path.name
-        for path in CORE.glob('*.py')
+        for path in KERNELS.glob('*.py')
         if '\n@part\n' in path.read_text() or '\n@intrinsic\n' in path.read_text()
     }
-    with_kernels = {path.name for path in CORE.glob('*.py') if '\n@kernel(' in path.read_text()}
+    with_kernels = {path.name for path in KERNELS.glob('*.py') if '\n@kernel(' in path.read_text()}
     assert files - with_kernels <= set(jit.PARTS)
-    assert set(jit.PARTS) <= {path.name for path in CORE.glob('*.py')}
+    assert set(jit.PARTS) <= {path.name for path in KERNELS.glob('*.py')}
 
 
 def test_stale_cache_is_dropped(tmp_path, monkeypatch):
@@ -131,7 +133,8 @@ def test_stale_cache_is_dropped(tmp_path, monkeypatch):
 
 
 def test_warm_up_leaves_nothing_to_compile():
-    from meta_ood_ros.core import dense_cpu, segment_sums_from_logits, segments
+    from meta_ood_ros.core import segments
+    from meta_ood_ros.core.kernels import dense_cpu, segment_sums_from_logits
 
     warm_up()
     for module in (dense_cpu, segments, segment_sums_from_logits):

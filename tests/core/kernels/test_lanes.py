@@ -1,7 +1,7 @@
 """Vectors inside kernels against numpy."""
 
-from meta_ood_ros.core.jit import array, kernel
-from meta_ood_ros.core.lanes import (
+from meta_ood_ros.core.kernels.jit import array, kernel
+from meta_ood_ros.core.kernels.lanes import (
     load,
     power_of_two,
     spread,

@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import ctypes, resource
-from meta_ood_ros.core.memory import keep_freed_memory
+from meta_ood_ros.core.kernels.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
 libc = ctypes.CDLL(None)
@@ -26,7 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 HEAPS = """
 import ctypes, threading
-from meta_ood_ros.core.memory import share_one_heap
+from meta_ood_ros.core.kernels.memory import share_one_heap
 if {share}:
     assert share_one_heap()
 libc = ctypes.CDLL(None)

@@ -2,7 +2,7 @@
 
 import threading
 
-from meta_ood_ros.core.parallel import count_workers, run_over_rows, run_workers
+from meta_ood_ros.core.kernels.parallel import count_workers, run_over_rows, run_workers
 import pytest
 import torch
 

@@ -12,17 +12,17 @@ import sys
 import time
 
 import cv2
-from meta_ood_ros.bags import Bag, BagWriter
-from meta_ood_ros.conversions import to_image
+from meta_ood_ros.bags.bag import Bag, BagWriter
 from meta_ood_ros.core.bundle_files import save_bundle
-from meta_ood_ros.demo import main
-from meta_ood_ros.demo_answers import Answer
-from meta_ood_ros.demo_frames import DemoFrame, find_source
-from meta_ood_ros.demo_node import NodeProcess
-from meta_ood_ros.demo_output import OutputFolder
-from meta_ood_ros.demo_report import Tally
-from meta_ood_ros.demo_truth import FrameTruth, ObjectTruth
-from meta_ood_ros.pictures import PICTURES
+from meta_ood_ros.demo.__main__ import main
+from meta_ood_ros.demo.answers import Answer
+from meta_ood_ros.demo.frames import DemoFrame, find_source
+from meta_ood_ros.demo.node import NodeProcess
+from meta_ood_ros.demo.output import OutputFolder
+from meta_ood_ros.demo.report import Tally
+from meta_ood_ros.demo.truth import FrameTruth, ObjectTruth
+from meta_ood_ros.messages.conversions import to_image
+from meta_ood_ros.messages.pictures import PICTURES
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
@@ -248,7 +248,7 @@ def test_warnings_of_the_node_are_found_however_the_terminal_formats_its_log(
 
 def test_the_node_ends_with_a_demo_that_was_killed(tmp_path):
     program = (
-        'import os, sys; from pathlib import Path; from meta_ood_ros.demo_node import NodeProcess;'
+        'import os, sys; from pathlib import Path; from meta_ood_ros.demo.node import NodeProcess;'
         "node = NodeProcess({'bundle': sys.argv[1]}, namespace='', log=Path(sys.argv[2]));"
         'print(node._process.pid, flush=True); os._exit(9)'
     )

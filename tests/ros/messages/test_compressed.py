@@ -3,7 +3,7 @@
 import array
 
 import cv2
-from meta_ood_ros.compressed import decode_compressed
+from meta_ood_ros.messages.compressed import decode_compressed
 import numpy as np
 import pytest
 

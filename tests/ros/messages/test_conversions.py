@@ -3,7 +3,7 @@
 import array
 import sys
 
-from meta_ood_ros.conversions import new_image, to_image, to_rgb
+from meta_ood_ros.messages.conversions import new_image, to_image, to_rgb
 import numpy as np
 import pytest
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image

@@ -2,7 +2,7 @@
 
 import array
 
-from meta_ood_ros.encodings import decode_pixels, ENCODINGS
+from meta_ood_ros.messages.encodings import decode_pixels, ENCODINGS
 import numpy as np
 import pytest
 

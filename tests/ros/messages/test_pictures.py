@@ -2,9 +2,9 @@
 
 import tracemalloc
 
-from meta_ood_ros.conversions import to_rgb
-from meta_ood_ros.pictures import PICTURES, Pictures
-from meta_ood_ros.segment_messages import choose_segments
+from meta_ood_ros.messages.conversions import to_rgb
+from meta_ood_ros.messages.pictures import PICTURES, Pictures
+from meta_ood_ros.messages.segment_messages import choose_segments
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image

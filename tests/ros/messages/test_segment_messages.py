@@ -7,7 +7,7 @@ from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
 from meta_ood_ros.core.segments import find_segments, summarize_segments
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.segment_messages import choose_segments, to_segment_array
+from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
 import numpy as np
 import pytest
 from std_msgs.msg import Header

@@ -4,7 +4,7 @@ import math
 from types import SimpleNamespace
 
 from meta_ood_msgs.msg import OodSegment, OodSegmentArray
-from meta_ood_ros.vision_messages import find_vision_msgs, to_detections, to_label_info
+from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detections, to_label_info
 import pytest
 from std_msgs.msg import Header
 
@@ -69,7 +69,7 @@ def test_boxes_have_their_centre_between_their_outer_pixels(msgs):
 
 
 def test_node_works_without_vision_msgs(robot, colour_network, monkeypatch):
-    monkeypatch.setattr('meta_ood_ros.publishers.find_vision_msgs', lambda: None)
+    monkeypatch.setattr('meta_ood_ros.node.publishers.find_vision_msgs', lambda: None)
     node = robot.start()
     topics = dict(node.get_publisher_names_and_types_by_node('ood', '/'))
     assert '/ood/segments' in topics
@@ -80,7 +80,7 @@ def test_node_works_without_vision_msgs(robot, colour_network, monkeypatch):
 def test_class_names_are_told_again_when_the_threshold_changes(robot, colour_network, monkeypatch):
     told = []
     monkeypatch.setattr(
-        'meta_ood_ros.publishers.CameraOutputs.publish_label_info',
+        'meta_ood_ros.node.publishers.CameraOutputs.publish_label_info',
         lambda _, *, meta_threshold: told.append(meta_threshold),
     )
     robot.start()

@@ -4,7 +4,7 @@ import array
 import re
 
 import cv2
-from meta_ood_ros.conversions import to_image
+from meta_ood_ros.messages.conversions import to_image
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -165,7 +165,7 @@ def test_error_while_sending_ends_with_the_frame(robot, colour_network, monkeypa
     camera = robot.camera()
     robot.connect(camera, outputs=['ood/segments', 'ood/semantic'])
     with monkeypatch.context() as patch:
-        patch.setattr('meta_ood_ros.pictures.Pictures.make', lambda *_: 1 / 0)
+        patch.setattr('meta_ood_ros.messages.pictures.Pictures.make', lambda *_: 1 / 0)
         robot.send(camera, scene())
         wait_for(lambda: facts().get('dropped_failed') == '1')
     assert 'ZeroDivisionError' in facts()['last_drop']

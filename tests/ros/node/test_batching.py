@@ -3,13 +3,13 @@
 import time
 from types import SimpleNamespace
 
-from meta_ood_ros.batching import batch_sizes, group
-from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.backends import EagerBackend
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.diagnostics import CameraRecord, Conditions
-from meta_ood_ros.processing import FrameProcessor
-from meta_ood_ros.scheduling import Frame, LatestFrames
+from meta_ood_ros.messages.conversions import to_image
+from meta_ood_ros.node.batching import batch_sizes, group
+from meta_ood_ros.node.diagnostics import CameraRecord, Conditions
+from meta_ood_ros.node.processing import FrameProcessor
+from meta_ood_ros.node.scheduling import Frame, LatestFrames
 import numpy as np
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_groups_keep_order_and_lose_nothing():
 @pytest.fixture
 def three_cameras(robot, colour_network, monkeypatch):
     """Return the robot, its cameras and its listeners; the network takes what is ready."""
-    monkeypatch.setattr('meta_ood_ros.loading.batch_sizes', lambda *_, **__: (1, 2, 3))
+    monkeypatch.setattr('meta_ood_ros.node.loading.batch_sizes', lambda *_, **__: (1, 2, 3))
     names = ('front', 'rear', 'left')
     robot.start(cameras=list(names), max_age=0.0, diagnostics_period=0.1)
     answers = {name: robot.listen(f'ood/{name}/segments') for name in names}
@@ -108,7 +108,7 @@ def test_a_bad_frame_of_a_batch_costs_no_other_camera_its_answer(three_cameras, 
 
 
 def test_a_backend_prepares_the_batch_that_it_will_meet(tiny_bundle, monkeypatch):
-    from meta_ood_ros import loading
+    from meta_ood_ros.node import loading
 
     prepared = []
     monkeypatch.setattr(

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from diagnostic_msgs.msg import DiagnosticStatus
-from meta_ood_ros.diagnostics import (
+from meta_ood_ros.node.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
     Conditions,
@@ -11,7 +11,7 @@ from meta_ood_ros.diagnostics import (
     join_sentences,
     to_status,
 )
-from meta_ood_ros.scheduling import Counts, Frame
+from meta_ood_ros.node.scheduling import Counts, Frame
 import pytest
 from sensor_msgs.msg import Image
 

@@ -3,7 +3,7 @@
 import time
 
 import cv2
-from meta_ood_ros.conversions import to_image
+from meta_ood_ros.messages.conversions import to_image
 from rcl_interfaces.msg import Parameter as ParameterMsg
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import SetParameters

@@ -366,7 +366,8 @@ def launch(repository, tmp_path):
         (share / name).symlink_to(repository / name)
     executable = lib / 'ood_node'
     executable.write_text(
-        f'#!{sys.executable}\nfrom meta_ood_ros.start_node import main\nraise SystemExit(main())\n'
+        f'#!{sys.executable}\n'
+        'from meta_ood_ros.node.start_node import main\nraise SystemExit(main())\n'
     )
     executable.chmod(0o755)
     prefixes = os.environ.get('AMENT_PREFIX_PATH', sys.prefix)

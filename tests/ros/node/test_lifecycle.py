@@ -224,14 +224,14 @@ def test_failed_activation_leaves_the_node_inactive(robot, colour_network, monke
     robot.start(active=False)
     assert robot.do('configure') == 'success'
     with monkeypatch.context() as patch:
-        patch.setattr('meta_ood_ros.session.ImageSubscription', lambda *_, **__: 1 / 0)
+        patch.setattr('meta_ood_ros.node.session.ImageSubscription', lambda *_, **__: 1 / 0)
         assert robot.do('activate') == 'failure'
     assert workers() == []
     assert robot.do('activate') == 'success'
 
 
 def start_process(*arguments):
-    command = [sys.executable, '-m', 'meta_ood_ros.ood_node', '--ros-args', *arguments]
+    command = [sys.executable, '-m', 'meta_ood_ros.node.ood_node', '--ros-args', *arguments]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ from meta_ood_ros.core.backends import EagerBackend, ResolvedDevice
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.loading import load_ignore_mask, load_pipeline, resolve_path
+from meta_ood_ros.node.loading import load_ignore_mask, load_pipeline, resolve_path
 import numpy as np
 import pytest
 import torch
@@ -109,7 +109,7 @@ def test_backend_is_checked_against_float32_eager(bundle_folder, monkeypatch, op
         found.append((backend.precision, tuple(x.shape)))
         return self_check(backend, network, x)
 
-    monkeypatch.setattr('meta_ood_ros.loading.self_check', check)
+    monkeypatch.setattr('meta_ood_ros.node.loading.self_check', check)
     load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', **options))
     assert found == [('bf16', (1, 3, 96, 128))] * checks
 
@@ -155,9 +155,9 @@ def broken_gpu(monkeypatch):
                 raise RuntimeError('CUDA error: no kernel image is available\nCompile with ...')
             super().__init__(bundle, settings, device, **options)
 
-    monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', BrokenOnGpu)
+    monkeypatch.setattr('meta_ood_ros.node.loading.OodPipeline', BrokenOnGpu)
     gpu = ResolvedDevice(torch.device('cuda', 0))
-    monkeypatch.setattr('meta_ood_ros.loading.resolve_device', lambda name: gpu)
+    monkeypatch.setattr('meta_ood_ros.node.loading.resolve_device', lambda name: gpu)
 
 
 def test_gpu_that_does_not_work_is_replaced_by_the_cpu_only_under_auto(bundle_folder, broken_gpu):
@@ -186,7 +186,7 @@ def test_batch_that_does_not_fit_costs_neither_the_gpu_nor_the_smaller_ones(
             raise RuntimeError('CUDA out of memory.\nTried to allocate')
 
     monkeypatch.setattr(EagerBackend, 'prepare', prepare)
-    monkeypatch.setattr('meta_ood_ros.loading.batch_sizes', lambda *_, **__: (1, 2, 3, 4))
+    monkeypatch.setattr('meta_ood_ros.node.loading.batch_sizes', lambda *_, **__: (1, 2, 3, 4))
     loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu'))
     assert loaded.batch_sizes == (1, 2)
     (warning,) = loaded.warnings
@@ -212,7 +212,7 @@ def test_folder_of_engines_is_a_path_like_the_others(bundle_folder, monkeypatch,
             given.append(engine_cache)
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', Noting)
+    monkeypatch.setattr('meta_ood_ros.node.loading.OodPipeline', Noting)
     monkeypatch.setenv('HOME', str(tmp_path))
     for text, path in (('', ''), ('~/engines', str(tmp_path / 'engines'))):
         settings = NodeSettings(bundle=str(bundle_folder), device='cpu', engine_cache=text)
@@ -274,7 +274,7 @@ def test_graph_of_fixed_sides_is_tried_at_them(fixed_bundle):
 
 def test_graph_of_one_image_is_given_no_batches(fixed_bundle, monkeypatch):
     monkeypatch.setattr(
-        'meta_ood_ros.loading.batch_sizes',
+        'meta_ood_ros.node.loading.batch_sizes',
         lambda *_, has_fixed_batch: (1,) if has_fixed_batch else (1, 2),
     )
     settings = NodeSettings(bundle=str(fixed_bundle), device='cpu', cameras=('a', 'b'))

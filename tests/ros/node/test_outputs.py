@@ -126,7 +126,7 @@ def test_same_scene_at_twice_the_size_has_the_same_accepted_segments(robot, colo
 
 def test_outputs_nobody_wants_are_not_made(robot, colour_network, monkeypatch):
     made = []
-    from meta_ood_ros.pictures import Pictures
+    from meta_ood_ros.messages.pictures import Pictures
 
     make = Pictures.make
     monkeypatch.setattr(
@@ -236,7 +236,7 @@ def test_header_of_any_content_comes_back_bit_for_bit(robot, colour_network):
     segments = robot.listen('ood/segments')
     camera = robot.camera()
     robot.connect(camera)
-    from meta_ood_ros.conversions import to_image
+    from meta_ood_ros.messages.conversions import to_image
 
     for sec, nanosec, frame_id in ((0, 0, ''), (-5, 1, 'ä/ö'), (2**31 - 1, 10**9 - 1, 'x' * 300)):
         header = make_header(nanosec, frame_id)

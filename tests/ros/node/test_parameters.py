@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.ood_node import OodNode
+from meta_ood_ros.node.ood_node import OodNode
 import pytest
 
 from .conftest import scene

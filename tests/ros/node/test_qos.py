@@ -7,7 +7,7 @@ import textwrap
 import time
 from types import SimpleNamespace
 
-from meta_ood_ros.qos import decide_reliability, explain_shared_memory
+from meta_ood_ros.node.qos import decide_reliability, explain_shared_memory
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -82,7 +82,7 @@ def test_large_reliable_images_of_a_driver_that_comes_second_are_all_received(
         import numpy as np
         import rclpy
         from meta_ood_msgs.msg import OodSegmentArray
-        from meta_ood_ros.conversions import to_image
+        from meta_ood_ros.messages.conversions import to_image
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import Image
         from std_msgs.msg import Header
@@ -131,7 +131,7 @@ def test_subscriber_that_does_not_fit_is_explained(robot, colour_network):
 
 
 def test_what_does_not_fit_is_said_as_long_as_it_is_there(robot, colour_network, monkeypatch):
-    monkeypatch.setattr('meta_ood_ros.qos.MISFIT_PERIOD', 0.5)
+    monkeypatch.setattr('meta_ood_ros.node.qos.MISFIT_PERIOD', 0.5)
     robot.start(diagnostics_period=0.1, image_reliability='reliable')
     facts = robot.diagnostics()
     robot.listen('ood/segments', durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -199,7 +199,7 @@ def test_best_effort_subscriber_gets_outputs_too(robot, colour_network):
 
 
 def test_silence_is_explained(robot, colour_network, monkeypatch):
-    monkeypatch.setattr('meta_ood_ros.session.SILENCE', 0.2)
+    monkeypatch.setattr('meta_ood_ros.node.session.SILENCE', 0.2)
     robot.start(diagnostics_period=0.1)
     facts = robot.diagnostics()
     wait_for(lambda: 'No image arrives on /image: nobody publishes it' in facts().message)
@@ -211,7 +211,7 @@ def test_silence_is_explained(robot, colour_network, monkeypatch):
 
 
 def test_silence_of_a_topic_of_another_type_names_the_type(robot, colour_network, monkeypatch):
-    monkeypatch.setattr('meta_ood_ros.session.SILENCE', 0.2)
+    monkeypatch.setattr('meta_ood_ros.node.session.SILENCE', 0.2)
     robot.start(diagnostics_period=0.1, cameras=['front'])
     facts = robot.diagnostics()
     wait_for(lambda: 'or remap front/image.' in facts('front').message)
@@ -238,7 +238,7 @@ def test_little_shared_memory_is_explained(monkeypatch, tmp_path):
 
 
 def test_profile_of_one_topic_is_not_shared():
-    from meta_ood_ros.qos import output_qos
+    from meta_ood_ros.node.qos import output_qos
 
     first, second = output_qos(), output_qos()
     first.depth = 7  # as rclpy does when it applies an override

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from meta_ood_ros.scheduling import DROP_CAUSES, LatestFrames, Worker
+from meta_ood_ros.node.scheduling import DROP_CAUSES, LatestFrames, Worker
 import numpy as np
 import pytest
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from meta_ood_ros.core.settings import PipelineSettings
-from meta_ood_ros.threshold_warning import threshold_warning
+from meta_ood_ros.node.threshold_warning import threshold_warning
 import pytest
 
 BUNDLE = SimpleNamespace(entropy_threshold=0.8, meta_threshold=0.1)

@@ -1,9 +1,7 @@
 """A training run small enough for a test: ESPNetv2 of width 0.5 on drawn frames of 64 x 96 px."""
 
 import cv2
-from meta_ood_training.augmentation import AugmentationSettings
-from meta_ood_training.mixing import MixingSettings
-from meta_ood_training.training_config import (
+from meta_ood_training.finetuning.config import (
     FinetuneConfig,
     NetworkConfig,
     ObjectiveConfig,
@@ -13,6 +11,8 @@ from meta_ood_training.training_config import (
     TrainingConfig,
     ValidationConfig,
 )
+from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.mixing import MixingSettings
 import numpy as np
 import pytest
 

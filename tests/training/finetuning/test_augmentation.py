@@ -1,6 +1,7 @@
 """Crops, light, pasting and mixing: what stays true for every draw, and that draws repeat."""
 
-from meta_ood_training.augmentation import (
+from meta_ood_training.datasets import CutOut, IGNORED, OOD, Sample
+from meta_ood_training.finetuning.data.augmentation import (
     AugmentationSettings,
     crop_sample,
     jitter_light,
@@ -8,8 +9,7 @@ from meta_ood_training.augmentation import (
     resize,
     sample_rng,
 )
-from meta_ood_training.datasets import CutOut, IGNORED, OOD, Sample
-from meta_ood_training.pasting import paste_object, PasteSettings
+from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 import numpy as np
 import pytest
 

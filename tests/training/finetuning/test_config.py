@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from meta_ood_training.config_reader import ConfigError, read_config
-from meta_ood_training.training_config import FinetuneConfig
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.config_reader import ConfigError, read_config
 import pytest
 
 

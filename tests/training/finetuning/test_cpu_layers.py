@@ -3,7 +3,7 @@
 import copy
 
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.trainer.cpu_layers import FastDepthwise, FastPrelu, speed_up_layers
+from meta_ood_training.finetuning.loop.cpu_layers import FastDepthwise, FastPrelu, speed_up_layers
 import pytest
 import torch
 from torch import nn

@@ -10,22 +10,22 @@ from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network, load_checkpoint, load_weights
 from meta_ood_training.cli import main
-from meta_ood_training.config_reader import ConfigError
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.finetune import _command, finetune, open_config
-from meta_ood_training.mixing import MixedSamples, MixingSettings
-from meta_ood_training.trainer import dry_run
-from meta_ood_training.trainer.batches import RunBatches, TrainingSamples
-from meta_ood_training.trainer.dry_run import try_one_step
-from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
-from meta_ood_training.trainer.run_log import read_rows
-from meta_ood_training.trainer.scene_samples import SceneSamples
-from meta_ood_training.trainer.schedule import learning_rate_share
-from meta_ood_training.trainer.starting_network import open_networks
-from meta_ood_training.trainer.street import open_samples
-from meta_ood_training.trainer.validation import Scores
-from meta_ood_training.trainer.whole_files import remove_leftovers, save_whole
-from meta_ood_training.training_config import NetworkConfig
+from meta_ood_training.finetuning import dry_run
+from meta_ood_training.finetuning.command import _command, finetune, open_config
+from meta_ood_training.finetuning.config import NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
+from meta_ood_training.finetuning.data.loaders import make_training_loader, make_validation_loader
+from meta_ood_training.finetuning.data.mixing import MixedSamples, MixingSettings
+from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.data.street import open_samples
+from meta_ood_training.finetuning.dry_run import try_one_step
+from meta_ood_training.finetuning.loop.run_log import read_rows
+from meta_ood_training.finetuning.loop.schedule import learning_rate_share
+from meta_ood_training.finetuning.loop.starting_network import open_networks
+from meta_ood_training.finetuning.loop.validation import Scores
+from meta_ood_training.whole_files import remove_leftovers, save_whole
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,7 @@
 """Label sets and a teacher restricted to them, on cases whose answer is known."""
 
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.trainer.label_sets import CAMVID_SETS, label_sets, restrict_teacher
+from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, label_sets, restrict_teacher
 import numpy as np
 import pytest
 import torch

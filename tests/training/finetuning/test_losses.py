@@ -3,7 +3,7 @@
 import math
 
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.losses import (
+from meta_ood_training.finetuning.loop.losses import (
     entropy_maximization_loss,
     in_distribution_loss,
     ood_loss,

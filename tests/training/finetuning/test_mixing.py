@@ -1,10 +1,10 @@
 """One epoch: every street image, one proxy to ten, all from seed, epoch and position."""
 
 import cv2
-from meta_ood_training.augmentation import AugmentationSettings
 from meta_ood_training.datasets import OOD, Sample
 from meta_ood_training.datasets.objects import ObjectSource
-from meta_ood_training.mixing import MixedSamples, MixingSettings
+from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.mixing import MixedSamples, MixingSettings
 import numpy as np
 import pytest
 

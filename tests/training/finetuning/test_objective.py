@@ -3,9 +3,9 @@
 import math
 
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.trainer.fused_loss import FusedTerms
-from meta_ood_training.trainer.label_sets import label_sets, Teaching
-from meta_ood_training.trainer.objective import upsampled_objective
+from meta_ood_training.finetuning.data.label_sets import label_sets, Teaching
+from meta_ood_training.finetuning.loop.fused_loss import FusedTerms
+from meta_ood_training.finetuning.loop.objective import upsampled_objective
 import pytest
 import torch
 

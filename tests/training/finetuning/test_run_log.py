@@ -2,8 +2,8 @@
 
 import csv
 
-from meta_ood_training.trainer import run_log
-from meta_ood_training.trainer.run_log import draw_curves, read_rows, RunLog, smooth
+from meta_ood_training.finetuning.loop import run_log
+from meta_ood_training.finetuning.loop.run_log import draw_curves, read_rows, RunLog, smooth
 import numpy as np
 import pytest
 
@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_rows_that_are_there(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('meta_ood_training.trainer.whole_files.os.fsync', fail)
+    monkeypatch.setattr('meta_ood_training.whole_files.os.fsync', fail)
     with pytest.raises(OSError, match='No space left'):
         RunLog(tmp_path).on_train_start(Standing(1), None)
     assert (tmp_path / 'loss.csv').read_bytes() == rows.encode()

@@ -2,8 +2,8 @@
 
 from itertools import pairwise
 
-from meta_ood_training.loop_config import OptimizerConfig
-from meta_ood_training.trainer.schedule import learning_rate_share
+from meta_ood_training.finetuning.loop.schedule import learning_rate_share
+from meta_ood_training.finetuning.loop_config import OptimizerConfig
 import pytest
 
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import cv2
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.sample import IGNORED, OOD
-from meta_ood_training.mixing import MixedSamples
-from meta_ood_training.trainer.scene_samples import SceneSamples
-from meta_ood_training.trainer.street import (
+from meta_ood_training.finetuning.config import ProxyConfig, StreetConfig, ValidationConfig
+from meta_ood_training.finetuning.data.mixing import MixedSamples
+from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.data.street import (
     idd_lite_part,
     open_proxies,
     open_samples,
     open_street,
     resize_sample,
 )
-from meta_ood_training.training_config import ProxyConfig, StreetConfig, ValidationConfig
 import numpy as np
 import pytest
 

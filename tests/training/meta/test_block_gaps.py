@@ -1,6 +1,6 @@
 """Gaps between held-out blocks and what is fitted on, drawn by hand."""
 
-from meta_ood_training.block_gaps import find_gaps
+from meta_ood_training.meta.fitting.block_gaps import find_gaps
 import numpy as np
 import pytest
 

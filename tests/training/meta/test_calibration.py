@@ -1,13 +1,13 @@
 """Calibration and operating points against closed forms and exhaustive search."""
 
-from meta_ood_training.calibration import (
+from meta_ood_training.meta.fitting.calibration import (
     choose_operating_point,
     cross_calibrate,
     fit_calibration,
     measure_reliability,
 )
-from meta_ood_training.segment_errors import count_errors
-from meta_ood_training.segment_loading import load_segment_set
+from meta_ood_training.meta.judging.segment_errors import count_errors
+from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest
 from scipy.special import expit

@@ -4,8 +4,8 @@ import itertools
 import json
 
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training import fit_meta
 from meta_ood_training.cli import main
+from meta_ood_training.meta import command as fit_meta
 import numpy as np
 import pytest
 

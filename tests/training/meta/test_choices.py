@@ -4,17 +4,17 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
-from meta_ood_training import left_out_segments
-from meta_ood_training.leave_one_out import leave_one_out
-from meta_ood_training.left_out_segments import predict_left_out_segments
-from meta_ood_training.meta_comparison import (
+from meta_ood_training.meta.fitting import left_out_segments
+from meta_ood_training.meta.fitting.fit import MetaFitSettings, segment_groups
+from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
+from meta_ood_training.meta.fitting.left_out_segments import predict_left_out_segments
+from meta_ood_training.meta.judging.comparison import (
     choose_entropy_threshold,
     find_error_minimising_threshold,
 )
-from meta_ood_training.meta_fit import MetaFitSettings, segment_groups
-from meta_ood_training.model_identity import hash_network
-from meta_ood_training.reports import render_markdown
-from meta_ood_training.segment_loading import load_segment_set
+from meta_ood_training.meta.reporting.report import render_markdown
+from meta_ood_training.provenance.model_identity import hash_network
+from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest
 
@@ -82,12 +82,12 @@ def test_too_many_segments_are_left_out_in_part_but_exactly(make_segments, monke
 
 
 def test_network_left_out_equals_a_training_without_the_segment(make_segments):
-    from meta_ood_training.neural_meta import (
+    from meta_ood_training.meta.fitting.neural_meta import (
         NeuralSettings,
         predict_neural_network,
         train_neural_networks,
     )
-    from meta_ood_training.standardization import fit_standardization
+    from meta_ood_training.meta.fitting.standardization import fit_standardization
     from scipy.special import expit
 
     segments = load_segment_set([make_segments(12)], 0.5)

@@ -1,12 +1,12 @@
 """Stages of a comparison: the same objects in all, and intervals that say what groups can say."""
 
-from meta_ood_training import meta_explanation
-from meta_ood_training.explain import bootstrap_coefficients
-from meta_ood_training.meta_comparison import compare_stages, Stage
-from meta_ood_training.meta_evaluation import evaluate_threshold
-from meta_ood_training.meta_fit import MetaFitSettings
-from meta_ood_training.report_sections import render_comparison
-from meta_ood_training.segment_loading import load_segment_set
+from meta_ood_training.meta.fitting.fit import MetaFitSettings
+from meta_ood_training.meta.judging import explanation as meta_explanation
+from meta_ood_training.meta.judging.comparison import compare_stages, Stage
+from meta_ood_training.meta.judging.evaluation import evaluate_threshold
+from meta_ood_training.meta.judging.explain import bootstrap_coefficients
+from meta_ood_training.meta.reporting.sections import render_comparison
+from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest
 

@@ -1,12 +1,16 @@
 """Grouped cross-validation against scikit-learn fold by fold."""
 
-from meta_ood_training.cross_validation import assign_folds, cross_validate, join_groups
-from meta_ood_training.neural_meta import (
+from meta_ood_training.meta.fitting.cross_validation import (
+    assign_folds,
+    cross_validate,
+    join_groups,
+)
+from meta_ood_training.meta.fitting.neural_meta import (
     NeuralSettings,
     predict_neural_network,
     train_neural_networks,
 )
-from meta_ood_training.standardization import fit_standardization
+from meta_ood_training.meta.fitting.standardization import fit_standardization
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression

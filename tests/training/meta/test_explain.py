@@ -1,15 +1,15 @@
 """What decides: known orders, known coefficients, and sums that must come out."""
 
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_training.explain import (
+from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
+from meta_ood_training.meta.fitting.neural_meta import NeuralSettings, train_neural_networks
+from meta_ood_training.meta.fitting.standardization import fit_standardization
+from meta_ood_training.meta.judging.explain import (
     bootstrap_coefficients,
     explain_segments,
     find_lars_path,
     score_metric_subsets,
 )
-from meta_ood_training.logistic_regression import fit_logistic_regression
-from meta_ood_training.neural_meta import NeuralSettings, train_neural_networks
-from meta_ood_training.standardization import fit_standardization
 import numpy as np
 import pytest
 

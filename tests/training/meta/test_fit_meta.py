@@ -7,12 +7,12 @@ import re
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
-from meta_ood_training.fit_meta import KINDS
-from meta_ood_training.meta_evaluation import accept_across_folds, evaluate_threshold
-from meta_ood_training.meta_fit import fit_meta_classifier, MetaFitSettings
-from meta_ood_training.neural_meta import NeuralSettings
-from meta_ood_training.segment_errors import count_errors
-from meta_ood_training.segment_loading import load_segment_set
+from meta_ood_training.meta.command import KINDS
+from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFitSettings
+from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
+from meta_ood_training.meta.judging.evaluation import accept_across_folds, evaluate_threshold
+from meta_ood_training.meta.judging.segment_errors import count_errors
+from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -108,8 +108,11 @@ def test_errors_of_the_report_are_those_of_its_segments(fitted):
 @pytest.mark.parametrize('kind', KINDS)
 def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_path, kind):
     from meta_ood_ros.core.meta_classifier import load_meta_classifiers, save_meta_classifiers
-    from meta_ood_training.neural_meta import predict_neural_network, train_neural_networks
-    from meta_ood_training.standardization import fit_standardization
+    from meta_ood_training.meta.fitting.neural_meta import (
+        predict_neural_network,
+        train_neural_networks,
+    )
+    from meta_ood_training.meta.fitting.standardization import fit_standardization
 
     segments = load_segment_set([make_segments(40, seed=5)], 0.5)
     settings = MetaFitSettings(neural=NeuralSettings(epochs=3), calibrate=False)

@@ -1,12 +1,12 @@
 """Leave-one-segment-out against scikit-learn refitted for every fold."""
 
-from meta_ood_training import logistic_regression
-from meta_ood_training.leave_one_out import leave_one_out
-from meta_ood_training.logistic_regression import (
+from meta_ood_training.meta.fitting import logistic_regression
+from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
+from meta_ood_training.meta.fitting.logistic_regression import (
     fit_logistic_regression,
     predict_logistic_regression,
 )
-from meta_ood_training.standardization import fit_standardization
+from meta_ood_training.meta.fitting.standardization import fit_standardization
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression

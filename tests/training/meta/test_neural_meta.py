@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from meta_ood_training.neural_meta import (
+from meta_ood_training.meta.fitting.neural_meta import (
     count_parameters,
     NeuralSettings,
     predict_neural_network,

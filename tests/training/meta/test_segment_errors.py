@@ -1,20 +1,20 @@
 """Errors of a data set against counts made by hand and against masks."""
 
-from meta_ood_training.group_intervals import (
+from meta_ood_training.meta.judging.group_intervals import (
     bootstrap_errors,
     bootstrap_reductions,
     count_group_errors,
 )
-from meta_ood_training.report_tables import show_interval, show_range, show_reduction
-from meta_ood_training.segment_errors import (
+from meta_ood_training.meta.judging.segment_errors import (
     count_errors,
     found_objects,
     measure_siou,
     rank_segments,
     score_components,
 )
-from meta_ood_training.segment_labels import label_segments
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.meta.reporting.tables import show_interval, show_range, show_reduction
+from meta_ood_training.segments.labels import label_segments
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 import pytest
 

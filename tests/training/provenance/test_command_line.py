@@ -1,6 +1,6 @@
 """What a result says about the command that made it."""
 
-from meta_ood_training.command_line import describe_command
+from meta_ood_training.provenance.command_line import describe_command
 
 
 def test_folders_of_the_machine_are_left_out():

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from meta_ood_training import revision
-from meta_ood_training.revision import add_process, source_revision
+from meta_ood_training.provenance import revision
+from meta_ood_training.provenance.revision import add_process, source_revision
 import pytest
 
 

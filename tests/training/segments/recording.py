@@ -1,13 +1,13 @@
 """Frames, labels and bags of known content, for the tests of segments and bags."""
 
 import cv2
-from meta_ood_ros.bags import BagWriter
+from meta_ood_ros.bags.bag import BagWriter
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.sample import IGNORED, OOD
-from meta_ood_training.segment_table import read_table
+from meta_ood_training.segments.table import read_table
 import numpy as np
 import pytest
 from rosbags.typesys import get_typestore, Stores
@@ -123,8 +123,8 @@ def record_segments(
     """Record what a node with everything published would say about five frames."""
     pytest.importorskip('rclpy')
     from meta_ood_ros.core.settings import NodeSettings
-    from meta_ood_ros.received_grid import to_received_labels
-    from meta_ood_ros.segment_messages import choose_segments, to_segment_array
+    from meta_ood_ros.messages.received_grid import to_received_labels
+    from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Header
 

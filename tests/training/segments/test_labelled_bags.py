@@ -5,7 +5,7 @@ from pathlib import Path
 import tracemalloc
 
 from meta_ood_ros.core.bundle_files import load_bundle
-from meta_ood_training.bags import BagFrames, BagOptions
+from meta_ood_training.segments.labelled_bags import BagFrames, BagOptions
 import numpy as np
 import pytest
 

@@ -8,17 +8,17 @@ import sys
 from types import SimpleNamespace
 
 import cv2
-from meta_ood_ros.bags import Bag, SEGMENTS_TYPE
+from meta_ood_ros.bags.bag import Bag, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.sample import IGNORED, OOD
-from meta_ood_training.labelled_frames import parse_seeds, scene_target
-from meta_ood_training.scores import measure_adjusted_iou
-from meta_ood_training.segment_dataset import TRUNCATED
-from meta_ood_training.segment_loading import load_segment_set
-from meta_ood_training.segment_table import read_sidecar, read_table
+from meta_ood_training.evaluation.scores import measure_adjusted_iou
+from meta_ood_training.segments.command import TRUNCATED
+from meta_ood_training.segments.labelled_frames import parse_seeds, scene_target
+from meta_ood_training.segments.loading import load_segment_set
+from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 import pytest
 
@@ -355,7 +355,7 @@ def test_recorded_segments_are_not_mixed_with_images(folder, small_bundle, tmp_p
 
 
 def test_damaged_labels_are_refused():
-    from meta_ood_training.bags import to_labels
+    from meta_ood_training.segments.labelled_bags import to_labels
 
     message = SimpleNamespace(
         encoding='mono8', height=2, width=3, step=3, is_bigendian=0, data=b'12345'
@@ -368,7 +368,7 @@ def test_damaged_labels_are_refused():
 
 
 def test_labels_with_padding_and_big_endian_ids():
-    from meta_ood_training.bags import to_labels
+    from meta_ood_training.segments.labelled_bags import to_labels
 
     padded = SimpleNamespace(
         encoding='mono8', height=2, width=2, step=3, is_bigendian=0, data=bytes([1, 2, 9, 3, 4, 9])
@@ -399,7 +399,15 @@ def test_bag_in_better_bundle_out_node_restarted_with_it(small_bundle, tmp_path)
     assert better.entropy_threshold in [one.entropy_threshold for one in better.meta_classifiers]
     assert not load_bundle(small_bundle).meta_classifiers
 
-    demo = [sys.executable, '-m', 'meta_ood_ros.demo', '--bag', bag, '--topic', '/camera/image']
+    demo = [
+        sys.executable,
+        '-m',
+        'meta_ood_ros.demo.__main__',
+        '--bag',
+        bag,
+        '--topic',
+        '/camera/image',
+    ]
     demo += ['--bundle', tmp_path / 'better', '--frames', '2', '--output', tmp_path / 'demo']
     done = subprocess.run(
         [str(word) for word in demo], capture_output=True, text=True, timeout=300, check=False

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from types import SimpleNamespace
 
-from meta_ood_training.segment_sources import open_sources
+from meta_ood_training.segments.sources import open_sources
 import pytest
 
 COLOURS = SimpleNamespace(class_names=('red', 'green', 'blue'), num_classes=3)

@@ -2,8 +2,8 @@
 
 import json
 
-from meta_ood_training.segment_loading import load_segment_set
-from meta_ood_training.segment_table import (
+from meta_ood_training.segments.loading import load_segment_set
+from meta_ood_training.segments.table import (
     FrameRows,
     part_path,
     read_sidecar,

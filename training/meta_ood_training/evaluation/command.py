@@ -11,10 +11,10 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
-from meta_ood_training.evaluation_report import format_table, Results, to_record, write_report
-from meta_ood_training.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
-from meta_ood_training.prediction import Predictor
-from meta_ood_training.revision import machine, source_revision
+from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
+from meta_ood_training.evaluation.prediction import Predictor
+from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
+from meta_ood_training.provenance.revision import machine, source_revision
 from tqdm import tqdm
 
 STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'precision')

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
-from meta_ood_training.cross_validation import join_groups
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.scores import (
+from meta_ood_training.evaluation.scores import (
     ConfusionCounts,
     GroupCounts,
     Interval,
@@ -16,6 +15,7 @@ from meta_ood_training.scores import (
     ScoreCounts,
     ScoreHistogram,
 )
+from meta_ood_training.meta.fitting.cross_validation import join_groups
 import numpy as np
 
 SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {

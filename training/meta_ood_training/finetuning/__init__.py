@@ -1,16 +1,10 @@
 """
-The rooms of `meta-ood-train finetune`, in the order of the data.
+Fine-tuning for high entropy on OoD objects.
 
-label_sets: what a label value allows -> a teacher's probabilities restricted to it.
-street: config -> street sources, proxies and objects.
-batches: (epoch, position) -> samples -> batches; where a resumed run goes on.
-starting_network: config -> the network with the weights it starts from.
-schedule: step -> learning rate.
-modes: which parts of the network behave as in training.
-module: one training step (Lightning).
-validation: select frames with pasted select objects -> scores; which checkpoint is best.
-checkpoints: where a killed run goes on; the best weights and the last.
-whole_files: files that are whole or absent.
-run_log: CSV and curves.
-dry_run: data, memory and one step, before hours are spent.
+1. `command`        `meta-ood-train finetune`: config + data -> a network
+2. `config`, `loop_config`  the records behind config/finetune_*.yaml
+3. `config_reader`  YAML + `key=value` -> these records
+4. `data`           config -> street frames with pasted objects, in batches
+5. `loop`           batch -> loss -> step; validation, checkpoints, log
+6. `dry_run`        data, memory and one step, before hours are spent
 """

@@ -15,27 +15,27 @@ from typing import Any
 import warnings
 
 import lightning
-from meta_ood_ros.core.memory import keep_freed_memory
-from meta_ood_training.config_reader import ConfigError, read_config
-from meta_ood_training.revision import machine, source_revision
-from meta_ood_training.trainer.batches import RunBatches, TrainingSamples
-from meta_ood_training.trainer.checkpoints import (
+from meta_ood_ros.core.kernels.memory import keep_freed_memory
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.config_reader import ConfigError, read_config
+from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
+from meta_ood_training.finetuning.data.loaders import make_training_loader, make_validation_loader
+from meta_ood_training.finetuning.data.street import open_samples
+from meta_ood_training.finetuning.dry_run import try_one_step
+from meta_ood_training.finetuning.loop.checkpoints import (
     BEST_FILE,
     KeepCheckpoints,
     LAST_FILE,
     RESUME_FILE,
     RUN_FILES,
 )
-from meta_ood_training.trainer.dry_run import try_one_step
-from meta_ood_training.trainer.loaders import make_training_loader, make_validation_loader
-from meta_ood_training.trainer.modes import depends_on_ranks
-from meta_ood_training.trainer.module import FinetuneModule
-from meta_ood_training.trainer.run_log import FIGURE_FILE, LOG_FILES, RunLog
-from meta_ood_training.trainer.starting_network import open_networks
-from meta_ood_training.trainer.street import open_samples
-from meta_ood_training.trainer.validation import ValidationFrames
-from meta_ood_training.trainer.whole_files import remove_leftovers, WholeFiles
-from meta_ood_training.training_config import FinetuneConfig
+from meta_ood_training.finetuning.loop.modes import depends_on_ranks
+from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
+from meta_ood_training.finetuning.loop.starting_network import open_networks
+from meta_ood_training.finetuning.loop.validation import ValidationFrames
+from meta_ood_training.provenance.revision import machine, source_revision
+from meta_ood_training.whole_files import remove_leftovers, WholeFiles
 import torch
 
 CONFIG_FILE = 'config.json'

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from meta_ood_training.augmentation import AugmentationSettings
-from meta_ood_training.loop_config import (
+from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.mixing import MixingSettings
+from meta_ood_training.finetuning.data.pasting import PasteSettings
+from meta_ood_training.finetuning.loop.losses import Normalization
+from meta_ood_training.finetuning.loop_config import (
     BundleConfig,
     OptimizerConfig,
     TrainingConfig,
     ValidationConfig,
 )
-from meta_ood_training.losses import Normalization
-from meta_ood_training.mixing import MixingSettings
-from meta_ood_training.pasting import PasteSettings
 
 
 @dataclass(frozen=True)

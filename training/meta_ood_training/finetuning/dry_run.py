@@ -5,13 +5,18 @@ import resource
 import time
 
 from meta_ood_training.datasets.coco import CocoOod
-from meta_ood_training.trainer.batches import Batch, join_batches, RunBatches, TrainingSamples
-from meta_ood_training.trainer.modes import set_modes
-from meta_ood_training.trainer.module import FinetuneModule
-from meta_ood_training.trainer.starting_network import open_networks
-from meta_ood_training.trainer.street import open_samples
-from meta_ood_training.trainer.validation import ValidationFrames
-from meta_ood_training.training_config import FinetuneConfig
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.data.batches import (
+    Batch,
+    join_batches,
+    RunBatches,
+    TrainingSamples,
+)
+from meta_ood_training.finetuning.data.street import open_samples
+from meta_ood_training.finetuning.loop.modes import set_modes
+from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.starting_network import open_networks
+from meta_ood_training.finetuning.loop.validation import ValidationFrames
 import torch
 
 _PRECISIONS = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}

@@ -10,12 +10,12 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import DESCRIPTION_FILE
-from meta_ood_training.image_names import begins_so, is_named
-from meta_ood_training.meta_test_checks import check_baseline, check_test_metrics
-from meta_ood_training.model_identity import hash_network
-from meta_ood_training.segment_folders import check_folders
-from meta_ood_training.segment_loading import check_split, check_thresholds
-from meta_ood_training.segment_table import read_sidecar, read_table
+from meta_ood_training.datasets.image_names import begins_so, is_named
+from meta_ood_training.meta.test_checks import check_baseline, check_test_metrics
+from meta_ood_training.provenance.model_identity import hash_network
+from meta_ood_training.segments.folders import check_folders
+from meta_ood_training.segments.loading import check_split, check_thresholds
+from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 
 

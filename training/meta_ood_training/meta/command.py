@@ -18,24 +18,24 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
-from meta_ood_training.command_line import describe_command
-from meta_ood_training.meta_checks import (
+from meta_ood_training.meta.checks import (
     check_options,
     check_outputs,
     check_segments,
     wanted_thresholds,
 )
-from meta_ood_training.meta_comparison import choose_entropy_threshold, compare_stages
-from meta_ood_training.meta_evaluation import evaluate_threshold, ThresholdEvaluation
-from meta_ood_training.meta_explanation import draw_everything, explain_evaluation
-from meta_ood_training.meta_fit import MetaFitSettings
-from meta_ood_training.meta_options import add_arguments as add_arguments
-from meta_ood_training.meta_options import KINDS
-from meta_ood_training.meta_stages import load_segments, make_stages
-from meta_ood_training.neural_meta import NeuralSettings
-from meta_ood_training.reports import write_report
-from meta_ood_training.revision import source_revision
-from meta_ood_training.segment_folders import check_folders
+from meta_ood_training.meta.fitting.fit import MetaFitSettings
+from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
+from meta_ood_training.meta.judging.comparison import choose_entropy_threshold, compare_stages
+from meta_ood_training.meta.judging.evaluation import evaluate_threshold, ThresholdEvaluation
+from meta_ood_training.meta.judging.explanation import draw_everything, explain_evaluation
+from meta_ood_training.meta.options import add_arguments as add_arguments
+from meta_ood_training.meta.options import KINDS
+from meta_ood_training.meta.reporting.report import write_report
+from meta_ood_training.meta.stages import load_segments, make_stages
+from meta_ood_training.provenance.command_line import describe_command
+from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.segments.folders import check_folders
 import numpy as np
 from tqdm import tqdm
 

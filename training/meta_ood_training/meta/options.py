@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from meta_ood_training.calibration import RULES
+from meta_ood_training.meta.fitting.calibration import RULES
 
 KINDS = ('logistic_regression', 'neural_network')
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 import sys
 
-from meta_ood_training.meta_comparison import (
+from meta_ood_training.meta.judging.comparison import (
     choose_entropy_threshold,
     find_error_minimising_threshold,
     Stage,
 )
-from meta_ood_training.meta_evaluation import ThresholdEvaluation
-from meta_ood_training.segment_loading import load_segment_set
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
+from meta_ood_training.segments.loading import load_segment_set
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
 

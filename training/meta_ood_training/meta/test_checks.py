@@ -8,9 +8,9 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_training.segment_folders import check_folders
-from meta_ood_training.segment_loading import check_thresholds, load_segment_set
-from meta_ood_training.segment_table import read_table
+from meta_ood_training.segments.folders import check_folders
+from meta_ood_training.segments.loading import check_thresholds, load_segment_set
+from meta_ood_training.segments.table import read_table
 import numpy as np
 
 # what decides which objects there are, and which of them nobody knows about

@@ -9,7 +9,6 @@ import shutil
 from typing import Any
 
 import cv2
-from meta_ood_training.compositing import BLENDING, composite
 from meta_ood_training.datasets import (
     CutOut,
     find_coco_objects,
@@ -22,7 +21,8 @@ from meta_ood_training.datasets import (
     parse_dataset,
     SampleDataset,
 )
-from meta_ood_training.overlay_plan import (
+from meta_ood_training.overlays.compositing import BLENDING, composite
+from meta_ood_training.overlays.plan import (
     AREA_MAX,
     AREA_MIN,
     find_corner,

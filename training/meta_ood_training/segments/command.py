@@ -17,15 +17,15 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.command_line import describe_command
-from meta_ood_training.labelled_frames import DatasetFrames, FrameSource, SceneFrames
-from meta_ood_training.model_identity import hash_network
-from meta_ood_training.recorded_rows import to_frame_rows
-from meta_ood_training.recorded_segments import RecordedSegments
-from meta_ood_training.revision import source_revision
-from meta_ood_training.segment_extraction import SegmentExtractor
-from meta_ood_training.segment_sources import open_sources
-from meta_ood_training.segment_table import (
+from meta_ood_training.provenance.command_line import describe_command
+from meta_ood_training.provenance.model_identity import hash_network
+from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.segments.extraction import SegmentExtractor
+from meta_ood_training.segments.labelled_frames import DatasetFrames, FrameSource, SceneFrames
+from meta_ood_training.segments.recorded_rows import to_frame_rows
+from meta_ood_training.segments.recorded_segments import RecordedSegments
+from meta_ood_training.segments.sources import open_sources
+from meta_ood_training.segments.table import (
     part_path,
     SegmentTableWriter,
     SIDECAR,

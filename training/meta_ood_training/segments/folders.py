@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from meta_ood_training.segment_table import read_sidecar
+from meta_ood_training.segments.table import read_sidecar
 
 # what must be equal for segments to be fitted together: a classifier belongs to all of it
 _MUST_AGREE = (

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.bag_folder import bag_name
-from meta_ood_ros.bags import Bag, IMAGE_TYPES, RecordedMessage
+from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
+from meta_ood_ros.bags.folder import bag_name
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_training.datasets.paired import read_label
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.labelled_frames import LabelledFrame
-from meta_ood_training.stamp_matching import match_stamps
+from meta_ood_training.segments.labelled_frames import LabelledFrame
+from meta_ood_training.segments.stamp_matching import match_stamps
 import numpy as np
 
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)

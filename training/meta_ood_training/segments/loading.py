@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from meta_ood_training.segment_folders import check_folders
-from meta_ood_training.segment_set import SegmentSet
-from meta_ood_training.segment_table import read_sidecar, read_table
+from meta_ood_training.segments.folders import check_folders
+from meta_ood_training.segments.segment_set import SegmentSet
+from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 import pyarrow as pa
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from meta_ood_ros.bags import RecordedMessage
+from meta_ood_ros.bags.bag import RecordedMessage
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.recorded_segments import RecordedSegments, to_threshold
-from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
-from meta_ood_training.segment_extraction import (
+from meta_ood_training.evaluation.scores.adjusted_iou import measure_adjusted_iou
+from meta_ood_training.segments.extraction import (
     describe_frame,
     find_objects,
     object_columns,
     segment_columns,
 )
-from meta_ood_training.segment_labels import label_segments
-from meta_ood_training.segment_table import FrameRows
+from meta_ood_training.segments.labels import label_segments
+from meta_ood_training.segments.recorded_segments import RecordedSegments, to_threshold
+from meta_ood_training.segments.table import FrameRows
 import numpy as np
 
 

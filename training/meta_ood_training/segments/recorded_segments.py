@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_ros.bags import RecordedMessage, SEGMENTS_TYPE
+from meta_ood_ros.bags.bag import RecordedMessage, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.bags import BagOptions, LabelledBag, to_labels
-from meta_ood_training.labelled_frames import LabelledFrame
+from meta_ood_training.segments.labelled_bags import BagOptions, LabelledBag, to_labels
+from meta_ood_training.segments.labelled_frames import LabelledFrame
 import numpy as np
 
 

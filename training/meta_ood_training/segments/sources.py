@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Sequence
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_training.bags import BagFrames, BagOptions, LabelledBag
 from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
-from meta_ood_training.labelled_frames import (
+from meta_ood_training.segments.labelled_bags import BagFrames, BagOptions, LabelledBag
+from meta_ood_training.segments.labelled_frames import (
     DatasetFrames,
     FrameSource,
     parse_seeds,
     SceneFrames,
 )
-from meta_ood_training.recorded_segments import RecordedSegments
+from meta_ood_training.segments.recorded_segments import RecordedSegments
 
 
 def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 import zlib
 
-from meta_ood_ros.bags import Bag, RecordedMessage
+from meta_ood_ros.bags.bag import Bag, RecordedMessage
 
 
 def match_stamps(

@@ -3,9 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from meta_ood_training.cross_validation import join_groups
-from meta_ood_training.scores.histogram import to_ordered_keys
-from meta_ood_training.scores.pixel_scores import TPR
+from meta_ood_training.evaluation.scores.histogram import to_ordered_keys
+from meta_ood_training.evaluation.scores.pixel_scores import TPR
+from meta_ood_training.meta.fitting.cross_validation import join_groups
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from meta_ood_training.mixing import MixedSamples
+from meta_ood_training.finetuning.data.mixing import MixedSamples
 import numpy as np
 import torch
 from torch import Tensor

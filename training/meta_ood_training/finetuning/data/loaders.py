@@ -4,8 +4,8 @@ import multiprocessing
 import os
 from typing import Any
 
-from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
-from meta_ood_training.trainer.validation import ValidationFrames
+from meta_ood_training.finetuning.data.batches import join_batches, RunBatches, TrainingSamples
+from meta_ood_training.finetuning.loop.validation import ValidationFrames
 import torch
 from torch.utils.data import DataLoader, Subset
 

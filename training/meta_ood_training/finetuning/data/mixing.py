@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from meta_ood_training.augmentation import (
+from meta_ood_training.datasets.objects import CutOut, ObjectSource
+from meta_ood_training.datasets.sample import OOD, Sample, SampleDataset
+from meta_ood_training.finetuning.data.augmentation import (
     AugmentationSettings,
     crop_sample,
     cut_window,
@@ -12,9 +14,7 @@ from meta_ood_training.augmentation import (
     jitter_light,
     sample_rng,
 )
-from meta_ood_training.datasets.objects import CutOut, ObjectSource
-from meta_ood_training.datasets.sample import OOD, Sample, SampleDataset
-from meta_ood_training.pasting import paste_object, PasteSettings
+from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 import numpy as np
 
 _DRAW, _AUGMENT = 0, 1

@@ -8,9 +8,9 @@ leaves at an object's border gains nothing there.
 from dataclasses import dataclass
 
 import cv2
-from meta_ood_training.augmentation import resize, to_uint8
 from meta_ood_training.datasets.objects import CutOut
 from meta_ood_training.datasets.sample import OOD, Sample
+from meta_ood_training.finetuning.data.augmentation import resize, to_uint8
 import numpy as np
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import cv2
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
-from meta_ood_training.augmentation import resize
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.datasets.coco_rules import (
@@ -26,11 +25,12 @@ from meta_ood_training.datasets.paired import PairedImages, target_by_table
 from meta_ood_training.datasets.registry import FOR_ANY_CLASSES, open_dataset
 from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
 from meta_ood_training.datasets.sources import source_split
-from meta_ood_training.mixing import MixedSamples
-from meta_ood_training.trainer.label_sets import CAMVID_SETS, label_sets
-from meta_ood_training.trainer.scene_samples import SceneSamples
-from meta_ood_training.trainer.starting_network import find_data
-from meta_ood_training.training_config import FinetuneConfig, ProxyConfig, StreetConfig
+from meta_ood_training.finetuning.config import FinetuneConfig, ProxyConfig, StreetConfig
+from meta_ood_training.finetuning.data.augmentation import resize
+from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, label_sets
+from meta_ood_training.finetuning.data.mixing import MixedSamples
+from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.loop.starting_network import find_data
 import numpy as np
 
 IDD_COARSE_CLASSES = 7

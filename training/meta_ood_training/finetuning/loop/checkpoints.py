@@ -6,11 +6,11 @@ import pickle
 from typing import Any
 
 import lightning
-from meta_ood_training.config_reader import ConfigError
-from meta_ood_training.revision import add_process, OF_ONE_PROCESS
-from meta_ood_training.trainer.module import FinetuneModule
-from meta_ood_training.trainer.validation import Scores
-from meta_ood_training.trainer.whole_files import save_whole
+from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.validation import Scores
+from meta_ood_training.provenance.revision import add_process, OF_ONE_PROCESS
+from meta_ood_training.whole_files import save_whole
 import torch
 
 # What may differ between a run and its resumption: it changes no number.

@@ -8,8 +8,8 @@ PReLU's is not vectorized for channels-last memory. Forward passes stay PyTorch'
 
 from typing import Any, cast
 
-from meta_ood_ros.core.jit import array, kernel
-from meta_ood_ros.core.parallel import run_over_rows
+from meta_ood_ros.core.kernels.jit import array, kernel
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 from numba import types
 import numpy as np
 import torch

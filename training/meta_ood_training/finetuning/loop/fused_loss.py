@@ -9,7 +9,7 @@ logits are in the cache. No full-size plane is ever written.
 from collections.abc import Sequence
 from typing import Any
 
-from meta_ood_ros.core.dense_tiles import (
+from meta_ood_ros.core.kernels.dense_tiles import (
     exp,
     find_tile_size,
     interpolate_rows,
@@ -20,12 +20,12 @@ from meta_ood_ros.core.dense_tiles import (
     SMALLEST,
     ZERO,
 )
-from meta_ood_ros.core.interpolation import find_grid, grid_type
-from meta_ood_ros.core.jit import array, kernel, part
-from meta_ood_ros.core.lanes import load, spread, spread_from, store, sum_of, where_greater
-from meta_ood_ros.core.parallel import run_over_rows
-from meta_ood_training.trainer.label_sets import Teaching
-from meta_ood_training.trainer.value_tables import make_tables, ValueTables
+from meta_ood_ros.core.kernels.interpolation import find_grid, grid_type
+from meta_ood_ros.core.kernels.jit import array, kernel, part
+from meta_ood_ros.core.kernels.lanes import load, spread, spread_from, store, sum_of, where_greater
+from meta_ood_ros.core.kernels.parallel import run_over_rows
+from meta_ood_training.finetuning.data.label_sets import Teaching
+from meta_ood_training.finetuning.loop.value_tables import make_tables, ValueTables
 from numba import types
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """Which parts of a network behave as in training: batch norm and dropout as the config says."""
 
-from meta_ood_training.loop_config import TrainingConfig
+from meta_ood_training.finetuning.loop_config import TrainingConfig
 from torch import nn
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)

@@ -8,15 +8,15 @@ from typing import Any
 import lightning
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.networks import OodNetwork
-from meta_ood_training.losses import EntropyMaximizationLoss
-from meta_ood_training.trainer.batches import Batch
-from meta_ood_training.trainer.cpu_layers import speed_up_layers
-from meta_ood_training.trainer.label_sets import Teaching
-from meta_ood_training.trainer.modes import set_modes
-from meta_ood_training.trainer.objective import upsampled_objective
-from meta_ood_training.trainer.schedule import learning_rate_share
-from meta_ood_training.trainer.validation import Scores, ScoreSums
-from meta_ood_training.training_config import FinetuneConfig
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.data.batches import Batch
+from meta_ood_training.finetuning.data.label_sets import Teaching
+from meta_ood_training.finetuning.loop.cpu_layers import speed_up_layers
+from meta_ood_training.finetuning.loop.losses import EntropyMaximizationLoss
+from meta_ood_training.finetuning.loop.modes import set_modes
+from meta_ood_training.finetuning.loop.objective import upsampled_objective
+from meta_ood_training.finetuning.loop.schedule import learning_rate_share
+from meta_ood_training.finetuning.loop.validation import Scores, ScoreSums
 import numpy as np
 import torch
 from torch import nn, Tensor

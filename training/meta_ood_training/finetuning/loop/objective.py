@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.losses import (
+from meta_ood_training.finetuning.data.label_sets import restrict_teacher, Teaching
+from meta_ood_training.finetuning.loop.fused_loss import FusedTerms
+from meta_ood_training.finetuning.loop.losses import (
     check_class_weights,
     entropy_maximization_loss,
     EntropyMaximizationLoss,
@@ -11,9 +13,7 @@ from meta_ood_training.losses import (
     summarize_loss,
     weigh_pixels,
 )
-from meta_ood_training.trainer.fused_loss import FusedTerms
-from meta_ood_training.trainer.label_sets import restrict_teacher, Teaching
-from meta_ood_training.trainer.value_tables import VALUES
+from meta_ood_training.finetuning.loop.value_tables import VALUES
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from meta_ood_training.trainer.module import FinetuneModule
-from meta_ood_training.trainer.validation import Scores
-from meta_ood_training.trainer.whole_files import replace_whole
+from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.validation import Scores
+from meta_ood_training.whole_files import replace_whole
 import numpy as np
 from numpy.typing import NDArray
 import torch.distributed as dist

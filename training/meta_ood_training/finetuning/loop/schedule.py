@@ -2,7 +2,7 @@
 
 import math
 
-from meta_ood_training.loop_config import OptimizerConfig
+from meta_ood_training.finetuning.loop_config import OptimizerConfig
 
 LAST_LEARNING_RATE = 0.05
 """Share of the peak at which a cosine ends."""

@@ -12,8 +12,8 @@ from meta_ood_ros.core.networks import (
     load_weights,
     OodNetwork,
 )
-from meta_ood_training.config_reader import ConfigError
-from meta_ood_training.training_config import FinetuneConfig, NetworkConfig
+from meta_ood_training.finetuning.config import FinetuneConfig, NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError
 from torch import Tensor
 
 PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from meta_ood_training.logistic_regression import fit_logistic_regression
-from meta_ood_training.neural_meta import (
+from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
+from meta_ood_training.meta.fitting.neural_meta import (
     NeuralSettings,
     predict_neural_network,
     train_neural_networks,
 )
-from meta_ood_training.standardization import (
+from meta_ood_training.meta.fitting.standardization import (
     check_training_segments,
     fit_standardization,
     Standardization,

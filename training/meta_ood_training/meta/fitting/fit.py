@@ -6,23 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from meta_ood_ros.core.meta_classifier import LARGEST_PROBABILITY, MetaClassifier
-from meta_ood_training.block_gaps import find_gaps
-from meta_ood_training.calibration import (
+from meta_ood_training.meta.fitting.block_gaps import find_gaps
+from meta_ood_training.meta.fitting.calibration import (
     choose_operating_point,
     cross_calibrate,
     fit_calibration,
     OperatingPoint,
 )
-from meta_ood_training.cross_validation import (
+from meta_ood_training.meta.fitting.cross_validation import (
     assign_folds,
     cross_validate,
     join_groups,
     OutOfFold,
 )
-from meta_ood_training.logistic_regression import fit_logistic_regression
-from meta_ood_training.neural_meta import Layers, NeuralSettings, train_neural_networks
-from meta_ood_training.segment_set import SegmentSet
-from meta_ood_training.standardization import check_training_segments, fit_standardization
+from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
+from meta_ood_training.meta.fitting.neural_meta import (
+    Layers,
+    NeuralSettings,
+    train_neural_networks,
+)
+from meta_ood_training.meta.fitting.standardization import (
+    check_training_segments,
+    fit_standardization,
+)
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 

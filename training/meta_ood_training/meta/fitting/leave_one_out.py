@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meta_ood_training.logistic_regression import (
+from meta_ood_training.meta.fitting.logistic_regression import (
     factorise_hessian,
     fit_logistic_regression,
     predict_logistic_regression,
 )
-from meta_ood_training.standardization import (
+from meta_ood_training.meta.fitting.standardization import (
     check_training_segments,
     fit_standardization,
     Standardization,

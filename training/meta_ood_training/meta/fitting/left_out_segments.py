@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meta_ood_training.leave_one_out import leave_one_out
-from meta_ood_training.meta_fit import MetaFitSettings
-from meta_ood_training.neural_meta import predict_neural_network, train_neural_networks
-from meta_ood_training.segment_set import SegmentSet
-from meta_ood_training.standardization import fit_standardization
+from meta_ood_training.meta.fitting.fit import MetaFitSettings
+from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
+from meta_ood_training.meta.fitting.neural_meta import (
+    predict_neural_network,
+    train_neural_networks,
+)
+from meta_ood_training.meta.fitting.standardization import fit_standardization
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 

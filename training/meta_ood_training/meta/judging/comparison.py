@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from meta_ood_training.group_intervals import bootstrap_reductions, count_group_errors
-from meta_ood_training.image_names import begins_so
-from meta_ood_training.meta_evaluation import describe_errors, ThresholdEvaluation
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.datasets.image_names import begins_so
+from meta_ood_training.meta.judging.evaluation import describe_errors, ThresholdEvaluation
+from meta_ood_training.meta.judging.group_intervals import bootstrap_reductions, count_group_errors
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
 

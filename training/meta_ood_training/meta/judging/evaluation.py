@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from meta_ood_training.calibration import (
+from meta_ood_training.meta.fitting.calibration import (
     choose_operating_point,
     measure_reliability,
     OperatingPoint,
 )
-from meta_ood_training.group_intervals import bootstrap_errors, count_group_errors
-from meta_ood_training.left_out_segments import predict_left_out_segments
-from meta_ood_training.meta_fit import fit_meta_classifier, MetaFit, MetaFitSettings
-from meta_ood_training.segment_errors import (
+from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFit, MetaFitSettings
+from meta_ood_training.meta.fitting.left_out_segments import predict_left_out_segments
+from meta_ood_training.meta.judging.group_intervals import bootstrap_errors, count_group_errors
+from meta_ood_training.meta.judging.segment_errors import (
     count_errors,
     measure_siou,
     rank_segments,
     score_components,
 )
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_training.cross_validation import cross_validate
-from meta_ood_training.logistic_regression import fit_logistic_regression
-from meta_ood_training.neural_meta import NeuralSettings
-from meta_ood_training.segment_errors import rank_segments, RankingScores
-from meta_ood_training.standardization import fit_standardization
+from meta_ood_training.meta.fitting.cross_validation import cross_validate
+from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
+from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
+from meta_ood_training.meta.fitting.standardization import fit_standardization
+from meta_ood_training.meta.judging.segment_errors import rank_segments, RankingScores
 import numpy as np
 from sklearn.linear_model import lars_path
 

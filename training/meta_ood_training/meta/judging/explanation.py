@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.explain import (
+from meta_ood_training.datasets.image_names import is_named
+from meta_ood_training.meta.fitting.fit import MetaFit, MetaFitSettings, segment_groups
+from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
+from meta_ood_training.meta.judging.explain import (
     bootstrap_coefficients,
     explain_segments,
     find_lars_path,
     score_metric_subsets,
 )
-from meta_ood_training.image_names import is_named
-from meta_ood_training.meta_evaluation import ThresholdEvaluation
-from meta_ood_training.meta_figures import (
+from meta_ood_training.meta.reporting.figures import (
     draw_coefficients,
     draw_curves,
     draw_errors,
@@ -24,8 +25,7 @@ from meta_ood_training.meta_figures import (
     draw_reliability,
     draw_sizes,
 )
-from meta_ood_training.meta_fit import MetaFit, MetaFitSettings, segment_groups
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
 _SHOWN_CONTRIBUTIONS = 6

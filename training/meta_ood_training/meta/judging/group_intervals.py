@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meta_ood_training.cross_validation import join_groups
-from meta_ood_training.segment_errors import found_objects
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.meta.fitting.cross_validation import join_groups
+from meta_ood_training.meta.judging.segment_errors import found_objects
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
 _QUANTILES = (0.025, 0.975)

@@ -10,10 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.path import Path
-from meta_ood_training.calibration import measure_reliability
-from meta_ood_training.explain import CoefficientIntervals, LarsPath, MetricSubsetScores
-from meta_ood_training.meta_evaluation import describe_sizes
-from meta_ood_training.segment_set import SegmentSet
+from meta_ood_training.meta.fitting.calibration import measure_reliability
+from meta_ood_training.meta.judging.evaluation import describe_sizes
+from meta_ood_training.meta.judging.explain import (
+    CoefficientIntervals,
+    LarsPath,
+    MetricSubsetScores,
+)
+from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 

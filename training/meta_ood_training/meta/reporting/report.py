@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.report_sections import render_comparison, render_explanation
-from meta_ood_training.report_tables import render_table, show_interval, show_percent
+from meta_ood_training.meta.reporting.sections import render_comparison, render_explanation
+from meta_ood_training.meta.reporting.tables import render_table, show_interval, show_percent
 
 _KINDS = {'logistic_regression': 'LR', 'neural_network': 'NN'}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meta_ood_training.report_tables import (
+from meta_ood_training.meta.reporting.tables import (
     render_table,
     show_interval,
     show_percent,
