@@ -48,12 +48,8 @@ def measure_floors(
     ----------
     bundle : Bundle
         Whose network is run, on the eager backend that the node takes by itself.
-    options : Options
-        Rounds and the size of the image.
     copy_bytes : int
         Size of the array that is copied; beyond the caches, it measures the memory.
-    matmul_side : int
-        Rows and columns of the square matrices.
 
     """
     height, width = options.image_size
@@ -121,8 +117,6 @@ def count_dense_bytes(grid: tuple[int, ...], size: tuple[int, int]) -> int:
 
     Parameters
     ----------
-    grid : (C, h, w)
-        Shape of the float32 logits, each read once.
     size : (int, int)
         Height and width of the maps: 1 byte of class, 4 of entropy, 4 of probability a pixel.
 

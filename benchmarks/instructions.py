@@ -71,21 +71,7 @@ def measure(options: Options) -> list[Comparison]:
 
 
 def count_instructions(scenes: dict[str, Scene], folder: Path) -> dict[str, int]:
-    """
-    Return the instructions that the post-processing of each scene takes.
-
-    Parameters
-    ----------
-    scenes : dict
-        Name -> Scene.
-    folder : Path
-        For intermediate files.
-
-    Returns
-    -------
-    dict of str to int
-
-    """
+    """Return the instructions that the post-processing of each scene takes."""
     (folder / 'scenes').mkdir()
     for name, scene in scenes.items():
         np.savez(folder / 'scenes' / f'{name}.npz', logits=scene.logits.numpy(), size=scene.size)

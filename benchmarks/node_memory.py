@@ -53,21 +53,7 @@ def compare(
     rounds: int,
     work_short_side: int | None = None,
 ) -> Comparison:
-    """
-    Return the row of a node that is listened to for its segments and some pictures.
-
-    Parameters
-    ----------
-    pictures : tuple of str
-        Topics of type Image.
-    image_size : (int, int)
-        Height and width of the rgb8 images [px].
-    rounds : int
-        How many processes of each kind are started.
-    work_short_side : int, optional
-        By default that of the bundle.
-
-    """
+    """Return the row of a node that is listened to for its segments and some pictures."""
     subjects, baselines = [], []
     for _ in range(rounds):
         baselines.append(run_forward_pass(image_size, work_short_side))

@@ -20,15 +20,7 @@ from meta_ood_ros.demo.node import end_with_parent
 
 
 class WrittenTimes(deque[Mapping[str, float]]):
-    """
-    The times of the last frames, of which each is also a line of a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file, begun anew.
-
-    """
+    """The times of the last frames, of which each is also a line of a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(maxlen=30)

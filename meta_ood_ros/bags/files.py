@@ -33,14 +33,8 @@ class BagMessage:
 
     Parameters
     ----------
-    topic, type_name : str
-        Type as in 'sensor_msgs/msg/Image'.
     definition : str
         Text of the type as the bag holds it, '' where it holds none (before Iron, .db3).
-    log_time_ns : int
-        When it was recorded, in nanoseconds since 1970.
-    data : bytes
-        CDR.
 
     """
 

@@ -108,13 +108,10 @@ def check_logits(
     ----------
     logits : Tensor or ndarray of shape (C, h, w), floating point
         Class scores of one image; 2 <= C <= 255.
-    size : (int, int)
-        Height and width of the image, at least 1 each.
 
     Returns
     -------
     Tensor of shape (C, h, w), float32
-    (int, int)
 
     """
     if isinstance(logits, np.ndarray):

@@ -17,15 +17,7 @@ from types import FrameType
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """
-    Return the options of the command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of the process.
-
-    """
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m meta_ood_ros.demo',
         description='Play pictures through the node and show what it does not know. Without '
@@ -98,11 +90,6 @@ def _namespace(text: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the demo.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command line; by default that of the process.
 
     Returns
     -------

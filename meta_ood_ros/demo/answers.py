@@ -13,21 +13,7 @@ from sensor_msgs.msg import Image
 
 @dataclass(eq=False)
 class Received:
-    """
-    A message as it came in.
-
-    Parameters
-    ----------
-    topic, type_name : str
-        Type as in 'sensor_msgs/msg/Image'.
-    data : bytes
-        CDR.
-    time_ns : int
-        When, in nanoseconds since 1970.
-    latched : bool
-        Whether it is offered to late subscribers.
-
-    """
+    """A message as it came in."""
 
     topic: str
     type_name: str
@@ -38,27 +24,7 @@ class Received:
 
 @dataclass(eq=False)
 class Answer:
-    """
-    What became of one frame.
-
-    Parameters
-    ----------
-    frame : DemoFrame
-        As it was sent.
-    camera : str
-        '' for the only one.
-    drop : str
-        Why the node dropped it, as diagnostics say; '' where it did not.
-    latency_ms : float
-        From sending to ~/segments; NaN without.
-    segments : OodSegmentArray or None
-        None where none came.
-    pictures : dict of str to Received
-        By name below ~/.
-    missing : tuple of str
-        Outputs that did not come.
-
-    """
+    """What became of one frame."""
 
     frame: DemoFrame
     camera: str

@@ -13,17 +13,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class ContactSheet:
-    """
-    Collects small pictures, evenly spaced over a run, and lays them out.
-
-    Parameters
-    ----------
-    expected : int
-        How many frames the run will have.
-    most : int
-        How many of them the sheet shows at most.
-
-    """
+    """Collects small pictures, evenly spaced over a run, and lays them out."""
 
     def __init__(self, expected: int, most: int = 24) -> None:
         shown = min(max(expected, 1), most)
@@ -43,8 +33,6 @@ class ContactSheet:
         ----------
         picture : ndarray of shape (H, W, 3), uint8
             RGB, any size.
-        caption : str
-            Below it.
 
         """
         height = max(round(picture.shape[0] * _TILE_WIDTH / picture.shape[1]), 1)
@@ -56,11 +44,6 @@ class ContactSheet:
     def draw(self, title: str) -> np.ndarray | None:
         """
         Return the page, or None without any tile.
-
-        Parameters
-        ----------
-        title : str
-            Above it.
 
         Returns
         -------

@@ -34,18 +34,10 @@ class DemoFrame:
 
     Parameters
     ----------
-    name : str
-        For people and file names.
     image : ndarray of shape (H, W, 3), uint8, or None
         RGB; None where a recorded message cannot be decoded (the node will say why).
-    recorded : RecordedMessage or None
-        The message of a bag, which is sent as it is.
-    scene : Scene or None
-        The truth, where it is known object by object.
     labels : ndarray of shape (H, W), uint8, or None
         The truth as fit-meta takes it: class ids, 254 unknown, 255 ignored.
-    complaint : str
-        Why it cannot be sent at all, else ''.
 
     """
 
@@ -84,17 +76,6 @@ def find_source(
     """
     Return what is to be played: a folder, a bag, or else rendered streets.
 
-    Parameters
-    ----------
-    images, bag : Path or None
-        One of them at most.
-    labels : Path or None
-        Folder with the labels of the images.
-    topic : str
-        Of the bag; '' takes the only one with images.
-    frames : int or None
-        At most so many; of rendered streets SCENE_FRAMES, unless told otherwise.
-
     Raises
     ------
     ValueError
@@ -109,15 +90,7 @@ def find_source(
 
 
 class SceneSource:
-    """
-    Rendered streets with unknown objects that no training scene shows.
-
-    Parameters
-    ----------
-    frames : int
-        How many pictures; each street gives two.
-
-    """
+    """Rendered streets with unknown objects that no training scene shows."""
 
     transport = 'raw'
 
@@ -145,15 +118,6 @@ class SceneSource:
 class FolderSource:
     """
     The pictures of a folder, in the order of their names.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they lie.
-    frames : int or None
-        At most so many.
-    labels : Path or None
-        Folder with a picture of labels for each, of equal stem, .png.
 
     Raises
     ------
@@ -204,13 +168,6 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
     """
     Return a picture of labels.
 
-    Parameters
-    ----------
-    file : Path
-        .png with one channel of bytes.
-    size : (int, int)
-        Height and width that it must have.
-
     Returns
     -------
     ndarray of shape (H, W), uint8
@@ -239,15 +196,6 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 class BagSource:
     """
     The images of a recorded topic.
-
-    Parameters
-    ----------
-    path : Path
-        Of the bag.
-    frames : int or None
-        At most so many.
-    topic : str
-        '' takes the only topic with images.
 
     Raises
     ------

@@ -27,19 +27,7 @@ class NodeDiedError(Exception):
 
 
 class NodeProcess:
-    """
-    A running node.
-
-    Parameters
-    ----------
-    parameters : mapping of str to object
-        ROS parameters.
-    namespace : str
-        '' or as in '/robot'.
-    log : Path
-        File that gets everything the node prints.
-
-    """
+    """A running node."""
 
     def __init__(self, parameters: Mapping[str, object], *, namespace: str, log: Path) -> None:
         arguments = to_ros_arguments(parameters)
@@ -97,15 +85,7 @@ def end_with_parent() -> None:
 
 
 def to_ros_arguments(parameters: Mapping[str, object]) -> list[str]:
-    """
-    Return the command line that gives a node its parameters.
-
-    Parameters
-    ----------
-    parameters : mapping of str to object
-        ROS parameters.
-
-    """
+    """Return the command line that gives a node its parameters."""
     arguments = ['--ros-args']
     for name, value in parameters.items():
         arguments += ['-p', f'{name}:={_to_yaml(value)}']
@@ -124,20 +104,7 @@ def _to_yaml(value: object) -> str:
 
 
 def prepare_environment(domain: int | None) -> int:
-    """
-    Keep the demo's traffic on this machine and apart from everything else; before rclpy starts.
-
-    Parameters
-    ----------
-    domain : int or None
-        ROS_DOMAIN_ID; None takes one that is free.
-
-    Returns
-    -------
-    int
-        The domain.
-
-    """
+    """Keep the demo's traffic on this machine and to itself; to be called before rclpy starts."""
     if domain is None:
         domain = find_free_domain(range(1 + os.getpid() % 90, 102))
     profile = Path(__file__).parents[1] / 'fastdds_profile.xml'

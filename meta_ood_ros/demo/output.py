@@ -19,17 +19,6 @@ class OutputFolder:
     """
     Writes what a run leaves behind; the pictures of the run before are removed.
 
-    Parameters
-    ----------
-    folder : Path
-        Made if need be.
-    frames : int
-        How many there will be.
-    title : str
-        Of the contact sheet.
-    record : bool
-        Whether to write a bag.
-
     Raises
     ------
     OSError
@@ -72,10 +61,6 @@ class OutputFolder:
 
         Parameters
         ----------
-        number : int
-            Of the frame, from 0.
-        name : str
-            Of the frame.
         picture : ndarray of shape (H, W, 3), uint8
             RGB.
 

@@ -27,16 +27,10 @@ class FrameView:
 
     Parameters
     ----------
-    title : str
-        Upper left.
-    note : str
-        Upper right.
     image, overlay, entropy_color, semantic_color : ndarray of shape (H, W, 3), uint8
         RGB; the last three as the node publishes them.
     semantic : ndarray of shape (H, W), uint8
         Class ids.
-    segments : OodSegmentArray
-        Or an object with the same fields.
 
     """
 
@@ -53,11 +47,6 @@ class FrameView:
 def draw_view(view: FrameView) -> np.ndarray:
     """
     Return the large view alone: the overlay with outlined, labelled unknown segments.
-
-    Parameters
-    ----------
-    view : FrameView
-        Of one frame.
 
     Returns
     -------
@@ -110,11 +99,6 @@ def _label(canvas: np.ndarray, one: Any, scale: float, taken: list) -> None:
 def draw_frame(view: FrameView) -> np.ndarray:
     """
     Return the whole picture: large view, input, entropy, names of the classes.
-
-    Parameters
-    ----------
-    view : FrameView
-        Of one frame.
 
     Returns
     -------
@@ -207,12 +191,8 @@ def to_view(title: str, note: str, image: np.ndarray | None, answer: Any) -> Fra
 
     Parameters
     ----------
-    title, note : str
-        Of the picture.
     image : ndarray of shape (H, W, 3), uint8, or None
         What was sent.
-    answer : Answer
-        Of demo_answers.
 
     """
     needed = ('overlay', 'entropy_color', 'semantic_color', 'semantic')

@@ -37,23 +37,7 @@ _SETTLE_SECONDS = 0.5
 
 
 class Player:
-    """
-    The demo's half of the conversation.
-
-    Parameters
-    ----------
-    cameras : sequence of str
-        [''] is one camera on image.
-    namespace : str
-        '' or as in '/robot'.
-    transport : str
-        'raw' or 'compressed'.
-    record : callable
-        Takes every message that is sent or received.
-    check_node : callable
-        Raises if the node has died.
-
-    """
+    """The demo's half of the conversation."""
 
     def __init__(
         self,
@@ -162,16 +146,6 @@ class Player:
     def play(self, frames: Mapping[str, DemoFrame]) -> list[Answer]:
         """
         Send one frame to each of some cameras; return when it is known what became of all.
-
-        Parameters
-        ----------
-        frames : mapping of str to DemoFrame
-            By camera.
-
-        Returns
-        -------
-        list of Answer
-            In the same order.
 
         Raises
         ------

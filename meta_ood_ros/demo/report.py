@@ -12,25 +12,7 @@ import numpy as np
 
 @dataclass(eq=False)
 class Tally:
-    """
-    Counts of a run; frames sent = processed + dropped + lost, unless it was broken off.
-
-    Parameters
-    ----------
-    frames, unreadable, sent, processed, lost : int
-        Frames in; of these not readable, sent, answered, without any answer.
-    drops : Counter
-        Reason that the node gave -> frames.
-    found, accepted : int
-        Segments before rejection, and after.
-    incomplete : int
-        Answers that lack an output.
-    latencies_ms : list of float
-        Of the answers.
-    truth : list of FrameTruth
-        Of frames whose truth is known.
-
-    """
+    """Counts of a run; frames sent = processed + dropped + lost, unless it was broken off."""
 
     frames: int = 0
     unreadable: int = 0

@@ -34,22 +34,7 @@ _PARAMETERS = {
 
 
 def run(source: Source, options: argparse.Namespace) -> int:
-    """
-    Play a source through the node; print the table.
-
-    Parameters
-    ----------
-    source : Source
-        What to play.
-    options : Namespace
-        Of demo.py.
-
-    Returns
-    -------
-    int
-        Exit status, see demo.main.
-
-    """
+    """Play a source through the node; print the table."""
     demo = _Demo(source, options)
     status, problem = 0, ''
     try:

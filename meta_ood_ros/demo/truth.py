@@ -14,17 +14,7 @@ LARGE_PX = 400
 
 @dataclass(frozen=True)
 class ObjectTruth:
-    """
-    One unknown object.
-
-    Parameters
-    ----------
-    area_px : int
-        Its visible pixels.
-    siou : float
-        Adjusted IoU with the accepted segments, 0..1.
-
-    """
+    """One unknown object."""
 
     area_px: int
     siou: float
@@ -42,17 +32,7 @@ class ObjectTruth:
 
 @dataclass(frozen=True)
 class FrameTruth:
-    """
-    One frame against its truth.
-
-    Parameters
-    ----------
-    objects : tuple of ObjectTruth
-        Every unknown object in sight.
-    false_segments : int
-        Accepted segments without a single unknown pixel.
-
-    """
+    """One frame against its truth."""
 
     objects: tuple[ObjectTruth, ...]
     false_segments: int
@@ -74,10 +54,6 @@ def compare_with_truth(
         0, or the id of the object.
     unknown : ndarray of shape (H, W), bool
         Pixels that are no class; contains all objects.
-
-    Returns
-    -------
-    FrameTruth
 
     Notes
     -----

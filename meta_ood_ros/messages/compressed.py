@@ -16,13 +16,6 @@ def decode_compressed(data: Any, *, format: str = '') -> np.ndarray:
     """
     Return the pixels of a compressed image as RGB.
 
-    Parameters
-    ----------
-    data : buffer of bytes
-        array.array('B') as rclpy delivers it, bytes, or an array of uint8.
-    format : str
-        The field of sensor_msgs/CompressedImage; only shown in messages, the bytes decide.
-
     Returns
     -------
     ndarray of shape (H, W, 3), uint8

@@ -23,11 +23,6 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
     """
     Return the pixels of an image message.
 
-    Parameters
-    ----------
-    message : Image or CompressedImage
-        As received.
-
     Returns
     -------
     ndarray of shape (H, W, 3), uint8
@@ -60,19 +55,8 @@ def new_image(header: Header, size: tuple[int, int], encoding: str) -> tuple[Ima
     """
     Return an image message of zeros together with its pixels, to be written in place.
 
-    Parameters
-    ----------
-    header : Header
-        Taken over as it is.
-    size : (int, int)
-        H and W.
-    encoding : str
-        mono8, mono16, 32FC1 or rgb8.
-
     Returns
     -------
-    Image
-        Without padding, in the byte order of this machine.
     ndarray of shape (H, W) or (H, W, 3)
         uint8, uint16 or float32: a view of the data of the message.
 
@@ -106,12 +90,8 @@ def to_image(header: Header, pixels: np.ndarray, encoding: str) -> Image:
 
     Parameters
     ----------
-    header : Header
-        Taken over as it is.
     pixels : ndarray of shape (H, W) or (H, W, 3)
         Of the type of the encoding.
-    encoding : str
-        mono8, mono16, 32FC1 or rgb8.
 
     """
     dtype, channels = _LAYOUTS[encoding]

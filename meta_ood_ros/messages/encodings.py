@@ -18,17 +18,9 @@ class Encoding:
 
     Parameters
     ----------
-    channels : int
-        Samples per pixel; 4:2:2 has two (luma and one of the two chromas).
-    to_rgb : int or None
-        The conversion of OpenCV; None where the bytes are RGB already.
-    sample_bytes : int
-        1 or 2.
     half_rows : int
         Half rows of bytes for each image row: 2, or 3 where a chroma plane of half the height
         follows (nv12).
-    multiple : (int, int)
-        Height and width must be multiples of these.
 
     """
 
@@ -75,19 +67,6 @@ def decode_pixels(
 ) -> np.ndarray:
     """
     Return the pixels of an uncompressed image as RGB.
-
-    Parameters
-    ----------
-    data : buffer of step x rows bytes
-        array.array('B') as rclpy delivers it, bytes, or an array of uint8.
-    encoding : str
-        A key of ENCODINGS.
-    height, width : int
-        Of the image, in pixels.
-    step : int
-        Bytes from one row to the next, padding included.
-    is_bigendian : bool
-        Byte order of 16-bit samples.
 
     Returns
     -------

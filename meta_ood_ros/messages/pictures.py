@@ -36,16 +36,10 @@ class Pictures:
 
     Parameters
     ----------
-    result : OodResult
-        Maps on the work grid.
-    published : PublishedSegments
-        What `choose_segments` chose.
     image : ndarray of shape (H, W, 3), uint8
         The received image, RGB.
     palette : ndarray of shape (C, 3), uint8
         RGB of the classes.
-    overlay_alpha : float
-        Opacity of the class colours in the overlay, 0..1.
 
     """
 
@@ -69,17 +63,7 @@ class Pictures:
         self._alpha = overlay_alpha
 
     def make(self, name: str, header: Header) -> Image:
-        """
-        Return one of PICTURES, pixel-aligned with the received image.
-
-        Parameters
-        ----------
-        name : str
-            A key of PICTURES.
-        header : Header
-            Of the received image, taken over as it is.
-
-        """
+        """Return one of PICTURES, pixel-aligned with the received image."""
         encoding, fill = PICTURES[name]
         message, pixels = new_image(header, self._result.image_size, encoding)
         fill(self, pixels)

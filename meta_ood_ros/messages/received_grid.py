@@ -16,11 +16,6 @@ def nearest_index(received: int, work: int) -> np.ndarray:
     """
     Return, for each pixel of one side of the image, the nearest pixel of the work grid.
 
-    Parameters
-    ----------
-    received, work : int
-        Length of the side in both grids; both cover the same scene.
-
     Returns
     -------
     ndarray of shape (received,), int64
@@ -42,8 +37,6 @@ def to_received_labels(
     ----------
     labels : ndarray of shape (h, w)
         Classes or segment ids.
-    size : (int, int)
-        H and W.
     out : ndarray of shape (H, W), optional
         Filled and returned, when given; of the type of `labels`.
 
@@ -76,8 +69,6 @@ def to_received_values(
     ----------
     values : ndarray of shape (h, w), float32
         Entropy or confidence.
-    size : (int, int)
-        H and W.
     out : ndarray of shape (H, W), float32, optional
         Filled and returned, when given.
 
@@ -129,14 +120,6 @@ def locate_segments(labels: np.ndarray, count: int, size: Size) -> SegmentPlaces
     ----------
     labels : ndarray of shape (h, w), int32
         0 none, else 1..count.
-    count : int
-        K.
-    size : (int, int)
-        H and W.
-
-    Returns
-    -------
-    SegmentPlaces
 
     Notes
     -----
@@ -208,8 +191,6 @@ def trace_contours(
         0 none, else segment ids; the segments are 8-connected components.
     chosen : ndarray of shape (K + 1,), bool
         Whether the segment of this id is wanted; index 0 is False.
-    size : (int, int)
-        H and W.
     tolerance : float
         Largest distance in pixels between border and simplified contour; 0 leaves out only the
         points inside straight runs.

@@ -27,8 +27,6 @@ class PublishedSegments:
         Their rows in the result, ascending; the segment of row k has label k + 1.
     ids : ndarray of shape (K + 1,), uint16
         Label -> id in messages; 0 where the segment is not published.
-    places : SegmentPlaces
-        Of all K segments, in pixels of the received image.
     found, rejected : int
         Number of segments that are visible in the received image, and of those not accepted.
 
@@ -44,19 +42,7 @@ class PublishedSegments:
 def choose_segments(
     result: OodResult, *, publish_rejected: bool, max_segments: int
 ) -> PublishedSegments:
-    """
-    Return which segments are published: the accepted ones, or all; the largest if too many.
-
-    Parameters
-    ----------
-    result : OodResult
-        Of one frame.
-    publish_rejected : bool
-        Whether rejected segments are published, too.
-    max_segments : int
-        At most this many, 1 to 65535.
-
-    """
+    """Return which segments are published: the accepted ones, or all; the largest if too many."""
     places = _locate(result)
     visible = places.area > 0
     rows = np.flatnonzero(visible if publish_rejected else visible & result.accepted)
@@ -103,25 +89,7 @@ def to_segment_array(
     model_id: str,
     class_names: Sequence[str],
 ) -> OodSegmentArray:
-    """
-    Return the message about all published segments of one frame.
-
-    Parameters
-    ----------
-    result : OodResult
-        Of the frame.
-    published : PublishedSegments
-        What `choose_segments` chose.
-    settings : NodeSettings
-        Say whether contours and metrics are filled.
-    header : Header
-        Of the image, taken over as it is.
-    camera, model_id : str
-        As in the message.
-    class_names : sequence of C str
-        As in the message.
-
-    """
+    """Return the message about all published segments of one frame."""
     message = OodSegmentArray(
         header=header,
         camera=camera,

@@ -26,26 +26,7 @@ def find_vision_msgs() -> ModuleType | None:
 def to_label_info(
     msgs: ModuleType, header: Header, class_names: Sequence[str], *, threshold: float
 ) -> Any:
-    """
-    Return the names of the values of ~/semantic_ood.
-
-    Parameters
-    ----------
-    msgs : module
-        vision_msgs.msg.
-    header : Header
-        Taken over as it is.
-    class_names : sequence of C str
-        Index = class id.
-    threshold : float
-        Meta threshold, 0..1.
-
-    Returns
-    -------
-    LabelInfo
-        C + 1 classes, the last is OOD_NAME.
-
-    """
+    """Return the names of the values of ~/semantic_ood."""
     names = (*class_names, OOD_NAME)
     message = msgs.LabelInfo(header=header, threshold=threshold)
     message.class_map = [
@@ -57,13 +38,6 @@ def to_label_info(
 def to_detections(msgs: ModuleType, segments: OodSegmentArray) -> Any:
     """
     Return the published segments as boxes.
-
-    Parameters
-    ----------
-    msgs : module
-        vision_msgs.msg.
-    segments : OodSegmentArray
-        Of one frame.
 
     Returns
     -------

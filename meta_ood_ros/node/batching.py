@@ -18,10 +18,6 @@ def batch_sizes(
 
     Parameters
     ----------
-    backend : Backend
-        As loaded.
-    cameras : int
-        How many there are.
     has_fixed_batch : bool
         Whether the network takes one image at a time and no more, as an ONNX graph may.
 
@@ -48,15 +44,6 @@ def group(
 ) -> list[list[Item]]:
     """
     Divide items into batches.
-
-    Parameters
-    ----------
-    items : sequence
-        In the order in which they should be answered.
-    key : callable
-        Only items of the same key may share a batch.
-    sizes : sequence of int
-        How many items a batch may have; 1 is among them.
 
     Returns
     -------

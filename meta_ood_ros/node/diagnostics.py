@@ -30,12 +30,6 @@ class Conditions:
     Sentences that are true for now: each is logged when it first appears.
 
     Safe to use from several threads.
-
-    Parameters
-    ----------
-    warn : callable
-        Takes a sentence for the log.
-
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
@@ -45,19 +39,7 @@ class Conditions:
         self._lock = threading.Lock()
 
     def set(self, owner: str, what: str, sentence: str) -> None:
-        """
-        Let a sentence stand until another, or '', takes its place.
-
-        Parameters
-        ----------
-        owner : str
-            A camera, or ALL_CAMERAS.
-        what : str
-            What the sentence is about.
-        sentence : str
-            '' says that all is well again.
-
-        """
+        """Let a sentence stand until another, or '', takes its place."""
         with self._lock:
             if self._standing.get((owner, what), '') == sentence:
                 return
@@ -91,19 +73,7 @@ class Conditions:
 
 @dataclass
 class CameraRecord:
-    """
-    The latest facts about one camera, written by the worker and read by the executor.
-
-    Parameters
-    ----------
-    facts : dict of str to str
-        Key -> value for /diagnostics.
-    last_arrival : float
-        Monotonic seconds of the last image, idle ones included.
-    milliseconds : deque of dict
-        Times of the stages of the last frames.
-
-    """
+    """The latest facts about one camera, written by the worker and read by the executor."""
 
     facts: dict[str, str] = field(default_factory=dict)
     last_arrival: float = field(default_factory=time.monotonic)
@@ -117,10 +87,6 @@ class CameraRecord:
         ----------
         frame : Frame
             Its stamp is told, so that an offline source knows that it need not wait.
-        cause : str
-            One of DROP_CAUSES.
-        sentence : str
-            More about it.
 
         """
         stamp = frame.message.header.stamp
@@ -144,19 +110,7 @@ def to_status(
     message: str,
     facts: Mapping[str, object],
 ) -> DiagnosticStatus:
-    """
-    Return one status.
-
-    Parameters
-    ----------
-    name, hardware_id, message : str
-        As in the message.
-    level : bytes
-        DiagnosticStatus.OK, WARN or ERROR.
-    facts : mapping
-        Key -> value; numbers are written with four digits.
-
-    """
+    """Return one status."""
     values = [KeyValue(key=key, value=_written(value)) for key, value in facts.items()]
     return DiagnosticStatus(
         name=name, hardware_id=hardware_id, level=level, message=message, values=values
@@ -181,15 +135,7 @@ def count_facts(counts: Counts) -> dict[str, int]:
 
 
 class DiagnosticsPublisher:
-    """
-    Publishes the state once a period, and at once when something should be seen.
-
-    Parameters
-    ----------
-    node : Node
-        Owner of the publisher.
-
-    """
+    """Publishes the state once a period, and at once when something should be seen."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -202,17 +148,7 @@ class DiagnosticsPublisher:
         self._urgent = True
 
     def poll(self, period: float, statuses: Callable[[], Iterable[DiagnosticStatus]]) -> None:
-        """
-        Publish if it is time.
-
-        Parameters
-        ----------
-        period : float
-            Seconds between two messages when nothing happens.
-        statuses : callable
-            Makes what is published.
-
-        """
+        """Publish if it is time."""
         now = time.monotonic()
         if now - self._last < (_SHORTEST_PERIOD if self._urgent else period):
             return

@@ -8,15 +8,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 
 class ForwardedLog(logging.Handler):
-    """
-    Hands what this package logs with Python to a node, from INFO on, until it is closed.
-
-    Parameters
-    ----------
-    log : RcutilsLogger
-        Of the node.
-
-    """
+    """Hands what this package logs with Python to a node, from INFO on, until it is closed."""
 
     def __init__(self, log: RcutilsLogger) -> None:
         super().__init__(logging.INFO)

@@ -41,18 +41,6 @@ def resolve_path(text: str, *, parameter: str) -> Path | None:
     """
     Return the path that a parameter names.
 
-    Parameters
-    ----------
-    text : str
-        Absolute, ~/... or package://<package>/...; '' names nothing.
-    parameter : str
-        Named in messages.
-
-    Returns
-    -------
-    Path or None
-        None for ''.
-
     Raises
     ------
     ValueError
@@ -92,11 +80,6 @@ def load_ignore_mask(text: str) -> np.ndarray | None:
     """
     Read the mask of one camera.
 
-    Parameters
-    ----------
-    text : str
-        Path of a PNG as in `resolve_path`; '' is no mask.
-
     Returns
     -------
     ndarray of shape (h, w), bool, or None
@@ -131,21 +114,7 @@ def load_ignore_mask(text: str) -> np.ndarray | None:
 
 @dataclass(frozen=True, eq=False)
 class LoadedPipeline:
-    """
-    A pipeline that has processed a frame.
-
-    Parameters
-    ----------
-    pipeline : OodPipeline
-        Ready.
-    batch_sizes : tuple of int
-        How many frames may go through the network together, ascending from 1.
-    work_size : (int, int)
-        Height and width of the work grid that the backend is ready for.
-    warnings : tuple of str
-        What the user should know although it works.
-
-    """
+    """A pipeline that has processed a frame."""
 
     pipeline: OodPipeline
     batch_sizes: tuple[int, ...]
@@ -156,11 +125,6 @@ class LoadedPipeline:
 def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
     """
     Return the pipeline that the settings ask for.
-
-    Parameters
-    ----------
-    settings : NodeSettings
-        All of them.
 
     Raises
     ------

@@ -183,20 +183,7 @@ class OodNode(LifecycleNode):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """
-    Run the node until it is told to stop.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command line; by default that of the process.
-
-    Returns
-    -------
-    int
-        Exit status: 0, or 1 where the node starts itself and cannot.
-
-    """
+    """Run the node until it is told to stop."""
     share_one_heap()
     rclpy.init(args=arguments)
     node: OodNode | None = None

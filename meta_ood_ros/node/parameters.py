@@ -30,14 +30,6 @@ class Parameters:
 
     A value of a launch file or YAML that cannot be declared does not end the process: the default
     is declared instead, and `settings` raises the sentence until the parameter has been set.
-
-    Parameters
-    ----------
-    node : Node
-        Where they are declared.
-    is_unconfigured : callable
-        Says whether settings that are not live may change now.
-
     """
 
     def __init__(self, node: Node, *, is_unconfigured: Callable[[], bool]) -> None:
@@ -138,20 +130,7 @@ class Parameters:
 
 
 def to_descriptor(owner: Field[Any]) -> ParameterDescriptor:
-    """
-    Return what a parameter says about itself.
-
-    Parameters
-    ----------
-    owner : Field
-        Of NodeSettings.
-
-    Returns
-    -------
-    ParameterDescriptor
-        With description, range or choices, and whether it is live.
-
-    """
+    """Return what a parameter says about itself."""
     rule = owner.metadata
     when = 'Live.' if rule['live'] else 'Only while unconfigured.'
     unit = f' [{rule["unit"]}]' if rule['unit'] else ''

@@ -31,16 +31,8 @@ class Answer:
 
     Parameters
     ----------
-    frame : Frame
-        What came in.
     image : ndarray of shape (H, W, 3), uint8
         RGB, perhaps a view of the message.
-    result : OodResult
-        What was found.
-    settings : NodeSettings
-        The snapshot that it was found with.
-    milliseconds : dict of str to float
-        Time of the stages so far.
 
     """
 
@@ -69,30 +61,8 @@ class FrameProcessor:
 
     Parameters
     ----------
-    pipeline : OodPipeline
-        One network for all cameras.
-    frames : LatestFrames
-        Where drops are counted.
-    outputs : mapping of str to CameraOutputs
-        By camera.
     masks : mapping of str to ndarray of shape (h, w), bool, or None
         Ignored pixels by camera, at any size.
-    records : mapping of str to CameraRecord
-        By camera.
-    conditions : Conditions
-        Where warnings go.
-    settings : callable
-        Returns the snapshot to use for the next frame.
-    is_alive : callable
-        Returns whether publishing still makes sense; not so after SIGINT.
-    ros_seconds : callable
-        Returns the time of the node's clock.
-    log : callable
-        Takes a sentence worth reading, but no warning.
-    batch_sizes : sequence of int
-        How many frames may go through the network together, see `batching`.
-    prepared : iterable of (int, int)
-        Work sizes that the backend is ready for.
 
     """
 
@@ -129,15 +99,7 @@ class FrameProcessor:
         self.last_failure = ''
 
     def compute(self, frames: list[Frame]) -> Iterator[Answer]:
-        """
-        Yield the answers to the frames; those that are dropped have none.
-
-        Parameters
-        ----------
-        frames : list of Frame
-            Taken from the slots, of different cameras.
-
-        """
+        """Yield the answers to the frames; those that are dropped have none."""
         opened = [one for frame in frames if (one := self._open_or_drop(frame)) is not None]
         for batch in group(opened, key=lambda one: one.work_size, sizes=self._batch_sizes):
             yield from self._answer(batch)
@@ -213,15 +175,7 @@ class FrameProcessor:
         return Answer(one.frame, one.image, result, one.settings, milliseconds)
 
     def send(self, answer: Answer) -> None:
-        """
-        Publish an answer and count its frame.
-
-        Parameters
-        ----------
-        answer : Answer
-            What `compute` returned.
-
-        """
+        """Publish an answer and count its frame."""
         frame, start = answer.frame, time.perf_counter()
         try:
             self._outputs[frame.camera].publish(

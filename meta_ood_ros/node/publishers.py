@@ -21,21 +21,7 @@ from std_msgs.msg import Header
 
 
 class CameraOutputs:
-    """
-    Everything that the node publishes about one camera.
-
-    Parameters
-    ----------
-    node : LifecycleNode
-        Owner of the publishers; inactive, they stay silent.
-    camera : str
-        Its name; '' is the only camera, whose topics stand directly below ~/.
-    bundle : Bundle
-        Says the names and colours of the classes.
-    explain : callable
-        Takes a topic and a sentence about its subscribers that get nothing.
-
-    """
+    """Everything that the node publishes about one camera."""
 
     def __init__(
         self,
@@ -106,12 +92,6 @@ class CameraOutputs:
 
         Parameters
         ----------
-        result : OodResult
-            Of the frame.
-        settings : NodeSettings
-            The snapshot that the frame was processed with.
-        header : Header
-            Of the image; every output carries it as it is.
         image : ndarray of shape (H, W, 3), uint8
             The received image, RGB.
 

@@ -50,11 +50,6 @@ def output_qos(*, latched: bool = False) -> QoSProfile:
     """
     Return the QoS of an output: reliable, the latest message only.
 
-    Parameters
-    ----------
-    latched : bool
-        Whether those who subscribe later get the last message, too.
-
     Returns
     -------
     QoSProfile
@@ -76,13 +71,6 @@ def decide_reliability(
     """
     Return the reliability to subscribe with.
 
-    Parameters
-    ----------
-    offered : sequence of ReliabilityPolicy
-        Of each publisher of the topic.
-    current : ReliabilityPolicy, optional
-        Kept while nobody publishes; at first RELIABLE.
-
     Returns
     -------
     ReliabilityPolicy
@@ -99,17 +87,7 @@ def decide_reliability(
 
 
 def output_events(topic: str, explain: Callable[[str, str], None]) -> PublisherEventCallbacks:
-    """
-    Return callbacks that explain why a subscriber gets nothing.
-
-    Parameters
-    ----------
-    topic : str
-        Fully qualified name.
-    explain : callable
-        Takes the topic and the sentence.
-
-    """
+    """Return callbacks that explain why a subscriber gets nothing."""
 
     def incompatible(event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
@@ -129,14 +107,6 @@ class Misfit:
     A publisher and a subscriber whose QoS do not fit: an event says when they meet.
 
     No event says when one of them has gone.
-
-    Parameters
-    ----------
-    node : Node
-        Which is one of the two.
-    topic : str
-        Fully qualified name.
-
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -160,26 +130,7 @@ class Misfit:
 
 
 class ImageSubscription:
-    """
-    The subscription to one camera, made anew when its publishers ask for another reliability.
-
-    Parameters
-    ----------
-    node : Node
-        Owner of the subscription.
-    message_type : type
-        Image or CompressedImage.
-    topic : str
-        Name to subscribe to; remappings apply.
-    callback : callable
-        Takes the message.
-    reliability : str
-        'auto', 'reliable' or 'best_effort'; the parameter
-        `qos_overrides.<topic>.subscription.reliability` wins.
-    explain : callable
-        Takes the topic and a sentence about publishers that do not fit.
-
-    """
+    """The subscription to one camera, made anew when its publishers change reliability."""
 
     def __init__(
         self,
@@ -288,15 +239,7 @@ class ImageSubscription:
 
 
 def explain_shared_memory(path: str | Path = '/dev/shm') -> str:
-    """
-    Return a sentence about too little shared memory for large images, or '' if there is enough.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the system keeps it.
-
-    """
+    """Return a sentence about too little shared memory for large images, or ''."""
     try:
         found = os.statvfs(path)
     except OSError:

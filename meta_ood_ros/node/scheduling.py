@@ -18,19 +18,7 @@ DROP_CAUSES = ('replaced', 'stale', 'rate', 'invalid', 'failed', 'cleared')
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """
-    An image that waits for its turn.
-
-    Parameters
-    ----------
-    camera : str
-        Its camera.
-    message : object
-        The image message, untouched.
-    arrival : float
-        When it came, in seconds of the monotonic clock.
-
-    """
+    """An image that waits for its turn."""
 
     camera: str
     message: Any
@@ -60,8 +48,6 @@ class LatestFrames:
 
     Parameters
     ----------
-    cameras : sequence of str
-        Their names.
     clock : callable
         Returns seconds; monotonic, because the age of a frame counts from its arrival whatever
         happens to the wall clock or a simulated one.
@@ -97,10 +83,6 @@ class LatestFrames:
 
         Parameters
         ----------
-        camera : str
-            Its camera.
-        message : object
-            The image message.
         max_rate : float
             Frames per second let through, in the mean; a frame may come early by half a period,
             so that a camera of that very rate loses none to its jitter. 0 is no limit.
@@ -147,8 +129,6 @@ class LatestFrames:
 
         Parameters
         ----------
-        limit : int
-            How many at most.
         timeout : float, optional
             Seconds to wait for the first; no frame is waited for once there is one.
 
@@ -218,13 +198,9 @@ class Worker:
 
     Parameters
     ----------
-    frames : LatestFrames
-        Where the frames come from; opened by `start`, closed by `stop`.
     compute : callable
         List of frames -> what `send` shall send, one after the other; frames without an answer
         are left out. It must not raise.
-    send : callable
-        Takes one of what `compute` returned. It must not raise.
     limit : int
         Frames computed together at most: those of several cameras that wait at the same time.
 

@@ -43,17 +43,6 @@ class Session:
     """
     The configured node; made whole or not at all.
 
-    Parameters
-    ----------
-    node : LifecycleNode
-        Owner of publishers and subscriptions.
-    settings : NodeSettings
-        Those that cannot change while configured.
-    live : callable
-        Returns the snapshot for the next frame.
-    diagnostics : DiagnosticsPublisher
-        Told when a frame is dropped.
-
     Raises
     ------
     ValueError
@@ -160,15 +149,7 @@ class Session:
         self._frames.clear()
 
     def poll(self) -> str:
-        """
-        Look after subscriptions and class names; to be called some times a second while active.
-
-        Returns
-        -------
-        str
-            Why the node should stop to work, or ''.
-
-        """
+        """Look after subscriptions and class names; called some times a second while active."""
         for camera in self._cameras.values():
             if camera.subscription is not None:
                 camera.subscription.update()
@@ -235,15 +216,7 @@ class Session:
             self._diagnostics.hurry()
 
     def statuses(self, state: str) -> list[DiagnosticStatus]:
-        """
-        Return one status for each camera.
-
-        Parameters
-        ----------
-        state : str
-            'active' or 'inactive'.
-
-        """
+        """Return one status for each camera."""
         return [self._status(name, state) for name in self._cameras]
 
     def _status(self, name: str, state: str) -> DiagnosticStatus:

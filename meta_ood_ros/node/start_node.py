@@ -10,16 +10,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the node until it is told to stop.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command line; by default that of the process.
-
-    Returns
-    -------
-    int
-        Exit status of the node.
-
     Raises
     ------
     SystemExit

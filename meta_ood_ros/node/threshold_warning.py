@@ -13,15 +13,6 @@ def threshold_warning(result: OodResult, bundle: Bundle, settings: PipelineSetti
     """
     Return what no longer holds at the thresholds used.
 
-    Parameters
-    ----------
-    result : OodResult
-        Of any image; it says what was used.
-    bundle : Bundle
-        What was fitted.
-    settings : PipelineSettings
-        What was asked for.
-
     Returns
     -------
     str

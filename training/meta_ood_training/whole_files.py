@@ -21,10 +21,6 @@ def replace_whole(path: Path) -> Iterator[BinaryIO]:
     path : Path
         Stays what it was where an error leaves the block. Who may read it says the umask.
 
-    Yields
-    ------
-    binary stream
-
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not by tempfile, whose files only their owner may read.
@@ -41,33 +37,13 @@ def replace_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def save_whole(record: Any, path: Path) -> None:
-    """
-    Write a record with torch.save, or leave what was there.
-
-    Parameters
-    ----------
-    record : object
-        What torch.save takes.
-    path : Path
-        See `replace_whole`.
-
-    """
+    """Write a record with torch.save, or leave what was there."""
     with replace_whole(path) as stream:
         torch.save(record, stream)
 
 
 def remove_leftovers(folder: Path, names: Sequence[str]) -> None:
-    """
-    Delete what a process that was killed while it wrote has left of these files.
-
-    Parameters
-    ----------
-    folder : Path
-        Nobody else may be writing there.
-    names : sequence of str
-        Of the files.
-
-    """
+    """Delete what a process that was killed while it wrote has left of these files."""
     for name in names:
         for path in folder.glob(f'.{name}-*'):
             path.unlink()
@@ -79,17 +55,5 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        """
-        Write a checkpoint.
-
-        Parameters
-        ----------
-        checkpoint : dict
-            What Lightning wants kept.
-        path : str or Path
-            Where.
-        storage_options : None
-            Not used.
-
-        """
+        """Write a checkpoint."""
         save_whole(checkpoint, Path(path))

@@ -153,17 +153,11 @@ def predict_on_cpu(
     ----------
     logits : ndarray of shape (C, h, w), float32, C-contiguous
         Class scores before the softmax, 2 <= C <= 255.
-    size : (int, int)
-        Height and width of the maps.
-    align_corners : bool
-        As in torch.nn.functional.interpolate.
 
     Returns
     -------
     semantic : ndarray of shape (H, W), uint8
     entropy, max_probability : ndarray of shape (H, W), float32 in [0, 1]
-    finite : bool
-        False where a NaN or an infinity among the logits reached a map.
 
     """
     grid = find_grid(logits.shape, size, 'float32', align_corners=align_corners)

@@ -97,10 +97,6 @@ def find_tile_size(grid: Grid, size: tuple[int, int], *, arrays: int = 1) -> tup
 
     Parameters
     ----------
-    grid : Grid
-        From the logits to the image.
-    size : (int, int)
-        Height and width of the image.
     arrays : int
         How many arrays of the size of a tile's input share the cache.
 
@@ -108,8 +104,6 @@ def find_tile_size(grid: Grid, size: tuple[int, int], *, arrays: int = 1) -> tup
     -------
     columns : int
         Of the image, in one tile: as many as keep the tile's input in the cache, in squares.
-    input_rows, input_columns : int
-        From which one tile is mixed.
 
     """
     num_classes, _, width = grid.shape

@@ -25,10 +25,6 @@ def predict_in_strips(
     ----------
     logits : Tensor of shape (C, h, w), float32
         Class scores before the softmax, on any device; 2 <= C <= 255.
-    size : (int, int)
-        Height and width of the maps.
-    align_corners : bool
-        As in torch.nn.functional.interpolate.
 
     Returns
     -------

@@ -65,10 +65,6 @@ def predict_with_triton(
     ----------
     logits : Tensor of shape (C, h, w), float32, contiguous, on a GPU
         Class scores before the softmax; 2 <= C <= 255.
-    size : (int, int)
-        Height and width of the maps.
-    align_corners : bool
-        As in torch.nn.functional.interpolate.
 
     Returns
     -------

@@ -7,20 +7,7 @@ from torch import Tensor
 
 
 def to_host(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """
-    Return tensors in host memory.
-
-    Parameters
-    ----------
-    tensors : sequence of Tensor
-        On one device; those on the CPU are returned as they are.
-
-    Returns
-    -------
-    list of Tensor
-        Complete: what wrote them has been waited for.
-
-    """
+    """Return tensors in host memory."""
     if tensors[0].device.type != 'cuda':
         return [values.cpu() for values in tensors]
     # page-locked memory, which torch keeps for reuse, is copied to without a detour; and one wait

@@ -33,13 +33,6 @@ def find_taps(in_size: int, out_size: int, *, align_corners: bool) -> Taps:
     """
     Return the taps of torch.nn.functional.interpolate(mode='bilinear') along one axis.
 
-    Parameters
-    ----------
-    in_size, out_size : int
-        Pixels along the axis before and after, at least 1.
-    align_corners : bool
-        True: the centres of the corner pixels coincide. False: the corners themselves do.
-
     Returns
     -------
     Taps
@@ -66,8 +59,6 @@ class Grid(NamedTuple):
 
     Attributes
     ----------
-    shape : (int, int, int)
-        C, h, w of the logits.
     row_low, row_high, column_low, column_high : ndarray of shape (H,) or (W,), int32
     row_weight, column_weight : ndarray of shape (H,) or (W,), float32 or float64
         Share of row_high and column_high.
@@ -84,19 +75,7 @@ class Grid(NamedTuple):
 
 
 def grid_type(dtype: types.Float) -> types.NamedTuple:
-    """
-    Return the numba type of a Grid.
-
-    Parameters
-    ----------
-    dtype : numba type
-        float32 or float64, that of the weights.
-
-    Returns
-    -------
-    numba type
-
-    """
+    """Return the numba type of a Grid."""
     index, weight = (types.Array(t, 1, 'C', readonly=True) for t in (types.int32, dtype))
     shape = types.UniTuple(types.intp, 3)
     return types.NamedTuple((shape, index, index, weight, index, index, weight), Grid)
@@ -106,26 +85,7 @@ def grid_type(dtype: types.Float) -> types.NamedTuple:
 def find_grid(
     shape: tuple[int, int, int], size: tuple[int, int], dtype: str, *, align_corners: bool
 ) -> Grid:
-    """
-    Return how logits are upsampled to the size of an image.
-
-    Parameters
-    ----------
-    shape : (int, int, int)
-        C, h, w of the logits.
-    size : (int, int)
-        Height and width of the image.
-    dtype : str
-        'float32' or 'float64', for the weights.
-    align_corners : bool
-        As in torch.nn.functional.interpolate.
-
-    Returns
-    -------
-    Grid
-        Read-only and shared between callers.
-
-    """
+    """Return how logits are upsampled to the size of an image."""
     rows = find_taps(shape[1], size[0], align_corners=align_corners)
     columns = find_taps(shape[2], size[1], align_corners=align_corners)
     weights = [taps.weight.astype(dtype) for taps in (rows, columns)]
@@ -142,12 +102,6 @@ def count_sources(low: NDArray[np.int32], high: NDArray[np.int32], pixels: int) 
     ----------
     low, high : ndarray of shape (n,), int32
         Taps of one axis.
-    pixels : int
-        Output pixels side by side, wherever the tile begins.
-
-    Returns
-    -------
-    int
 
     """
     first = low[: max(len(low) - pixels + 1, 1)]

@@ -48,8 +48,6 @@ class Kernel:
 
     Attributes
     ----------
-    function : callable
-        The Python source of the kernel.
     signature : numba signature
         The only one: arguments of another dtype are refused rather than compiled anew, because
         a second compilation would stop a running robot for seconds.

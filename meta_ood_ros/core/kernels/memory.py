@@ -14,12 +14,6 @@ def keep_freed_memory() -> bool:
     A training step on a CPU allocates and frees gigabytes in blocks of megabytes. By default each
     goes back to the system at once and is cleared, page by page, when it is asked for again: on
     some machines that takes most of a step.
-
-    Returns
-    -------
-    bool
-        Whether it was understood; only glibc knows this request.
-
     """
     return _request({_MMAP_MAX: 0, _TRIM_THRESHOLD: 2047 * _MEGABYTE, _TOP_PAD: 64 * _MEGABYTE})
 
@@ -30,12 +24,6 @@ def share_one_heap() -> bool:
 
     By default each thread has a heap of its own. What a network has used while it was configured
     would stay with that thread, and the thread that works would take as much again.
-
-    Returns
-    -------
-    bool
-        Whether it was understood; only glibc knows this request.
-
     """
     return _request({_ARENA_MAX: 1})
 

@@ -14,11 +14,6 @@ def count_workers(chunks: int) -> int:
     """
     Return how many threads are worth starting for a number of chunks of work.
 
-    Parameters
-    ----------
-    chunks : int
-        Parts that can be worked on independently.
-
     Returns
     -------
     int
@@ -36,13 +31,6 @@ def run_workers(work: Callable[[int], Result], workers: int) -> list[Result]:
     ----------
     work : callable
         Gets the number of the worker. It must release the GIL to gain anything.
-    workers : int
-        How many threads, the calling one among them.
-
-    Returns
-    -------
-    list
-        What the workers returned, in their order.
 
     Notes
     -----
@@ -80,18 +68,9 @@ def run_over_rows(
 
     Parameters
     ----------
-    work : callable
-        Handles the rows first..last-1, and writes only to these.
-    rows : int
-        How many there are.
     rows_per_chunk : int
         How many a thread takes at a time. Chunks are handed out as threads become free, because
         other processes take cores away.
-
-    Returns
-    -------
-    list
-        What the calls returned, in no order.
 
     """
     chunks = -(-rows // rows_per_chunk)

@@ -17,12 +17,6 @@ def find_set(mask, words, position, end):  # type: ignore[no-untyped-def]
         The image, flat; 0 or 1.
     words : ndarray of shape (n // 8,), uint64
         The same memory: most of an image is not OoD, so it is skipped eight bytes at a time.
-    position, end : int
-        Where to begin and to stop, 0 <= position, end <= n.
-
-    Returns
-    -------
-    int
 
     """
     while position < end and mask[position] == 0:
@@ -46,12 +40,6 @@ def find_end(mask, words, position, end):  # type: ignore[no-untyped-def]
         The image, flat; 0 or 1.
     words : ndarray of shape (n // 8,), uint64
         The same memory.
-    position, end : int
-        Where to begin and to stop, 0 <= position, end <= n.
-
-    Returns
-    -------
-    int
 
     """
     while position < end and mask[position] != 0:

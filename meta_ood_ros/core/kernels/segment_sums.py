@@ -27,16 +27,6 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
     """
     Return the names of the segment metrics in column order.
 
-    Parameters
-    ----------
-    num_classes : int
-        C >= 2.
-
-    Returns
-    -------
-    tuple of str, length 37 + 2C
-        quantity_statistic_region; numbers in numeric order.
-
     Examples
     --------
     >>> len(metric_names(19)), metric_names(19)[:3]
@@ -118,8 +108,6 @@ def sum_over_segments(
         Softmax of every pixel.
     labels : ndarray of shape (H, W), int32
         0 or the id of a segment, 1..count.
-    count : int
-        K.
 
     Returns
     -------

@@ -245,10 +245,6 @@ def sum_from_logits(
         Class scores before the softmax, 2 <= C <= 255.
     labels : ndarray of shape (H, W), int32
         0 or the id of a segment, 1..count.
-    count : int
-        K.
-    align_corners : bool
-        As in torch.nn.functional.interpolate.
     semantic : ndarray of shape (H, W), uint8, or None
         Most probable classes where they are known already.
 

@@ -8,7 +8,7 @@ from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detection
 import pytest
 from std_msgs.msg import Header
 
-from .conftest import scene, wait_for
+from ..conftest import scene, wait_for
 
 
 def record(**defaults):

@@ -8,7 +8,7 @@ from meta_ood_ros.messages.conversions import to_image
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
-from .conftest import make_header, NOT_A_NUMBER, scene, wait_for
+from ..conftest import make_header, NOT_A_NUMBER, scene, wait_for
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from .conftest import make_header, NOT_A_NUMBER, scene, wait_for
+from ..conftest import make_header, NOT_A_NUMBER, scene, wait_for
 
 
 @pytest.mark.parametrize(

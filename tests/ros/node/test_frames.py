@@ -10,7 +10,7 @@ from rcl_interfaces.srv import SetParameters
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from .conftest import make_header, scene, wait_for
+from ..conftest import make_header, scene, wait_for
 
 
 def test_latest_frame_wins_and_callbacks_answer_during_inference(robot, colour_network):

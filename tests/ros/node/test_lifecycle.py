@@ -17,7 +17,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from meta_ood_ros.core.bundle_files import save_bundle
 import pytest
 
-from .conftest import scene, wait_for
+from ..conftest import scene, wait_for
 
 
 def own_topics(node):

@@ -4,7 +4,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from .conftest import make_header, scene, UNKNOWN, wait_for
+from ..conftest import make_header, scene, UNKNOWN, wait_for
 
 PICTURES = {
     'semantic': ('mono8', np.uint8),

@@ -6,7 +6,7 @@ from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.node.ood_node import OodNode
 import pytest
 
-from .conftest import scene
+from ..conftest import scene
 
 FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (

@@ -12,7 +12,7 @@ import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from .conftest import scene, wait_for
+from ..conftest import scene, wait_for
 
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 

@@ -22,15 +22,7 @@ STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'preci
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the options of the verb.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Gets them.
-
-    """
+    """Declare the options of the verb."""
     parser.add_argument(
         '--bundle',
         action='append',
@@ -70,20 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Score, print the table, write the files.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        As declared by `add_arguments`.
-
-    Returns
-    -------
-    int
-        0.
-
-    """
+    """Score, print the table, write the files."""
     bundles = _load_bundles(arguments.bundle)
     parsed = [parse_dataset(text) for text in arguments.dataset]
     datasets = _open_datasets(parsed, max(one.num_classes for one in bundles.values()))
@@ -157,19 +136,7 @@ def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) ->
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """
-    Return (height, width) of `HxW`.
-
-    Parameters
-    ----------
-    text : str or None
-        Such as 512x1024.
-
-    Returns
-    -------
-    tuple of int or None
-
-    """
+    """Return (height, width) of `HxW`."""
     if text is None:
         return None
     sides = text.lower().split('x')

@@ -15,19 +15,7 @@ MAX_POINTS = 2000
 
 
 def save_curves(evaluations: Mapping[str, PixelEvaluation], title: str, path: Path) -> None:
-    """
-    Draw ROC and precision-recall curves (figure 5 of Chan et al.).
-
-    Parameters
-    ----------
-    evaluations : mapping of str to PixelEvaluation
-        By legend entry; each with OoD pixels.
-    title : str
-        Name of the data set.
-    path : Path
-        PNG to write.
-
-    """
+    """Draw ROC and precision-recall curves (figure 5 of Chan et al.)."""
     figure = _new_figure(9, 4.2)
     roc, recall = figure.subplots(1, 2)
     for name, evaluation in evaluations.items():
@@ -56,15 +44,6 @@ def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: P
     """
     Draw the entropy of OoD and in-distribution pixels (figure 4 of Chan et al.).
 
-    Parameters
-    ----------
-    evaluations : mapping of str to PixelEvaluation
-        By label; each with the score `entropy`.
-    title : str
-        Name of the data set.
-    path : Path
-        PNG to write.
-
     Notes
     -----
     The width is the share of pixels at that entropy; each half is scaled to its own maximum, or
@@ -88,19 +67,7 @@ def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: P
 
 
 def save_mean_iou(evaluations: Mapping[str, PixelEvaluation], title: str, path: Path) -> None:
-    """
-    Draw the mean IoU over the entropy threshold (figure 6 of Chan et al.).
-
-    Parameters
-    ----------
-    evaluations : mapping of str to PixelEvaluation
-        By legend entry; each on data with class labels.
-    title : str
-        Name of the data set.
-    path : Path
-        PNG to write.
-
-    """
+    """Draw the mean IoU over the entropy threshold (figure 6 of Chan et al.)."""
     figure = _new_figure(5.5, 4.2)
     axes = figure.subplots()
     for place, (name, evaluation) in enumerate(evaluations.items()):
@@ -130,11 +97,6 @@ def save_mean_iou(evaluations: Mapping[str, PixelEvaluation], title: str, path: 
 def entropy_shares(counts: ScoreCounts) -> tuple[np.ndarray, np.ndarray]:
     """
     Return how the entropies of OoD and of in-distribution pixels are spread.
-
-    Parameters
-    ----------
-    counts : ScoreCounts
-        Of the score `entropy`.
 
     Returns
     -------

@@ -36,8 +36,6 @@ class ControlScores:
         Share of their pixels at or above the threshold of 95 % TPR, both with the classes in
         the proportion of the pasted pixels: another mix of classes is no effect of pasting. A
         score that sees pasting instead of OoD has a large ratio.
-    pasted_pixels, unpasted_pixels : int
-        How many, of classes that occur pasted and unpasted.
 
     """
 
@@ -54,18 +52,10 @@ class PixelEvaluation:
 
     Attributes
     ----------
-    images, groups : int
-        How many were seen; groups as `join_groups` joins them.
     scores : dict of str to PixelScores
         By name of the score; empty where the data has no OoD or no in-distribution pixel.
     intervals : dict of str to dict of str to Interval
         95 % bootstrap intervals over groups, by name of the score.
-    counts : dict of str to ScoreCounts
-        What the curves are drawn from.
-    confusion : ConfusionCounts
-        Classes.
-    control : ControlScores or None
-        For entropy, where the data holds control pastes.
 
     """
 
@@ -97,20 +87,10 @@ def evaluate_pixels(
     ----------
     predict : callable
         (H, W, 3) uint8 RGB image -> DensePrediction at (H, W), such as a `Predictor`.
-    dataset : SampleDataset
-        Images with targets at their original size.
-    scores : sequence of str
-        Keys of SCORES.
     parts : sequence of str
         Beginnings of names (`Seq05VD`), or tags of a manifest, that are reported separately, too.
-    num_classes : int
-        C of the network.
     names_classes : bool
         Whether the class ids of the targets are the network's; without, there is no mean IoU.
-    indices : iterable of int, optional
-        Which samples, in which order; wrap it for a progress bar. Default all.
-    draws, seed : int
-        Of the bootstrap.
 
     Returns
     -------
@@ -139,23 +119,7 @@ def evaluate_pixels(
 
 
 def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
-    """
-    Return whether an image belongs to a part of its data set.
-
-    Parameters
-    ----------
-    name : str
-        Of the image.
-    tags : mapping of str to sequence of str
-        Words by which a manifest marks images, by their names.
-    part : str
-        The beginning of a name, or a tag.
-
-    Returns
-    -------
-    bool
-
-    """
+    """Return whether an image belongs to a part of its data set."""
     return name.startswith(part) or part in tags.get(name, ())
 
 

@@ -12,23 +12,7 @@ import numpy as np
 
 
 class Predictor:
-    """
-    Runs a network on whole images as the node does, and scales its maps to the images.
-
-    Parameters
-    ----------
-    network : OodNetwork
-        In evaluation mode.
-    input_mean, input_std : sequence of 3 float
-        Of RGB values in [0, 1].
-    work_short_side : int
-        Short side of the work grid [px]; 0 keeps the image's size.
-    work_size : tuple of int, optional
-        Fixed (height, width) of the work grid instead, aspect ratio not kept.
-    device, backend, precision : str
-        See `load_backend`.
-
-    """
+    """Runs a network on whole images as the node does, and scales its maps to the images."""
 
     def __init__(
         self,
@@ -58,25 +42,7 @@ class Predictor:
         backend: str = 'eager',
         precision: str = 'fp32',
     ) -> 'Predictor':
-        """
-        Return the predictor of a bundle's network.
-
-        Parameters
-        ----------
-        bundle : Bundle
-            Network, normalisation and work size.
-        work_short_side : int, optional
-            Instead of the bundle's [px].
-        work_size : tuple of int, optional
-            Fixed (height, width) instead.
-        device, backend, precision : str
-            See `load_backend`.
-
-        Returns
-        -------
-        Predictor
-
-        """
+        """Return the predictor of a bundle's network."""
         short_side = bundle.work_short_side if work_short_side is None else work_short_side
         return cls(
             bundle.build_network(),
@@ -90,20 +56,7 @@ class Predictor:
         )
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """
-        Return the work grid of an image.
-
-        Parameters
-        ----------
-        image_size : tuple of int
-            (H, W) [px].
-
-        Returns
-        -------
-        tuple of int
-            (height, width) [px].
-
-        """
+        """Return the work grid of an image."""
         return self.work_size or to_work_size(
             image_size, short_side=self.work_short_side, stride=self._stride
         )

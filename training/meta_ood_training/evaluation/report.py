@@ -19,11 +19,6 @@ def format_table(results: Results) -> str:
     """
     Return the scores as a Markdown table.
 
-    Parameters
-    ----------
-    results : dict of str to dict of str to PixelEvaluation
-        By data and bundle.
-
     Returns
     -------
     str
@@ -65,20 +60,7 @@ def format_table(results: Results) -> str:
 
 
 def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
-    """
-    Return an evaluation as plain values for JSON.
-
-    Parameters
-    ----------
-    evaluation : PixelEvaluation
-        Any.
-
-    Returns
-    -------
-    dict
-        Curves thinned to 2,000 points.
-
-    """
+    """Return an evaluation as plain values for JSON."""
     confusion = evaluation.confusion
     record: dict[str, Any] = {
         'images': evaluation.images,
@@ -113,21 +95,7 @@ def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
 
 
 def write_report(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
-    """
-    Write scores.json, scores.md and one set of figures for each row of the data.
-
-    Parameters
-    ----------
-    folder : Path
-        Made where absent.
-    report : mapping
-        Content of scores.json.
-    table : str
-        Markdown table.
-    results : dict of str to dict of str to PixelEvaluation
-        What is drawn.
-
-    """
+    """Write scores.json, scores.md and one set of figures for each row of the data."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
     lines = [table, '']

@@ -42,15 +42,7 @@ CONFIG_FILE = 'config.json'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the verb's arguments.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of the verb.
-
-    """
+    """Declare the verb's arguments."""
     parser.add_argument('config', type=Path, help='a YAML file such as config/finetune_*.yaml')
     parser.add_argument(
         'overrides', nargs='*', metavar='key=value', help='optimizer.learning_rate=1e-4 ...'
@@ -68,20 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Train.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Returns
-    -------
-    int
-        0.
-
-    """
+    """Train."""
     config = open_config(arguments.config, arguments.data, arguments.overrides)
     output: Path = arguments.output
     if arguments.dry_run:
@@ -117,23 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def open_config(path: Path, data: list[str], overrides: list[str]) -> FinetuneConfig:
-    """
-    Return the configuration of a run.
-
-    Parameters
-    ----------
-    path : Path
-        YAML file.
-    data : list of str
-        NAME=PATH.
-    overrides : list of str
-        key=value.
-
-    Returns
-    -------
-    FinetuneConfig
-
-    """
+    """Return the configuration of a run."""
     config = read_config(FinetuneConfig, path, overrides)
     named = dict(config.data)
     for one in data:
@@ -154,24 +117,6 @@ def finetune(
 ) -> KeepCheckpoints:
     """
     Run a training, alone or as one of several ranks.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-    output : Path
-        Folder for everything that it writes.
-    resume : Path, optional
-        Resume point of a killed run; another configuration is refused.
-    command : str
-        What a reader would type to repeat the run.
-    **trainer_options
-        Handed to Lightning's Trainer, such as `logger` or `enable_progress_bar`.
-
-    Returns
-    -------
-    KeepCheckpoints
-        With the best scores, where there was a validation.
 
     Notes
     -----
@@ -276,22 +221,7 @@ def finetune(
 
 
 def run_facts(config: FinetuneConfig, command: str) -> dict[str, Any]:
-    """
-    Return what a bundle states about where its weights come from.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-    command : str
-        That started it.
-
-    Returns
-    -------
-    dict
-        Plain values: `config`, `command`, `revision`, `network`, `machine`.
-
-    """
+    """Return what a bundle states about where its weights come from."""
     names = asdict(config)
     # Paths belong to one machine; the names of the data are what a reader can follow.
     names['data'] = sorted(config.data)

@@ -23,12 +23,6 @@ class NetworkConfig:
 
     Attributes
     ----------
-    architecture : str
-        A name of `build_network`.
-    arguments : mapping
-        Its keyword arguments.
-    num_classes : int
-        C.
     weights : str
         Name under `data` of the checkpoint or bundle to start from; '' is random weights.
 
@@ -62,8 +56,6 @@ class StreetConfig:
         they are left to the teacher alone.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
-    count : int
-        Number of scenes, for `scenes` alone.
     ood_objects : int
         Unknown objects in a scene at most, for `scenes` alone.
 
@@ -96,18 +88,10 @@ class ProxyConfig:
 
     Attributes
     ----------
-    layout : str
-        `ecssd` or `coco`.
-    data : str
-        Name under `data` of its folder.
     split : str
         Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
     rules : str
         For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
-    background : str
-        What lies beside the objects: `ignore` or `class:<name>`.
-    min_share, max_share : float
-        Bounds on the labelled share of whole proxy images.
     subset : str
         `L-20%` (at most 20 % labelled; of COCO those without any object, too) or `M-80%` (at
         least 80 %), the informative subsets of Runtas & Petkovic; '' for none.
@@ -145,14 +129,10 @@ class ObjectiveConfig:
     ----------
     ood_loss_weight : float
         lambda. It belongs to its normalisation: the paper's 0.9 is for `all_pixels`.
-    normalization : str
-        `all_pixels` or `per_term`, see `losses`.
     teacher : str
         Name under `data` of the checkpoint or bundle whose probabilities are soft targets;
         '' takes the network's own start, frozen (self-distillation). Used only where a street
         source asks for it.
-    teacher_architecture : NetworkConfig, optional
-        The teacher's network where it is not the student's.
     class_weights : tuple of C float
         Factor of each class in l_in; () is 1 for all, as in the paper.
 
@@ -176,8 +156,6 @@ class FinetuneConfig:
 
     Attributes
     ----------
-    network, street, objective, optimizer, training
-        See their records.
     proxies : tuple of ProxyConfig
         Whole proxy images, as many per epoch as `mixing` says.
     objects : tuple of ProxyConfig
@@ -185,14 +163,6 @@ class FinetuneConfig:
     controls : str
         Name under `data` of CamVid, whose cars, people and bicycles are pasted with their own
         labels as `mixing.control_probability` says; '' for none.
-    mixing, augmentation, pasting
-        See `mixing`, `augmentation` and `pasting`.
-    validation : ValidationConfig, optional
-        None trains without it.
-    bundle : BundleConfig
-        What `meta-ood-train bundle` writes beside the weights.
-    data : mapping of str to str
-        Name -> path; `--data NAME=PATH` adds to it.
 
     """
 

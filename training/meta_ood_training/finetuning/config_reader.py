@@ -25,15 +25,6 @@ def read_config(kind: type[Record], path: str | Path, overrides: Sequence[str] =
     kind : type
         A frozen dataclass; its fields may be dataclasses, tuples of them, mappings from str,
         numbers, strings, booleans, `Literal` and `None`.
-    path : str or Path
-        A YAML file with one mapping.
-    overrides : sequence of str
-        `key=value`, keys of nested records joined by dots, values in YAML:
-        `optimizer.learning_rate=1e-4`.
-
-    Returns
-    -------
-    record of that kind
 
     """
     path = Path(path)
@@ -52,22 +43,7 @@ def read_config(kind: type[Record], path: str | Path, overrides: Sequence[str] =
 
 
 def read_value(text: str, given: str) -> Any:
-    """
-    Return a value of the command line.
-
-    Parameters
-    ----------
-    text : str
-        YAML, or nothing.
-    given : str
-        The whole word with it, for the message.
-
-    Returns
-    -------
-    object
-        '' where there is no text.
-
-    """
+    """Return a value of the command line."""
     try:
         return yaml.safe_load(text) if text else ''
     except yaml.YAMLError as error:
@@ -79,23 +55,7 @@ def read_value(text: str, given: str) -> Any:
 
 
 def to_record(kind: type[Record], values: Mapping[str, Any], place: str) -> Record:
-    """
-    Return a mapping as a record, every value checked against its field's type.
-
-    Parameters
-    ----------
-    kind : type
-        A dataclass.
-    values : mapping of str
-        As YAML gives it.
-    place : str
-        Where the values stand, for the message.
-
-    Returns
-    -------
-    record of that kind
-
-    """
+    """Return a mapping as a record, every value checked against its field's type."""
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for key in values:

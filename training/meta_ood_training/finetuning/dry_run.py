@@ -25,20 +25,7 @@ _STEPS = 2
 
 
 def try_one_step(config: FinetuneConfig) -> str:
-    """
-    Run two steps on this process alone, and say what the whole run would take.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-
-    Returns
-    -------
-    str
-        A few lines: data, loss terms, memory, time.
-
-    """
+    """Run two steps on this process alone, and say what the whole run would take."""
     training = config.training
     if training.threads:
         torch.set_num_threads(training.threads)

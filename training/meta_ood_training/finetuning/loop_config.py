@@ -11,16 +11,8 @@ class OptimizerConfig:
 
     Attributes
     ----------
-    learning_rate : float
-        Peak.
     schedule : str
         `constant`, or `cosine` to a twentieth of the peak at the last step.
-    warmup_steps : int
-        Linear rise from 0 [optimizer steps].
-    weight_decay : float
-        Adam's L2 term.
-    clip_norm : float
-        Largest norm of the gradient; 0 does not clip.
     reset_optimizer_each_epoch : bool
         Forgets Adam's moments after each epoch, as the published code does.
 
@@ -45,31 +37,13 @@ class TrainingConfig:
 
     Attributes
     ----------
-    epochs : int
-        Passes over what `mixing` makes an epoch.
-    max_steps : int
-        Optimizer steps at most; 0 leaves it to `epochs`.
-    batch_size : int
-        Samples of one rank and one forward pass.
-    accumulate : int
-        Forward passes of one optimizer step.
-    seed : int
-        Decides all chance together with epoch and position.
-    precision : str
-        Lightning's: `32-true`, `bf16-mixed`, `16-mixed`.
     channels_last : bool
         Memory layout of images and weights; on a CPU it halves the time of ESPNetv2's forward.
-    frozen_batch_norm : bool
-        Keeps the running statistics and uses them in training.
-    dropout : bool
-        Whether dropout is active.
     average_decay : float
         Decay of the exponential moving average of the weights, which is what is validated and
         exported; 0 exports the last weights.
     workers : int
         Processes that make samples, for one rank; -1 takes the CPUs left over, at most 4.
-    threads : int
-        Torch threads; 0 leaves torch's choice.
     sync_batch_norm : bool
         Batch-norm statistics over all ranks, where they are not frozen.
     resume_steps : int
@@ -113,18 +87,12 @@ class ValidationConfig:
 
     Attributes
     ----------
-    every_steps : int
-        Optimizer steps between validations; 0 validates after each epoch.
     camvid : str
         Name under `data` of CamVid, whose select block is used; '' leaves it out.
     idd_lite : str
         Name under `data` of IDD-Lite, whose select sequences are used; '' leaves it out.
     ecssd, coco : str
         Names under `data` of the object sources; their select objects are pasted.
-    frames : int
-        Frames of each street source at most, evenly spaced.
-    short_side : int
-        Work size [px].
     mean_iou_loss : float
         A checkpoint whose CamVid mean IoU is more than this below the starting network's is
         not chosen.
@@ -157,12 +125,8 @@ class BundleConfig:
         At which the node works until a meta classifier brings its own.
     work_short_side : int
         At which the node shall run [px]; `validation.short_side` should be the same.
-    min_size_px : int
-        Smallest segment [work px].
     licence_of_weights : str
         Of the weights that training started from and that the result derives from.
-    data_terms : str
-        Terms of the training data.
 
     """
 

@@ -23,11 +23,6 @@ def check_options(arguments: argparse.Namespace) -> None:
     """
     Refuse options that would do nothing, and values that no rule knows.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb.
-
     Raises
     ------
     ValueError
@@ -88,13 +83,6 @@ def check_segments(
     """
     Refuse segments that do not go together, or not with the bundle.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb.
-    bundle : Bundle
-        Whose classifier is to be fitted.
-
     Returns
     -------
     (dict, list of str)
@@ -148,11 +136,6 @@ def check_segments(
 def check_outputs(arguments: argparse.Namespace) -> None:
     """
     Refuse places that nothing could be written to in the end.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb; the folder of the report is made.
 
     Raises
     ------

@@ -44,11 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Fit, judge, explain, and write bundle and report.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
     Returns
     -------
     int

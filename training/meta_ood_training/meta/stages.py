@@ -26,27 +26,7 @@ def load_segments(
     split: str | None = None,
     is_test: bool = False,
 ) -> SegmentSet:
-    """
-    Read the segments of one entropy threshold as the options of the verb say.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb.
-    folders : sequence of Path
-        Of one network.
-    threshold : float
-        The entropy threshold.
-    split : str, optional
-        Only images of this split.
-    is_test : bool
-        All segments, whatever --max-segments says.
-
-    Returns
-    -------
-    SegmentSet
-
-    """
+    """Read the segments of one entropy threshold as the options of the verb say."""
     segments = load_segment_set(
         folders,
         threshold,
@@ -75,12 +55,8 @@ def make_stages(
 
     Parameters
     ----------
-    arguments : argparse.Namespace
-        Of the verb, with --test.
     evaluations, baseline : sequence of ThresholdEvaluation
         Of the segments to fit on; of the network before OoD training, perhaps none.
-    chosen : ThresholdEvaluation
-        What goes into the bundle.
 
     Returns
     -------

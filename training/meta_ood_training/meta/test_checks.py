@@ -21,13 +21,6 @@ def check_baseline(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) ->
     """
     Refuse a network before OoD training whose errors are not of the same objects.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb, with --baseline.
-    sidecar : mapping
-        Of the segments to fit on.
-
     Raises
     ------
     ValueError
@@ -78,13 +71,6 @@ def _read_test(folders: Sequence[Path], smallest: int) -> tuple[list[Any], ...]:
 def check_test_metrics(folders: Sequence[Path], thresholds: Sequence[float]) -> None:
     """
     Refuse a test with metrics that no classifier can judge.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        The test.
-    thresholds : sequence of float
-        The entropy thresholds that may be chosen.
 
     Raises
     ------

@@ -42,15 +42,7 @@ OBJECTS: dict[str, Callable[..., tuple[ObjectSource, ...]]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the options of the verb.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Gets them.
-
-    """
+    """Declare the options of the verb."""
     parser.add_argument(
         '--frames', required=True, metavar='NAME=PATH', help='street frames, as camvid_test=PATH'
     )
@@ -91,20 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Write an overlay set.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        As declared by `add_arguments`.
-
-    Returns
-    -------
-    int
-        0.
-
-    """
+    """Write an overlay set."""
     area_min, area_max = arguments.area
     settings = OverlaySettings(
         object_share=arguments.object_share,
@@ -157,32 +136,7 @@ def write_overlay(
     sources: dict[str, str] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """
-    Write images, labels, control masks and manifest.json; `datasets.Folder` reads them.
-
-    Parameters
-    ----------
-    frames : SampleDataset
-        Street frames of one size, with targets.
-    objects : sequence of ObjectSource
-        OoD objects.
-    controls : sequence of (ObjectSource, int)
-        In-distribution objects with their class id, pasted where they were cut out.
-    folder : Path
-        New or empty.
-    settings : OverlaySettings
-        How.
-    sources : dict of str to str, optional
-        Said in the manifest: what the frames and objects are.
-    progress : callable
-        Wraps the frame indices.
-
-    Returns
-    -------
-    dict
-        The manifest.
-
-    """
+    """Write images, labels, control masks and manifest.json; `datasets.Folder` reads them."""
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f'{folder} must be new or empty, got files in it. Choose another.')
     if not len(frames):
@@ -252,22 +206,7 @@ def write_overlay(
 def place_object(
     placement: Placement, frame_size: tuple[int, int]
 ) -> tuple[CutOut, tuple[int, int]]:
-    """
-    Return an object at its final size, and its corner.
-
-    Parameters
-    ----------
-    placement : Placement
-        What, how large, where.
-    frame_size : tuple of int
-        (H, W).
-
-    Returns
-    -------
-    CutOut, tuple of int
-        Shrunk by area averages; (row, column) of its box.
-
-    """
+    """Return an object at its final size, and its corner."""
     cut_out = placement.source.load()
     rows, columns = (max(round(side * placement.scale), 1) for side in cut_out.mask.shape)
     image = cv2.resize(cut_out.image, (columns, rows), interpolation=cv2.INTER_AREA)

@@ -41,14 +41,6 @@ def composite(
     ----------
     frame : ndarray of shape (H, W, 3), uint8
         RGB.
-    cut_out : CutOut
-        The object at its final size; its box lies inside the frame.
-    corner : tuple of int
-        (row, column) of the box in the frame.
-    blending : str
-        One of BLENDING.
-    rng : numpy.random.Generator
-        Source of the noise.
 
     Returns
     -------

@@ -8,16 +8,6 @@ def describe_command(words: Sequence[str]) -> str:
     """
     Return a command line without the folders of this machine.
 
-    Parameters
-    ----------
-    words : sequence of str
-        Arguments behind `meta-ood-train`, as sys.argv[1:] has them.
-
-    Returns
-    -------
-    str
-        Absolute paths become <last part>, also behind '='; relative ones stay.
-
     Examples
     --------
     >>> describe_command(['segments', '/data/out', '--data', 'folder=/data/overlay', 'runs/a'])

@@ -17,11 +17,6 @@ def hash_network(bundle: Bundle) -> str:
     Architecture and its arguments, input mean and standard deviation, class names; names, types,
     shapes and values of the weights.
 
-    Parameters
-    ----------
-    bundle : Bundle
-        Any; ONNX networks, too.
-
     Returns
     -------
     str

@@ -34,15 +34,7 @@ def source_revision() -> str:
 
 
 def machine() -> str:
-    """
-    Return what a result was computed on.
-
-    Returns
-    -------
-    str
-        Processor and accelerator, without the machine's name.
-
-    """
+    """Return what a result was computed on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
     return f'{platform.machine()}, {torch.get_num_threads()} threads, {device}'
 
@@ -50,15 +42,6 @@ def machine() -> str:
 def add_process(earlier: Mapping[str, Any], now: Mapping[str, Any], step: int) -> dict[str, Any]:
     """
     Return the facts of a run with which another process goes on.
-
-    Parameters
-    ----------
-    earlier : mapping of str
-        OF_ONE_PROCESS as the run was begun, and `resumed`: see the result.
-    now : mapping of str
-        All facts of this process.
-    step : int
-        Optimizer steps of the run before it.
 
     Returns
     -------

@@ -104,20 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Write the tables.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Returns
-    -------
-    int
-        0, or TRUNCATED.
-
-    """
+    """Write the tables."""
     if not arguments.block_seconds > 0:
         raise ValueError(
             f'--block-seconds must be positive, got {arguments.block_seconds:g}. Ten is usual.'

@@ -25,15 +25,9 @@ class SegmentExtractor:
 
     Parameters
     ----------
-    bundle : Bundle
-        Network, work size and smallest segment.
-    entropy_thresholds : sequence of float
-        In (0, 1]; the network runs once for all of them.
     label_rule : str
         'deployed': segments of the whole image, their truth from pixels that are not void.
         'published': predictions on void are erased before segments are formed.
-    device, backend, precision : str
-        As for `OodPipeline`.
 
     """
 
@@ -60,21 +54,7 @@ class SegmentExtractor:
         self._road = bundle.class_names.index('road') if 'road' in bundle.class_names else None
 
     def __call__(self, frame: LabelledFrame, number: int) -> FrameRows:
-        """
-        Return the rows of one image.
-
-        Parameters
-        ----------
-        frame : LabelledFrame
-            Image and truth.
-        number : int
-            Of the frame in the whole data set.
-
-        Returns
-        -------
-        FrameRows
-
-        """
+        """Return the rows of one image."""
         pipeline, bundle = self._pipeline, self.bundle
         size = pipeline.work_size(frame.image.shape[:2])
         x = to_network_input(

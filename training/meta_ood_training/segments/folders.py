@@ -25,14 +25,8 @@ def check_folders(folders: Sequence[Path], *, same_network: Collection[str] = ()
 
     Parameters
     ----------
-    folders : sequence of Path
-        Written by `meta-ood-train segments`.
     same_network : collection of str
         Model ids known to be of one network, with one meta classifier or another.
-
-    Returns
-    -------
-    dict
 
     Raises
     ------

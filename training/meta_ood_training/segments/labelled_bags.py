@@ -28,20 +28,12 @@ class BagOptions:
 
     Parameters
     ----------
-    image_topic : str
-        '' takes the only topic with images that holds no labels.
     label_topic : str
         mono8 ground truth: class id, IN_DISTRIBUTION = 253, OOD = 254, IGNORED = 255; a label
         belongs to the image of equal stamp.
-    label_folder : Path or None
-        The same as PNG files <seconds>_<nanoseconds>.png.
-    segments_topic, ids_topic : str
-        Recorded ~/segments and ~/segment_ids, for `RecordedSegments`.
     block_seconds : float
         Frames of so many seconds form a group; blocks begin at multiples of it since 1970 (or
         since the simulation began), so that all cameras of a bag share them.
-    split : str
-        Written to the column `split`.
 
     """
 
@@ -57,15 +49,6 @@ class BagOptions:
 class LabelledBag:
     """
     What all sources of a bag share: stamps, labels, groups, and what was lost.
-
-    Parameters
-    ----------
-    path : Path
-        Of the bag.
-    options : BagOptions
-        Where images and labels are.
-    bundle : Bundle
-        Its classes are those that labels may hold.
 
     Attributes
     ----------
@@ -210,11 +193,6 @@ def _describe_repeats(
 def to_labels(message: Any) -> np.ndarray:
     """
     Return the pixels of an image of labels or ids.
-
-    Parameters
-    ----------
-    message : sensor_msgs/Image
-        mono8 or mono16.
 
     Returns
     -------

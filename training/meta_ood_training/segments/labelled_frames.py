@@ -24,8 +24,6 @@ class LabelledFrame:
         As in `Sample`.
     name, group, split : str
         Which image, what must not be torn apart, and the part it belongs to.
-    stamp_ns : int or None
-        Acquisition time, where there is one.
     instances : ndarray of shape (H, W), int, or None
         0, or the OoD instance 1..M; None where only the mask is known.
 
@@ -55,18 +53,7 @@ class FrameSource(Protocol):
 
 
 class DatasetFrames:
-    """
-    The samples of a data set.
-
-    Parameters
-    ----------
-    title : str
-        Name in the table.
-    dataset : SampleDataset
-    split : str
-        Written to the column `split`.
-
-    """
+    """The samples of a data set."""
 
     object_unit = '8-connected component'
 
@@ -98,21 +85,7 @@ class DatasetFrames:
 
 
 class SceneFrames:
-    """
-    Procedural street scenes.
-
-    Parameters
-    ----------
-    seeds : sequence of int
-        One scene each.
-    shapes : str
-        'train' or 'test': the families of unknown objects.
-    split : str
-        Written to the column `split`.
-    size : (int, int)
-        Height and width, in pixels.
-
-    """
+    """Procedural street scenes."""
 
     object_unit = 'instance'
     region_of_interest = 'the whole image'
@@ -160,19 +133,7 @@ def scene_target(classes: np.ndarray, ood_ids: np.ndarray) -> np.ndarray:
 
 
 def parse_seeds(text: str) -> range:
-    """
-    Return the seeds of 'FIRST:END', END excluded.
-
-    Parameters
-    ----------
-    text : str
-        Such as '0:300'.
-
-    Returns
-    -------
-    range
-
-    """
+    """Return the seeds of 'FIRST:END', END excluded."""
     first, colon, end = text.partition(':')
     if not colon or not first.isdigit() or not end.isdigit() or int(end) <= int(first):
         raise ValueError(

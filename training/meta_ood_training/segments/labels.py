@@ -59,20 +59,10 @@ def label_segments(
     ----------
     labels : ndarray of shape (H, W), int
         0, or the segment 1..count.
-    count : int
-        K.
     target : ndarray of shape (H, W), uint8
         Class id, IN_DISTRIBUTION = 253, OOD = 254 or IGNORED = 255.
     objects : ndarray of shape (H, W), int
         0, or the object 1..M; objects lie where the target is OOD.
-    num_classes : int
-        C; every target below it is in-distribution.
-    road : int or None
-        Class id of road, None if the classes have none.
-
-    Returns
-    -------
-    SegmentLabels
 
     """
     flat = labels.ravel()

@@ -26,24 +26,11 @@ def load_segment_set(
 
     Parameters
     ----------
-    folders : sequence of Path
-        Written by `meta-ood-train segments` with the same bundle and rules.
-    entropy_threshold : float
-        One of the sidecar's.
-    split : str, optional
-        Only images of this split.
     max_segments : int
         With more segments than this at any threshold, whole images are drawn at random until it
         is reached: the same ones for all thresholds, so that their errors compare.
     min_object_px : int
         Smaller objects need not be found; a segment on one is still a true segment.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    SegmentSet
-        Segments in the order of the images.
 
     Raises
     ------

@@ -28,17 +28,6 @@ def to_frame_rows(
     """
     Return the rows of one recorded frame.
 
-    Parameters
-    ----------
-    source : RecordedSegments
-        Where it comes from.
-    item : (int, dict)
-        As `source.share` yields it.
-    number : int
-        Of the frame in the whole data set.
-    bundle : Bundle
-        Its classes are those of the labels.
-
     Returns
     -------
     FrameRows

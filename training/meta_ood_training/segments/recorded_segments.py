@@ -22,20 +22,9 @@ class RecordedSegments(LabelledBag):
 
     Parameters
     ----------
-    path : Path
-        Of the bag.
     options : BagOptions
         `segments_topic` is the recorded ~/segments; their pixels come from `ids_topic`
         (~/segment_ids) or, without, from the contours, which fill holes.
-    bundle : Bundle
-        Whose metrics they must be.
-
-    Attributes
-    ----------
-    thresholds : tuple of float
-        Entropy thresholds that occur.
-    model_id : str
-        Of the node.
 
     Raises
     ------
@@ -74,11 +63,6 @@ class RecordedSegments(LabelledBag):
     ) -> tuple[LabelledFrame, Any, np.ndarray, np.ndarray]:
         """
         Return one recorded frame.
-
-        Parameters
-        ----------
-        item : (int, dict)
-            As `share` yields it.
 
         Returns
         -------

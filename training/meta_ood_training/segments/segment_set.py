@@ -14,9 +14,6 @@ class SegmentSet:
 
     Parameters
     ----------
-    entropy_threshold : float
-        In (0, 1].
-    metric_names : tuple of D str
     metrics : ndarray of shape (K, D), float64
     is_true_ood : ndarray of shape (K,), bool
         The segment shares a pixel with an OoD object.
@@ -41,8 +38,6 @@ class SegmentSet:
         Of the object in its image, the same for every threshold and network on one work grid.
     overlap_segment, overlap_object, overlap_px : ndarray of shape (P,), int64
         Pairs that share pixels, as indices into segments and objects.
-    frames_available : int
-        F before subsampling; equal to F unless there were too many segments.
 
     """
 

@@ -21,18 +21,6 @@ def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSou
     """
     Return the sources of frames in the order of the tables.
 
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        Of the verb `segments`.
-    bundle : Bundle
-        Its classes are those of the labels.
-
-    Returns
-    -------
-    list of FrameSource
-        Data sets, scenes, bags.
-
     Raises
     ------
     ValueError

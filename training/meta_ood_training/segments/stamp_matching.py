@@ -20,14 +20,6 @@ def match_stamps(
     bag : Bag
         Read once for the others, which are kept compressed, and once for `topic`, of which one
         message at a time is in memory: labels may come after all images.
-    topic : str
-        The one with the large messages.
-    others : collection of str
-        What belongs to it; may be empty.
-    stamps : collection of int
-        The wanted ones, in nanoseconds.
-    losses : list of str
-        Gets a sentence about messages that are missing.
 
     Yields
     ------

@@ -70,17 +70,7 @@ def segment_schema(metric_names: Sequence[str]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class FrameRows:
-    """
-    What one image adds to the tables.
-
-    Parameters
-    ----------
-    frame : mapping
-        One row of `frames`.
-    segments, objects, overlaps : mapping of str to sequence
-        Columns without those that `frame` gives; equally long within a table.
-
-    """
+    """What one image adds to the tables."""
 
     frame: Mapping[str, Any]
     segments: Mapping[str, Any]
@@ -89,19 +79,7 @@ class FrameRows:
 
 
 class SegmentTableWriter:
-    """
-    Writes the part of one process; the files appear when it is closed without an error.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if absent.
-    metric_names : sequence of D str
-        Order of the metrics.
-    part, parts : int
-        This process and how many there are (rank and world size under torchrun).
-
-    """
+    """Writes the part of one process; the files appear when it is closed without an error."""
 
     def __init__(
         self, folder: Path, metric_names: Sequence[str], *, part: int = 0, parts: int = 1
@@ -241,14 +219,6 @@ def read_table(
 
     Parameters
     ----------
-    folders : iterable of Path
-        Frames of the second are numbered on from the first, and so on.
-    table : str
-        'segments', 'frames', 'objects' or 'overlaps'.
-    columns : sequence of str, optional
-        Default: all.
-    entropy_threshold : float, optional
-        Only rows of this threshold.
     frames : ndarray of int64, optional
         Only rows of these frames, numbered over all folders.
 

@@ -19,18 +19,10 @@ class AugmentationSettings:
     scale_min, scale_max : float
         Bounds of the log-uniform scale factor; 1 and 1 is no jitter. An image whose shorter
         side would be below `crop` is scaled up to it, aspect ratio kept.
-    flip_probability : float
-        Of mirroring left and right, in [0, 1].
     brightness, contrast, saturation : float
         Half width of a factor around 1, such as 0.4 for 0.6..1.4.
     hue : float
         Half width of the hue shift as a share of the circle, in [0, 0.5].
-    blur_probability, noise_probability, jpeg_probability : float
-        Of each camera fault, in [0, 1].
-    blur_max : float
-        Largest sigma of the Gaussian blur [px].
-    noise_max : float
-        Largest standard deviation of the pixel noise [grey levels].
     jpeg_min : int
         Lowest JPEG quality of re-encoding, 1..100; drawn up to 95.
     crop_attempts : int
@@ -89,12 +81,6 @@ def sample_rng(seed: int, epoch: int, index: int, purpose: int = 0) -> np.random
     seed, epoch, index : int
         Non-negative. Nothing else decides what happens to a sample, so a run that resumes in
         the middle of an epoch, with any number of workers, sees the same pixels.
-    purpose : int
-        Tells apart generators that must not share their numbers.
-
-    Returns
-    -------
-    numpy.random.Generator
 
     """
     return np.random.default_rng((seed, epoch, index, purpose))
@@ -103,24 +89,7 @@ def sample_rng(seed: int, epoch: int, index: int, purpose: int = 0) -> np.random
 def crop_sample(
     sample: Sample, settings: AugmentationSettings, rng: np.random.Generator
 ) -> Sample:
-    """
-    Return a randomly scaled, cropped and mirrored square of a sample.
-
-    Parameters
-    ----------
-    sample : Sample
-        Any size.
-    settings : AugmentationSettings
-        Crop, scale and flip.
-    rng : numpy.random.Generator
-        Source of all chance.
-
-    Returns
-    -------
-    Sample
-        (crop, crop); the target is resampled by nearest neighbour.
-
-    """
+    """Return a randomly scaled, cropped and mirrored square of a sample."""
     return fit_window(cut_window(sample, settings, rng), settings.crop)
 
 
@@ -136,12 +105,6 @@ def cut_window(
 
     Parameters
     ----------
-    sample : Sample
-        Any size.
-    settings : AugmentationSettings
-        Crop, scale and flip.
-    rng : numpy.random.Generator
-        Source of all chance.
     short_side : int
         The scale factor counts from the image scaled to this short side [px]; 0 is its own.
 
@@ -173,22 +136,7 @@ def cut_window(
 
 
 def fit_window(sample: Sample, side: int) -> Sample:
-    """
-    Return a square sample at the size of a crop.
-
-    Parameters
-    ----------
-    sample : Sample
-        As `cut_window` gives it.
-    side : int
-        Of the result [px].
-
-    Returns
-    -------
-    Sample
-        (side, side); the target is resampled by nearest neighbour.
-
-    """
+    """Return a square sample at the size of a crop."""
     if sample.target.shape == (side, side):
         return sample
     image = resize(sample.image, (side, side))
@@ -204,8 +152,6 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     ----------
     image : ndarray of shape (H, W, 3) or (H, W), uint8 or float32
         Any image.
-    size : tuple of int
-        (height, width) of the result.
 
     Returns
     -------
@@ -229,10 +175,6 @@ def jitter_light(
     ----------
     image : ndarray of shape (H, W, 3), uint8
         RGB.
-    settings : AugmentationSettings
-        Brightness, contrast, saturation, hue, blur, noise, JPEG.
-    rng : numpy.random.Generator
-        Source of all chance.
 
     Returns
     -------
@@ -279,8 +221,6 @@ def recompress(image: np.ndarray, quality: int) -> np.ndarray:
     ----------
     image : ndarray of shape (H, W, 3), uint8
         RGB.
-    quality : int
-        1..100.
 
     Returns
     -------

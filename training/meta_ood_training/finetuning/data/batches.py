@@ -34,17 +34,7 @@ class Batch(NamedTuple):
 
 
 class TrainingSamples(Dataset[Batch]):
-    """
-    Samples by (epoch, position), as batches of one.
-
-    Parameters
-    ----------
-    samples : MixedSamples
-        All samples of the run.
-    with_clean : bool
-        Whether a teacher needs the clean crops.
-
-    """
+    """Samples by (epoch, position), as batches of one."""
 
     def __init__(self, samples: MixedSamples, *, with_clean: bool) -> None:
         self.samples = samples
@@ -64,38 +54,13 @@ class TrainingSamples(Dataset[Batch]):
 
 
 def join_batches(batches: Sequence[Batch]) -> Batch:
-    """
-    Return several batches as one.
-
-    Parameters
-    ----------
-    batches : sequence of Batch
-        Of one crop size.
-
-    Returns
-    -------
-    Batch
-
-    """
+    """Return several batches as one."""
     return Batch(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
 class RunBatches(Sampler[list[tuple[int, int]]]):
     """
     Places of all batches of a run, for one rank.
-
-    Parameters
-    ----------
-    epoch_length : int
-        Samples of one epoch.
-    epochs : int
-        Number of epochs.
-    batch_size : int
-        Samples of one rank and batch.
-    rank, world_size : int
-        This process, of how many.
-    max_batches : int
-        Batches at most; 0 leaves it to `epochs`.
 
     Notes
     -----
@@ -129,15 +94,7 @@ class RunBatches(Sampler[list[tuple[int, int]]]):
         self._done: Callable[[], int] = lambda: 0
 
     def resume_from(self, done: Callable[[], int]) -> None:
-        """
-        Leave out what is already trained.
-
-        Parameters
-        ----------
-        done : callable
-            Number of batches already trained, asked when iteration begins.
-
-        """
+        """Leave out what is already trained."""
         self._done = done
 
     def __len__(self) -> int:

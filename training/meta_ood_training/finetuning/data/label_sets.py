@@ -17,8 +17,6 @@ class Teaching(NamedTuple):
     ----------
     logits : Tensor of shape (N, C, h, w), float
         Class scores of the clean crops, at the teacher's own resolution.
-    align_corners : bool
-        How they are upsampled.
     sets : Tensor of shape (N, 256, C), bool
         Classes that each label value of each image may stand for; a value with none is what its
         label says.
@@ -55,14 +53,10 @@ def label_sets(
 
     Parameters
     ----------
-    num_classes : int
-        C.
     targets : str
         `labels`: a class id stands for itself, all else for nothing. `teacher`: the same, and
         unlabelled pixels (253, 255) may be anything. `consistent` and `cautious`: like
         `teacher`, with the given sets.
-    sets : mapping of int to sequence of int, optional
-        Target value -> class ids, for `consistent`.
 
     Returns
     -------

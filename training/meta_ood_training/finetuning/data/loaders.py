@@ -18,10 +18,6 @@ def make_training_loader(
 
     Parameters
     ----------
-    samples : TrainingSamples
-        What is drawn.
-    batches : RunBatches
-        In which order.
     workers : int
         Processes that draw; 0 is the training process itself, below 0 as many as the cores allow.
 
@@ -43,17 +39,7 @@ def make_training_loader(
 
 
 def make_validation_loader(frames: ValidationFrames, rank: int, world: int) -> DataLoader[Any]:
-    """
-    Return the loader of one rank's share of the validation frames, one at a time.
-
-    Parameters
-    ----------
-    frames : ValidationFrames
-        Of all ranks, at least one for each.
-    rank, world : int
-        Which rank of how many.
-
-    """
+    """Return the loader of one rank's share of the validation frames, one at a time."""
     if len(frames) < world:
         raise ValueError(
             f'validation must have a frame for each rank, got {len(frames)} for {world}. Raise '

@@ -72,24 +72,16 @@ class MixedSamples:
 
     Attributes
     ----------
-    street : sequence of SampleDataset
-        In-distribution data.
     proxies : sequence of SampleDataset
         Whole OoD proxy images; an epoch draws from all of them together. May be empty.
-    objects : sequence of ObjectSource
-        OoD objects to paste. May be empty.
     controls : sequence of (ObjectSource, int)
         In-distribution objects to paste with their class id. May be empty.
-    mixing, augmentation, pasting
-        Settings.
     street_short_sides : sequence of int
         Short side to which each street dataset counts as scaled before the augmentation's scale
         factor [px]; 0 is its own. Default 0 for all.
     street_repeats : sequence of float
         How often each street dataset appears in one epoch: 1 = every image once, 0.25 = a
         quarter, newly drawn, 2 = every image twice. Default 1 for all.
-    seed : int
-        Decides everything together with epoch and position.
 
     Notes
     -----
@@ -178,19 +170,7 @@ class MixedSamples:
         return self.street_length + self.proxy_length
 
     def draws(self, epoch: int) -> tuple[Draw, ...]:
-        """
-        Return what one epoch holds, in its shuffled order.
-
-        Parameters
-        ----------
-        epoch : int
-            From 0.
-
-        Returns
-        -------
-        tuple of Draw, of length `epoch_length`
-
-        """
+        """Return what one epoch holds, in its shuffled order."""
         return _draw_epoch(self, epoch)
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
@@ -200,15 +180,8 @@ class MixedSamples:
         """
         Return a training sample, and what a teacher sees of it.
 
-        Parameters
-        ----------
-        epoch, position : int
-            Which.
-
         Returns
         -------
-        sample : Sample
-            What `samples[epoch, position]` gives.
         clean : Sample
             The same crop without OoD objects, under its own light. Pasted in-distribution
             objects are there: else a teacher would judge them by what they cover.

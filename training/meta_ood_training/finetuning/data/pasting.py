@@ -28,12 +28,6 @@ class PasteSettings:
     top : float
         Uppermost place of the object's lower edge, as a share of the image height; 0.4 keeps
         objects on or near the ground, 0 allows the sky.
-    flip_probability : float
-        Of mirroring the object.
-    rotation_max : float
-        Largest turn to either side [degrees].
-    smooth_border : bool
-        Blurs the mask, sigma 0.5..2 px.
     adapt_brightness : bool
         Moves the object's mean brightness toward that of the pixels it covers, by a random share.
     adapt_colour : bool
@@ -82,22 +76,9 @@ def paste_object(
 
     Parameters
     ----------
-    sample : Sample
-        A street crop.
-    cut_out : CutOut
-        The object.
-    settings : PasteSettings
-        Place and blending.
-    rng : numpy.random.Generator
-        Source of all chance.
     value : int
         Target value of the object's pixels: OOD, or a class id for an in-distribution object
         that teaches the network not to fire at borders.
-
-    Returns
-    -------
-    Sample
-        Target `value` where the object covers at least half of a pixel.
 
     """
     pixels, alpha = _transform(cut_out, sample.target.shape, settings, rng)

@@ -6,23 +6,7 @@ import numpy as np
 
 
 class SceneSamples:
-    """
-    Procedural street scenes as samples; their unknown objects are OoD.
-
-    Parameters
-    ----------
-    count : int
-        Number of scenes; scene i has seed `first_seed` + i.
-    first_seed : int
-        10,000 keeps the seeds of demonstrations and tests (small numbers) unseen.
-    split : str
-        Family of OoD shapes, see `meta_ood_ros.scenes`.
-    size : tuple of int
-        (height, width) [px].
-    ood_objects : int
-        Unknown objects in a scene at most.
-
-    """
+    """Procedural street scenes as samples; their unknown objects are OoD."""
 
     region_of_interest = 'the whole image'
 

@@ -44,12 +44,8 @@ class StreetSource:
 
     Attributes
     ----------
-    samples : SampleDataset
-        Targets hold label values.
     allowed : ndarray of shape (256, C), bool
         Classes that each label value may stand for (see `label_sets`).
-    repeats : float
-        Share of the images in one epoch.
     short_side : int
         Scale from which the augmentation's factor counts [px]; 0 is the images' own.
 
@@ -62,43 +58,13 @@ class StreetSource:
 
 
 def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
-    """
-    Return a sample at another size.
-
-    Parameters
-    ----------
-    sample : Sample
-        Any size.
-    size : tuple of int
-        (height, width) of the result [px].
-
-    Returns
-    -------
-    Sample
-        The target by nearest neighbour.
-
-    """
+    """Return a sample at another size."""
     target = cv2.resize(sample.target, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return Sample(resize(sample.image, size), target, sample.name, sample.group)
 
 
 def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
-    """
-    Return the frames of IDD-Lite's select sequences (a tenth), of the others, or all.
-
-    Parameters
-    ----------
-    dataset : IddLite
-        All frames.
-    part : str
-        `fit`, `select` or `all`.
-
-    Returns
-    -------
-    PairedImages
-        Targets hold the coarse classes 0..6, or IGNORED.
-
-    """
+    """Return the frames of IDD-Lite's select sequences (a tenth), of the others, or all."""
     coarse = target_by_table(
         {**{value: value for value in range(IDD_COARSE_CLASSES)}, IGNORED: IGNORED}, 'IDD-Lite'
     )
@@ -112,23 +78,7 @@ def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
 
 
 def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int) -> StreetSource:
-    """
-    Return one street source.
-
-    Parameters
-    ----------
-    config : StreetConfig
-        What and how often.
-    data : mapping of str to str
-        Name -> path.
-    num_classes : int
-        C; only a `folder` has labels of other classes than Cityscapes' 19.
-
-    Returns
-    -------
-    StreetSource
-
-    """
+    """Return one street source."""
     if config.layout not in FOR_ANY_CLASSES:
         _require_cityscapes(f'street of layout {config.layout}', num_classes)
     # Labels of other layouts are as fine as the classes are: each stands for itself.
@@ -158,21 +108,7 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
 
 
 def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
-    """
-    Return whole OoD proxy images.
-
-    Parameters
-    ----------
-    config : ProxyConfig
-        Which.
-    data : mapping of str to str
-        Name -> path.
-
-    Returns
-    -------
-    SampleDataset
-
-    """
+    """Return whole OoD proxy images."""
     root = find_data(config.data, data, use='proxies')
     if config.layout == 'ecssd':
         images = Ecssd(root, split=config.split, background=config.background)
@@ -200,21 +136,7 @@ def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
 
 
 def open_objects(config: ProxyConfig, data: Mapping[str, str]) -> tuple[ObjectSource, ...]:
-    """
-    Return OoD objects to paste.
-
-    Parameters
-    ----------
-    config : ProxyConfig
-        Which.
-    data : mapping of str to str
-        Name -> path.
-
-    Returns
-    -------
-    tuple of ObjectSource
-
-    """
+    """Return OoD objects to paste."""
     find = find_ecssd_objects if config.layout == 'ecssd' else find_coco_objects
     return find(find_data(config.data, data, use='objects'), split=config.split)
 
@@ -223,15 +145,8 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
     """
     Return all training samples of a run, and what their labels mean.
 
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-
     Returns
     -------
-    samples : MixedSamples
-        By (epoch, position).
     allowed : ndarray of shape (S + 1, 256, C), bool
         Label sets of the S street sources; the last is that of proxies, which only name classes.
 

@@ -28,21 +28,11 @@ class KeepCheckpoints(lightning.Callback):
 
     Parameters
     ----------
-    output : Path
-        Folder of the run.
-    every_steps : int
-        Optimizer steps between resume points.
-    mean_iou_loss : float
-        See `Scores.is_better`.
     patience : int
         Validations without a better one until the run is stopped; 0 never stops it.
     facts : mapping of str
         Goes into the weights' files beside `state_dict`: plain values only. Of a resumed run it is
         those of its first process, and `resumed` lists the later ones that differ.
-    world_size : int
-        Ranks of the run.
-    fixed_ranks : bool
-        Whether another number of ranks would train other weights.
     epoch_length : int
         Samples of an epoch: with other data a resumed run would see other samples.
 
@@ -99,11 +89,6 @@ class KeepCheckpoints(lightning.Callback):
         """
         Refuse a resume point of another run before anything of this one is written.
 
-        Parameters
-        ----------
-        path : Path
-            Written by a run into the same folder.
-
         Raises
         ------
         ConfigError
@@ -136,15 +121,7 @@ class KeepCheckpoints(lightning.Callback):
             )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """
-        Take it back.
-
-        Parameters
-        ----------
-        state_dict : dict
-            Of a killed run, see `check_resumable`.
-
-        """
+        """Take it back."""
         self.last = Scores(**state_dict['last']) if state_dict['last'] else None
         self.last_step = state_dict['last_step']
         self.best = Scores(**state_dict['best']) if state_dict['best'] else None
@@ -215,21 +192,7 @@ class KeepCheckpoints(lightning.Callback):
     def save_weights(
         self, trainer: lightning.Trainer, module: FinetuneModule, name: str, scores: Scores | None
     ) -> None:
-        """
-        Write the weights that the run would export now.
-
-        Parameters
-        ----------
-        trainer : Trainer
-            Of the run.
-        module : FinetuneModule
-            Its `exported` network is written.
-        name : str
-            File in the output folder.
-        scores : Scores, optional
-            Of these weights.
-
-        """
+        """Write the weights that the run would export now."""
         _check_finite(module, trainer.global_step)
         if not trainer.is_global_zero:
             return

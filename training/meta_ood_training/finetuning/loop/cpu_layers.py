@@ -169,11 +169,6 @@ def speed_up_layers(network: nn.Module) -> int:
         Changed in place. Parameters stay the same objects under the same names, so that
         checkpoints and optimizers notice nothing.
 
-    Returns
-    -------
-    int
-        How many layers were replaced.
-
     """
     count = 0
     for part in list(network.modules()):

@@ -145,8 +145,6 @@ def entropy_maximization_loss(
         Class scores before the softmax, at the size of the target.
     target : Tensor of shape (N, H, W), uint8 or int64
         Class id 0..C-1, OOD = 254; all other values enter neither term.
-    ood_loss_weight : float
-        lambda, in [0, 1].
     normalization : str
         `all_pixels`: both sums divided by N x C x H x W, void and the C planes counted: exactly
         the published code, which averages a target of C planes. `per_term`: each term the mean
@@ -159,10 +157,6 @@ def entropy_maximization_loss(
     soft : Tensor of shape (N, H, W), bool, optional
         Pixels whose in-distribution target is `soft_targets` instead of `target`; OoD pixels stay
         OoD. Default: none.
-
-    Returns
-    -------
-    EntropyMaximizationLoss
 
     """
     _check_shapes(logits, target)
@@ -197,10 +191,6 @@ def weigh_pixels(
     ----------
     counts : Tensor of shape (2,), int64
         In-distribution and OoD pixels of this rank.
-    shape : sequence of int
-        (N, C, H, W) of the full-size logits.
-    ood_loss_weight, normalization
-        See `entropy_maximization_loss`.
 
     Returns
     -------
@@ -222,21 +212,7 @@ def weigh_pixels(
 
 
 def check_class_weights(class_weights: Sequence[float], num_classes: int) -> tuple[float, ...]:
-    """
-    Return one weight a class, 1 where none are given.
-
-    Parameters
-    ----------
-    class_weights : sequence of C float, or empty
-        At least 0.
-    num_classes : int
-        C.
-
-    Returns
-    -------
-    tuple of C float
-
-    """
+    """Return one weight a class, 1 where none are given."""
     weights = tuple(class_weights) or (1.0,) * num_classes
     if len(weights) != num_classes or min(weights) < 0:
         raise ValueError(
@@ -252,16 +228,10 @@ def summarize_loss(total: Tensor, sums: Tensor, counts: Tensor) -> EntropyMaximi
 
     Parameters
     ----------
-    total : Tensor, scalar
-        L.
     sums : Tensor of shape (2,), float
         Of l_in and l_out over this rank's pixels.
     counts : Tensor of shape (2,), int64
         These pixels.
-
-    Returns
-    -------
-    EntropyMaximizationLoss
 
     """
     means = (sums / counts.clamp_min(1)).detach()

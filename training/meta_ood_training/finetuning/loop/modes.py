@@ -8,17 +8,7 @@ _DROPOUTS = (nn.Dropout, nn.Dropout2d)
 
 
 def set_modes(network: nn.Module, training: TrainingConfig) -> None:
-    """
-    Set the parts of a network to train or to stand still.
-
-    Parameters
-    ----------
-    network : Module
-        To be trained.
-    training : TrainingConfig
-        Says whether batch norm is frozen and dropout active.
-
-    """
+    """Set the parts of a network to train or to stand still."""
     network.train()
     for part in network.modules():
         frozen = training.frozen_batch_norm and isinstance(part, _BATCH_NORMS)
@@ -29,13 +19,6 @@ def set_modes(network: nn.Module, training: TrainingConfig) -> None:
 def depends_on_ranks(network: nn.Module, training: TrainingConfig) -> bool:
     """
     Return whether a step depends on how its samples are shared out among ranks.
-
-    Parameters
-    ----------
-    network : Module
-        To be trained.
-    training : TrainingConfig
-        See `set_modes`.
 
     Returns
     -------

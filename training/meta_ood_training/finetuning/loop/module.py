@@ -29,23 +29,11 @@ class FinetuneModule(lightning.LightningModule):
 
     Parameters
     ----------
-    network : OodNetwork
-        With its starting weights.
-    config : FinetuneConfig
-        The run.
     allowed : ndarray of shape (S + 1, 256, C), bool
         Label sets by source, see `open_samples`.
-    teacher : OodNetwork, optional
-        Frozen; needed where a street source takes a teacher's targets.
-    steps : int
-        Optimizer steps of the whole run, for the schedule.
-    batches_per_epoch : int
-        Forward passes of one epoch.
 
     Attributes
     ----------
-    average : OodNetwork or None
-        Moving average of the weights.
     last_sums : Tensor of shape (5,), float64
         Of the latest batch of this rank, see `EntropyMaximizationLoss.sums`.
 
@@ -116,19 +104,7 @@ class FinetuneModule(lightning.LightningModule):
         return x.contiguous()
 
     def teach(self, batch: Batch) -> Teaching | None:
-        """
-        Return the teacher's view of a batch, or None without a teacher.
-
-        Parameters
-        ----------
-        batch : Batch
-            With clean crops.
-
-        Returns
-        -------
-        Teaching or None
-
-        """
+        """Return the teacher's view of a batch, or None without a teacher."""
         if not self._teacher:
             return None
         teacher = self._teacher[0]
@@ -137,21 +113,7 @@ class FinetuneModule(lightning.LightningModule):
         return Teaching(logits, teacher.align_corners, self.allowed[batch.sources])
 
     def objective(self, batch: Batch, teaching: Teaching | None) -> EntropyMaximizationLoss:
-        """
-        Return the loss of one batch with its terms.
-
-        Parameters
-        ----------
-        batch : Batch
-            Of this rank.
-        teaching : Teaching or None
-            See `teach`.
-
-        Returns
-        -------
-        EntropyMaximizationLoss
-
-        """
+        """Return the loss of one batch with its terms."""
         return upsampled_objective(
             self.network(self.to_input(batch.images)).float(),
             batch.targets,
@@ -163,21 +125,7 @@ class FinetuneModule(lightning.LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """
-        Return the objective of one batch.
-
-        Parameters
-        ----------
-        batch : Batch
-            Of this rank.
-        batch_idx : int
-            Forward passes before it.
-
-        Returns
-        -------
-        Tensor, scalar
-
-        """
+        """Return the objective of one batch."""
         loss = self.objective(batch, self.teach(batch))
         self.last_sums = loss.sums()
         return loss.total
@@ -224,23 +172,7 @@ class FinetuneModule(lightning.LightningModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """
-        Return a batch on the device; a validation frame moves when it is counted.
-
-        Parameters
-        ----------
-        batch : Batch or ValidationFrame
-            From a loader.
-        device : torch.device
-            Of this rank.
-        dataloader_idx : int
-            Not used.
-
-        Returns
-        -------
-        Batch or ValidationFrame
-
-        """
+        """Return a batch on the device; a validation frame moves when it is counted."""
         if isinstance(batch, Batch):
             return Batch(*(part.to(device, non_blocking=True) for part in batch))
         return batch
@@ -253,17 +185,7 @@ class FinetuneModule(lightning.LightningModule):
         self._score_sums = ScoreSums(self.config.network.num_classes)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """
-        Count one validation frame.
-
-        Parameters
-        ----------
-        batch : ValidationFrame
-            One frame.
-        batch_idx : int
-            Its place.
-
-        """
+        """Count one validation frame."""
         assert self._score_sums is not None
         self._score_sums.add(batch, self.exported, self.to_input)
 

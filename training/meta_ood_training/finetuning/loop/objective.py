@@ -40,17 +40,9 @@ def upsampled_objective(
         Class scores before the softmax, at the network's own resolution.
     target : Tensor of shape (N, H, W), uint8
         Class id 0..C-1, OOD = 254; all other values enter neither term, unless a teacher knows.
-    align_corners : bool
-        How the logits are upsampled.
-    ood_loss_weight, normalization, class_weights
-        See `entropy_maximization_loss`.
     teaching : Teaching, optional
         A teacher: its probabilities, restricted to the classes that a pixel's label may stand
         for, are the in-distribution target.
-
-    Returns
-    -------
-    EntropyMaximizationLoss
 
     """
     if logits.ndim != 4 or target.ndim != 3 or len(logits) != len(target):

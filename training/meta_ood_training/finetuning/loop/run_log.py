@@ -130,10 +130,6 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     path : Path
         May be missing; a last row cut short by a kill is left out.
 
-    Returns
-    -------
-    list of dict
-
     """
     if not path.is_file():
         return []
@@ -143,20 +139,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def draw_curves(output: Path) -> Path:
-    """
-    Draw loss terms and validation scores over the steps.
-
-    Parameters
-    ----------
-    output : Path
-        Folder of the run, with its CSV files.
-
-    Returns
-    -------
-    Path
-        The PNG file.
-
-    """
+    """Draw loss terms and validation scores over the steps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -198,8 +181,6 @@ def smooth(
     ----------
     values, weights : ndarray of shape (N,), float64
         Weights from 0 on.
-    window : int
-        Neighbours of one mean, at most N.
 
     Returns
     -------

@@ -9,24 +9,7 @@ LAST_LEARNING_RATE = 0.05
 
 
 def learning_rate_share(step: int, *, config: OptimizerConfig, steps: int) -> float:
-    """
-    Return the learning rate of a step as a share of the peak.
-
-    Parameters
-    ----------
-    step : int
-        Optimizer steps before it.
-    config : OptimizerConfig
-        Schedule and warm-up.
-    steps : int
-        Optimizer steps of the whole run.
-
-    Returns
-    -------
-    float
-        In (0, 1].
-
-    """
+    """Return the learning rate of a step as a share of the peak."""
     share = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == 'cosine':
         fall = 0.5 * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0)))

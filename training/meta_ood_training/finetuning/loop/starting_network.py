@@ -21,24 +21,7 @@ PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
 
 
 def find_data(name: str, data: Mapping[str, str], *, use: str) -> Path:
-    """
-    Return the path that a name of the configuration stands for.
-
-    Parameters
-    ----------
-    name : str
-        As a section of the configuration names it.
-    data : mapping of str to str
-        Name -> path.
-    use : str
-        What it is needed for, for the message.
-
-    Returns
-    -------
-    Path
-        It exists.
-
-    """
+    """Return the path that a name of the configuration stands for."""
     if name not in data:
         raise ConfigError(
             f'{use} needs the data {name!r}, got {", ".join(sorted(data)) or "none"}. '
@@ -58,15 +41,6 @@ def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, T
     ----------
     path : Path
         A `.pth` file (published, or written by `finetune`), or the directory of a bundle.
-    architecture : str
-        A name of `build_network`.
-    num_classes : int
-        C; the published ESPNetv2 has a 20th output, which is dropped for 19.
-
-    Returns
-    -------
-    dict of str to Tensor
-        On the CPU, float32.
 
     """
     if path.is_dir():
@@ -80,22 +54,7 @@ def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, T
 
 
 def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
-    """
-    Return a network ready to train or to teach.
-
-    Parameters
-    ----------
-    config : NetworkConfig
-        Architecture and weights.
-    data : mapping of str to str
-        Name -> path.
-
-    Returns
-    -------
-    OodNetwork
-        float32, on the CPU.
-
-    """
+    """Return a network ready to train or to teach."""
     network = build_network(
         config.architecture, num_classes=config.num_classes, **config.arguments
     )
@@ -107,22 +66,7 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
 
 
 def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
-    """
-    Return the network to train, and its teacher.
-
-    Parameters
-    ----------
-    config : FinetuneConfig
-        The run.
-
-    Returns
-    -------
-    network : OodNetwork
-        With its starting weights.
-    teacher : OodNetwork or None
-        None where no street source takes a teacher's targets.
-
-    """
+    """Return the network to train, and its teacher."""
     network = open_network(config.network, config.data)
     if all(street.targets == 'labels' for street in config.street):
         return network, None

@@ -57,8 +57,6 @@ class Scores:
 
     Attributes
     ----------
-    average_precision, fpr95, auroc : float
-        Of the entropy, over all frames.
     prevalence : float
         Share of OoD pixels: the average precision of a random score.
     mean_iou : float
@@ -79,39 +77,14 @@ class Scores:
     def is_better(
         self, best: 'Scores | None', start: 'Scores | None', mean_iou_loss: float
     ) -> bool:
-        """
-        Return whether a checkpoint with these scores is to be kept instead of the best so far.
-
-        Parameters
-        ----------
-        best : Scores, optional
-            Of the best checkpoint so far.
-        start : Scores, optional
-            Of the network before training.
-        mean_iou_loss : float
-            Largest loss of mean IoU against the start that is accepted.
-
-        Returns
-        -------
-        bool
-            Higher average precision, among those whose mean IoU is kept.
-
-        """
+        """Return whether a checkpoint with these scores is to replace the best so far."""
         if start is not None and self.mean_iou < start.mean_iou - mean_iou_loss:
             return False
         return best is None or self.average_precision > best.average_precision
 
 
 class ScoreSums:
-    """
-    Counts of pixels over validation frames.
-
-    Parameters
-    ----------
-    num_classes : int
-        C.
-
-    """
+    """Counts of pixels over validation frames."""
 
     def __init__(self, num_classes: int) -> None:
         self.histogram = ScoreHistogram()
@@ -120,19 +93,7 @@ class ScoreSums:
     def add(
         self, frame: ValidationFrame, network: OodNetwork, to_input: Callable[[Tensor], Tensor]
     ) -> None:
-        """
-        Count one frame.
-
-        Parameters
-        ----------
-        frame : ValidationFrame
-            At work size.
-        network : OodNetwork
-            Its modes are restored afterwards.
-        to_input : callable
-            (1, H, W, 3) uint8 -> (1, 3, H, W) network input.
-
-        """
+        """Count one frame."""
         device = next(network.parameters()).device
         modes = [(part, part.training) for part in network.modules()]
         network.eval()
@@ -157,14 +118,7 @@ class ScoreSums:
                 self.confusion.counts += other.confusion.counts
 
     def scores(self) -> Scores:
-        """
-        Return the scores of all counted frames.
-
-        Returns
-        -------
-        Scores
-
-        """
+        """Return the scores of all counted frames."""
         pixels = measure_scores(self.histogram.counts())
         return Scores(
             pixels.average_precision,
@@ -178,15 +132,6 @@ class ScoreSums:
 class ValidationFrames(Dataset[ValidationFrame]):
     """
     The validation set of a run: fixed frames, made once and kept in memory.
-
-    Parameters
-    ----------
-    config : ValidationConfig
-        Sources.
-    data : mapping of str to str
-        Name -> path.
-    stride : int
-        Of the network.
 
     Notes
     -----

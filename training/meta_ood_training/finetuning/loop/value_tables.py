@@ -50,18 +50,8 @@ def make_tables(
 
     Parameters
     ----------
-    num_classes : int
-        C.
-    weights : (float, float)
-        Of one in-distribution and one OoD pixel in the total.
-    class_weights : sequence of C float
-        Of each class in l_in.
     sets : Tensor of shape (256, C), bool, optional
         Classes that each value may stand for, where there is a teacher.
-
-    Returns
-    -------
-    ValueTables
 
     """
     share = np.zeros(VALUES, np.float32)

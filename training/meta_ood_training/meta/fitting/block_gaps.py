@@ -35,8 +35,6 @@ def find_gaps(
         fold.
     share : float
         Part of a neighbouring block that is too near, in [0, 1]; rounded up to whole frames.
-    folds : int
-        N.
 
     Returns
     -------

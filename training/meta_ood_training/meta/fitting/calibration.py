@@ -24,8 +24,6 @@ class Reliability:
     predicted, observed : ndarray of shape (B,), float64
         Means of each bin; NaN where it is empty.
     count : ndarray of shape (B,), int64
-    ece : float
-        Expected calibration error: mean |predicted - observed|, weighted by count.
 
     """
 
@@ -47,13 +45,6 @@ def measure_reliability(
         In [0, 1].
     is_true_ood : ndarray of shape (K,), bool
         True segments are the positive class.
-    bins : int
-        B; the last one includes 1.
-
-    Returns
-    -------
-    Reliability
-        ECE is NaN without segments.
 
     """
     index = np.minimum((probability * bins).astype(np.int64), bins - 1)
@@ -141,11 +132,6 @@ class OperatingPoint:
     logit : float
         Segments whose (uncalibrated) logit of true OoD is at or above it are accepted;
         -inf accepts all, inf none.
-    rule : str
-        How it was chosen.
-    false_positives, missed_objects : int
-        At this threshold.
-    f1 : float
 
     """
 
@@ -169,8 +155,6 @@ def choose_operating_point(
 
     Parameters
     ----------
-    segments : SegmentSet
-        Of one entropy threshold.
     logit : ndarray of shape (K,), float64
         Out-of-fold, not calibrated: a calibration that differs between folds would shuffle
         segments of nearly equal probability.
@@ -179,8 +163,6 @@ def choose_operating_point(
         threshold. 'max_missed': the highest threshold at which at most the share `bound` of the
         objects that had a segment loses all of them. 'max_false': the lowest threshold at which
         at most `bound` false segments an image are accepted.
-    bound : float
-        For 'max_missed' in [0, 1], for 'max_false' >= 0.
     frames : ndarray of shape (F,), bool, optional
         The images to choose on; default all.
 

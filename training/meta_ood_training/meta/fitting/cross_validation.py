@@ -93,8 +93,6 @@ def assign_folds(
         True segments are the positive class.
     folds : int
         At most as many folds are made as there are groups; at least 2 of either are needed.
-    seed : int
-        Of the order among groups of equal size.
 
     Returns
     -------
@@ -157,22 +155,8 @@ def cross_validate(
         In which each segment is held out.
     gap : ndarray of shape (N, K), bool, optional
         Segments too near to those held out in fold n to be fitted on (see `find_gaps`).
-    kind : str
-        'logistic_regression' or 'neural_network'.
-    strength : float
-        C of the logistic regression.
-    neural : NeuralSettings, optional
-        Of the neural network.
-    leaky_scaler : bool
-        z-scores over all segments, as published, instead of inside the fold.
     columns : ndarray of int, optional
         Metrics to use; default all.
-    on_step : callable (done, total), optional
-        Progress of the neural network.
-
-    Returns
-    -------
-    OutOfFold
 
     """
     check_training_segments(metrics, is_true_ood)

@@ -41,26 +41,8 @@ class MetaFitSettings:
 
     Parameters
     ----------
-    strength : float
-        C of the logistic regression.
-    neural : NeuralSettings
-        Of the neural network.
-    leaky_scaler : bool
-        z-scores over held-out segments too, as published.
-    folds : int
-        Of the grouped cross-validation.
-    group_by : str
-        'group': sequence block and pasted object together; 'image'.
     gap : float
         Part of a block next to a held-out one that is not fitted on either, see `find_gaps`.
-    calibrate : bool
-        Store slope and intercept fitted on the grouped out-of-fold logits.
-    rule : str
-        Of the operating point, see `choose_operating_point`.
-    bound : float
-        For the rules 'max_missed' and 'max_false'.
-    seed : int
-        Of the folds.
 
     """
 
@@ -83,18 +65,10 @@ class MetaFit:
 
     Parameters
     ----------
-    classifier : MetaClassifier
-        Fitted on all segments; calibration included.
-    grouped : OutOfFold
-        Whole groups held out.
     group : ndarray of shape (K,), int64
         The groups.
     probability : ndarray of shape (K,), float64
         Grouped out-of-fold P(true OoD); calibrated by the other folds where asked for.
-    operating_point : OperatingPoint
-        Chosen on the grouped out-of-fold logits.
-    constant_metrics : tuple of str
-        Metrics without variation; the classifier cannot use them.
 
     """
 
@@ -132,16 +106,6 @@ def fit_meta_classifier(
     ----------
     segments : SegmentSet
         At least one true and one false segment, of at least two groups; finite metrics.
-    kind : str
-        'logistic_regression' or 'neural_network'.
-    settings : MetaFitSettings, optional
-        How to fit and judge.
-    on_step : callable (done, total), optional
-        Progress of the cross-validation of the neural network.
-
-    Returns
-    -------
-    MetaFit
 
     """
     settings = settings or MetaFitSettings()

@@ -42,12 +42,8 @@ class LeaveOneOut:
         The segments left out, one each.
     probability : ndarray of shape (F,), float64
         P(true OoD) of each left-out segment.
-    rounds : int
-        Exact gradient evaluations that the slowest batched fold took.
     refitted : int
         Folds that the shared factor did not serve and that were fitted one by one.
-    logit_error : float
-        Largest estimated distance of a logit from its fold's exact minimum.
 
     """
 
@@ -75,18 +71,11 @@ def leave_one_out(
         Segment metrics, not standardised; K >= 2.
     is_true_ood : ndarray of shape (K,), bool
         The positive class; both classes must occur.
-    strength : float
-        C of the logistic regression; > 0.
     leaky_scaler : bool
         True: z-scores over all segments, the left-out one included, as published. False: the
         z-scores of a fold come from its own segments.
     folds : ndarray of shape (F,), int64, or None
         The segments to leave out, one at a time; None means every one.
-
-    Returns
-    -------
-    LeaveOneOut
-        Agrees with refitting scikit-learn's liblinear (tol 1e-12) for each fold to 1e-6.
 
     """
     check_training_segments(metrics, is_true_ood)

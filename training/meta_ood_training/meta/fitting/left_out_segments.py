@@ -56,20 +56,10 @@ def predict_left_out_segments(
 
     Parameters
     ----------
-    segments : SegmentSet
-        Both classes must occur.
     kind : str
         'logistic_regression': exact, for all segments or, above 20,000, for a random part of
         them (FOLDS_TIMES_SEGMENTS); every fold is fitted on all others. 'neural_network': one
         training for every segment.
-    settings : MetaFitSettings
-        Penalty, scaler mode, seed.
-    on_step : callable (done, total), optional
-        Progress in segments; only the neural network reports it.
-
-    Returns
-    -------
-    LeftOutPredictions
 
     """
     count = len(segments)

@@ -27,8 +27,6 @@ def fit_logistic_regression(
         Standardised segment metrics.
     is_true_ood : ndarray of shape (K,), bool
         The positive class.
-    strength : float
-        C, inverse of the penalty; > 0.
     start : ndarray of shape (D + 1,) or None
         Weights to start from, e.g. those of a neighbouring fold.
 

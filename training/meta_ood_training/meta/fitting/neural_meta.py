@@ -25,12 +25,8 @@ class NeuralSettings:
 
     Parameters
     ----------
-    epochs : int
-        Passes over the segments.
     batch_size : int
         Segments a step. The last, smaller batch is kept (the published code drops it).
-    learning_rate, weight_decay : float
-        Of Adam; the decay is added to the gradient, as torch.optim.Adam does.
     seed : int
         Of the initial weights and of the order of the segments; fold f uses seed + f.
 
@@ -64,20 +60,9 @@ def train_neural_networks(
         Standardised segment metrics of each fold; K_f >= 1.
     is_true_ood : sequence of F ndarrays of shape (K_f,), bool
         The positive class.
-    settings : NeuralSettings, optional
-        Default: the published ones.
     columns : sequence of F ndarrays of int, optional
         The metrics that each network may see; its initial weights then have the range of a
         layer with so many inputs. None means all.
-    dtype : torch.dtype
-        float32 to train, float64 to compare implementations.
-    on_step : callable (done, total), optional
-        Called after each step, for a progress bar.
-
-    Returns
-    -------
-    list of F tuples of four (weight (out, in), bias (out,)), float64
-        Layers in order, the last one gives the logit of true OoD.
 
     Notes
     -----

@@ -43,11 +43,6 @@ def fit_standardization(metrics: np.ndarray) -> Standardization:
     metrics : ndarray of shape (K, D), float64
         At least one row; finite.
 
-    Returns
-    -------
-    Standardization
-        Variance below rounding (the rule of scikit-learn's StandardScaler) counts as constant.
-
     """
     count = len(metrics)
     mean = metrics.mean(axis=0)
@@ -69,8 +64,6 @@ def check_training_segments(
         One row a segment, not standardised.
     is_true_ood : ndarray of shape (K,), bool
         True segments are the positive class.
-    names : sequence of D str
-        Of the metrics, for the error; without, they are numbered.
 
     Raises
     ------

@@ -21,12 +21,6 @@ class Stage:
 
     Parameters
     ----------
-    title : str
-    entropy_threshold : float
-    meta_threshold : float or None
-        None: no meta classifier.
-    segments : SegmentSet
-        The test.
     accepted : ndarray of shape (K,), bool
 
     """
@@ -67,18 +61,10 @@ def choose_entropy_threshold(
 
     Parameters
     ----------
-    evaluations : sequence of ThresholdEvaluation
-        At least one with a fit of this kind.
-    kind : str
-        The classifier that will be served.
     criterion : str
         'errors': fewest FP + FN. 'f1': largest F1. 'siou': most objects with sIoU >= .25 at the
         operating point (sensible with the rule 'max_false'). All out of fold; ties go to the
         higher threshold, which costs less.
-
-    Returns
-    -------
-    ThresholdEvaluation
 
     Raises
     ------
@@ -116,11 +102,6 @@ def with_common_objects(stages: Sequence[Stage]) -> list[Stage]:
     stages : sequence of Stage
         On the same test images. Each has left out the objects that only its own unknown segments
         touch, and these differ from stage to stage.
-
-    Returns
-    -------
-    list of Stage
-        All with the same objects, so that what they miss compares.
 
     Raises
     ------
@@ -167,13 +148,6 @@ def _object_keys(segments: SegmentSet) -> list[tuple[str, int, int]]:
 def compare_stages(stages: Sequence[Stage], *, seed: int = 0) -> dict[str, Any]:
     """
     Return errors of each stage, and how far the last stays below each of the others.
-
-    Parameters
-    ----------
-    stages : sequence of Stage
-        On the same test images; the first is the starting point.
-    seed : int
-        Of the bootstrap over groups.
 
     Returns
     -------

@@ -38,15 +38,8 @@ class ThresholdEvaluation:
 
     Parameters
     ----------
-    segments : SegmentSet
-    fits : dict of str to MetaFit
-        By kind; empty where no classifier can be fitted.
     accepted : dict of str to ndarray of shape (K,), bool
         By kind: accepted at the operating point chosen on the logits of the OTHER folds.
-    scores : dict
-        Plain numbers for the report and its JSON.
-    problem : str
-        Why no classifier could be fitted; empty otherwise.
 
     """
 
@@ -71,17 +64,9 @@ def evaluate_threshold(
 
     Parameters
     ----------
-    segments : SegmentSet
-        Of one entropy threshold.
-    kinds : tuple of str
-        'logistic_regression', 'neural_network'.
-    settings : MetaFitSettings
-        How to fit and judge.
     neural_left_out : bool
         Leave-one-segment-out for the neural network, too: 64 trainings at once take about
         20 s for 1,000 segments, so 2,000 segments take 10 minutes.
-    on_step : callable (what, done, total), optional
-        For a progress bar.
 
     Returns
     -------
@@ -152,15 +137,6 @@ def accept_across_folds(
 ) -> tuple[np.ndarray, list[OperatingPoint]]:
     """
     Accept each fold's segments at the operating point of the other folds.
-
-    Parameters
-    ----------
-    segments : SegmentSet
-        Of one entropy threshold.
-    fit : MetaFit
-        Of the same segments.
-    settings : MetaFitSettings
-        The rule.
 
     Returns
     -------

@@ -53,11 +53,6 @@ def find_lars_path(metrics: np.ndarray, is_true_ood: np.ndarray) -> LarsPath:
     is_true_ood : ndarray of shape (K,), bool
         True segments are the positive class.
 
-    Returns
-    -------
-    LarsPath
-        The papers regress the false segments: their signs are the opposite of ours.
-
     """
     scaler = fit_standardization(metrics)
     target = is_true_ood - is_true_ood.mean()
@@ -88,8 +83,6 @@ class CoefficientIntervals:
     coefficient, lower, upper : ndarray of shape (D,), float64
         Positive speaks for a true OoD segment; 95 % percentile interval, NaN for fewer than two
         groups.
-    draws : int
-        Bootstrap samples that held both classes.
 
     """
 
@@ -119,10 +112,6 @@ def bootstrap_coefficients(
         True segments are the positive class.
     group : ndarray of shape (K,), int64
         Drawn as a whole, with replacement.
-    strength : float
-        C.
-    draws, seed : int
-        Bootstrap samples and their seed.
 
     Returns
     -------
@@ -148,17 +137,7 @@ def bootstrap_coefficients(
 
 @dataclass(frozen=True, eq=False)
 class MetricSubsetScores:
-    """
-    Algorithm 1 of Runtas & Petkovic (2025): scores with the first N metrics of the LARS path.
-
-    Parameters
-    ----------
-    counts : tuple of int
-        The N.
-    logistic_regression, neural_network : tuple of RankingScores
-        Out-of-fold, one for each N.
-
-    """
+    """Algorithm 1 of Runtas & Petkovic: scores with the first N metrics of the LARS path."""
 
     counts: tuple[int, ...]
     logistic_regression: tuple[RankingScores, ...]
@@ -191,12 +170,6 @@ def score_metric_subsets(
         Grouped folds.
     order : ndarray of int64
         Of the LARS path.
-    counts : sequence of int
-        The N to try, each in 1..len(order).
-    gap, strength, neural, leaky_scaler
-        As for `cross_validate`.
-    on_step : callable (done, total), optional
-        Called after each N.
 
     Returns
     -------
@@ -231,8 +204,6 @@ class Contributions:
 
     Parameters
     ----------
-    base : float
-        Logit of the average segment (every z-score 0).
     values : ndarray of shape (K, D), float64
         What each metric adds; positive speaks for a true OoD segment.
     logit : ndarray of shape (K,), float64
@@ -251,8 +222,6 @@ def explain_segments(classifier: MetaClassifier, metrics: np.ndarray) -> Contrib
 
     Parameters
     ----------
-    classifier : MetaClassifier
-        Of either kind, calibration included.
     metrics : ndarray of shape (K, D), float64
         Not standardised.
 

@@ -49,30 +49,11 @@ def explain_evaluation(
 
     Parameters
     ----------
-    evaluation : ThresholdEvaluation
-        With a fit of this kind.
-    kind : str
-        The classifier whose single decisions are explained.
-    settings : MetaFitSettings
-        How to fit and judge.
-    metric_counts : sequence of int
-        N of Algorithm 1; empty leaves it out.
     images : sequence of str
         Names of images fitted on or of the test; the part behind the data set's name is enough.
         All their segments are explained; an image that is not among them, because of --split or
         --max-segments, or that has none gets a note. Without, the largest true segment that was
         rejected and the most certain false one that was accepted are explained.
-    test : SegmentSet, optional
-        Segments at the same entropy threshold that nothing was fitted on.
-    folder : Path
-        Where the figures go; made if absent.
-    figures : dict
-        Name -> file, added to.
-
-    Returns
-    -------
-    dict
-        Plain numbers for the report, and 'notes' on images that are not explained.
 
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,6 @@ class GroupErrors:
 
     Parameters
     ----------
-    groups : tuple of G str
-        Sorted names of the images' groups; joined groups carry their first name.
     false_positives, missed_objects, objects : ndarray of shape (G,), int64
 
     """
@@ -37,15 +35,8 @@ def count_group_errors(segments: SegmentSet, accepted: np.ndarray) -> GroupError
 
     Parameters
     ----------
-    segments : SegmentSet
-        Of one entropy threshold.
     accepted : ndarray of shape (K,), bool
         What counts as OoD.
-
-    Returns
-    -------
-    GroupErrors
-        Groups without an error are there too.
 
     """
     number = join_groups(list(segments.frame_group))
@@ -77,22 +68,7 @@ class ErrorInterval:
 def bootstrap_errors(
     errors: GroupErrors, *, draws: int = 2000, seed: int = 0
 ) -> dict[str, ErrorInterval]:
-    """
-    Return intervals of FP, FN and FP + FN.
-
-    Parameters
-    ----------
-    errors : GroupErrors
-        As `count_group_errors` returns them.
-    draws, seed : int
-        Bootstrap samples of groups and their seed.
-
-    Returns
-    -------
-    dict of str to ErrorInterval
-        Keys 'false_positives', 'missed_objects', 'errors'.
-
-    """
+    """Return intervals of FP, FN and FP + FN."""
     weights = _draw(len(errors.groups), draws, seed)
     return {
         name: _interval(float(counts.sum()), weights @ counts, len(errors.groups))
@@ -105,13 +81,6 @@ def bootstrap_reductions(
 ) -> dict[str, ErrorInterval]:
     """
     Return by which share FP, FN and FP + FN went down, on the same images.
-
-    Parameters
-    ----------
-    before, after : GroupErrors
-        Of the same groups.
-    draws, seed : int
-        Both sides of a draw take the same groups.
 
     Returns
     -------

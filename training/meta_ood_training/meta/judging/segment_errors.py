@@ -19,18 +19,8 @@ class SegmentErrors:
 
     Parameters
     ----------
-    false_positives : int
-        Accepted segments that share no pixel with an OoD object: those that REMAIN.
-    missed_objects : int
-        Objects that share no pixel with an accepted segment (FN).
-    objects : int
-        All of them, N.
     f1 : float
         2 TP / (2 TP + FP + FN) with TP = N - FN, in [0, 1]; NaN without objects and segments.
-    road_miss_rate : float
-        Share of road pixels under accepted segments (epsilon, equation 8); NaN without road.
-    in_distribution_miss_rate : float
-        The same over all pixels labelled in-distribution.
     true_removed : int
         True segments that were rejected: what the published script prints as its remaining
         false positives.
@@ -57,15 +47,8 @@ def count_errors(segments: SegmentSet, accepted: np.ndarray | None = None) -> Se
 
     Parameters
     ----------
-    segments : SegmentSet
-        Of one entropy threshold.
     accepted : ndarray of shape (K,), bool, optional
         Default: all, i.e. no meta classifier.
-
-    Returns
-    -------
-    SegmentErrors
-        Rejected segments count as in-distribution, as in the paper.
 
     """
     kept = np.ones(len(segments), dtype=bool) if accepted is None else accepted
@@ -100,12 +83,8 @@ class RankingScores:
 
     Parameters
     ----------
-    auroc : float
-        The same for either positive class; NaN with one class only.
     auprc_false, base_rate_false : float
         Positive = false segment, as in the papers' tables, and the AUPRC of a random score.
-    auprc_true, base_rate_true : float
-        Positive = true segment, as ood_probability is meant.
 
     """
 
@@ -147,19 +126,7 @@ def rank_segments(score: np.ndarray, is_true_ood: np.ndarray) -> RankingScores:
 
 @dataclass(frozen=True)
 class ComponentScores:
-    """
-    Component-level scores of SegmentMeIfYouCan.
-
-    Parameters
-    ----------
-    siou : float
-        Mean over objects, in [0, 1].
-    ppv : float
-        Mean over accepted segments.
-    f1 : float
-        Mean over the sIoU thresholds .25, .30, ..., .75.
-
-    """
+    """Component-level scores of SegmentMeIfYouCan."""
 
     siou: float
     ppv: float
@@ -172,8 +139,6 @@ def score_components(segments: SegmentSet, accepted: np.ndarray | None = None) -
 
     Parameters
     ----------
-    segments : SegmentSet
-        Of one entropy threshold.
     accepted : ndarray of shape (K,), bool, optional
         Default: all.
 

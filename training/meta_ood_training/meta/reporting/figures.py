@@ -27,18 +27,7 @@ _TITLES = {'logistic_regression': 'logistic regression', 'neural_network': 'neur
 
 
 def draw_errors(path: FilePath, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """
-    Draw false positives against missed objects over entropy thresholds (Chan et al., figure 9).
-
-    Parameters
-    ----------
-    path : Path
-        PNG file.
-    curves : mapping of str to sequence of mapping
-        By title: points with entropy_threshold, false_positives, missed_objects and
-        road_miss_rate.
-
-    """
+    """Draw false positives against missed objects over thresholds (Chan et al., figure 9)."""
     figure, axes = _new_figure((7, 5))
     for title, points in curves.items():
         points = [one for one in points if one is not None]
@@ -72,8 +61,6 @@ def draw_curves(path: FilePath, score: Mapping[str, np.ndarray], is_true_ood: np
 
     Parameters
     ----------
-    path : Path
-        PNG file.
     score : mapping of str to ndarray of shape (K,)
         By title; larger = rather a true OoD segment.
     is_true_ood : ndarray of shape (K,), bool
@@ -103,8 +90,6 @@ def draw_reliability(
 
     Parameters
     ----------
-    path : Path
-        PNG file.
     probability : mapping of str to ndarray of shape (K,)
         Out-of-fold, by title.
     is_true_ood : ndarray of shape (K,), bool
@@ -128,21 +113,7 @@ def draw_reliability(
 
 
 def draw_lars(path: FilePath, lars: LarsPath, names: Sequence[str], *, first: int = 12) -> None:
-    """
-    Draw the least angle regression path of the metrics that become active first.
-
-    Parameters
-    ----------
-    path : Path
-        PNG file.
-    lars : LarsPath
-        What to draw.
-    names : sequence of D str
-        Names of the metrics.
-    first : int
-        So many metrics are shown (12 in figure 8 of Chan et al.).
-
-    """
+    """Draw the least angle regression path of the metrics that become active first."""
     figure, axes = _new_figure((7, 5))
     end = _where_first_settle(lars, first)
     steps = lars.strength <= end
@@ -163,21 +134,7 @@ def draw_lars(path: FilePath, lars: LarsPath, names: Sequence[str], *, first: in
 def draw_coefficients(
     path: FilePath, intervals: CoefficientIntervals, names: Sequence[str], *, first: int = 25
 ) -> None:
-    """
-    Draw the largest coefficients of the logistic regression with their intervals.
-
-    Parameters
-    ----------
-    path : Path
-        PNG file.
-    intervals : CoefficientIntervals
-        What to draw.
-    names : sequence of D str
-        Names of the metrics.
-    first : int
-        So many are shown, the largest in absolute value.
-
-    """
+    """Draw the largest coefficients of the logistic regression with their intervals."""
     order = np.argsort(-np.abs(intervals.coefficient))[:first][::-1]
     figure, axes = _new_figure((7, 0.24 * len(order) + 1))
     rows = np.arange(len(order))
@@ -190,17 +147,7 @@ def draw_coefficients(
 
 
 def draw_metric_subsets(path: FilePath, scores: MetricSubsetScores) -> None:
-    """
-    Draw AUROC and AUPRC with the first N metrics (Runtas & Petkovic, figure 4).
-
-    Parameters
-    ----------
-    path : Path
-        PNG file.
-    scores : MetricSubsetScores
-        What to draw.
-
-    """
+    """Draw AUROC and AUPRC with the first N metrics (Runtas & Petkovic, figure 4)."""
     figure = Figure(figsize=(9, 4), layout='constrained')
     left, right = figure.subplots(1, 2)
     for kind, title in _TITLES.items():
@@ -219,10 +166,6 @@ def draw_sizes(path: FilePath, segments: SegmentSet, logit: Mapping[str, np.ndar
 
     Parameters
     ----------
-    path : Path
-        PNG file.
-    segments : SegmentSet
-        Of one entropy threshold.
     logit : mapping of str to ndarray of shape (K,)
         Out-of-fold, by kind.
 

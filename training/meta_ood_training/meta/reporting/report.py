@@ -20,22 +20,7 @@ COUNTING_NOTE = (
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """
-    Write report.json and report.md.
-
-    Parameters
-    ----------
-    folder : Path
-        Made if absent; the figures named in the report lie there.
-    report : mapping
-        As made by `fit-meta`; plain numbers, lists and mappings.
-
-    Returns
-    -------
-    Path
-        Of report.md.
-
-    """
+    """Write report.json and report.md."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(_plain(report), indent=2, allow_nan=False)
     (folder / 'report.json').write_text(text + '\n', encoding='utf-8')
