@@ -215,7 +215,9 @@ def find_street_objects(
                 mask = labels == number
                 if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
                     name = f'{pair.name}/{category}/{number}'
-                    source = _to_source(name, pair.group, category, pair.image, encode_mask(mask), mask)
+                    source = _to_source(
+                        name, pair.group, category, pair.image, encode_mask(mask), mask
+                    )
                     found.append((source, train_id))
     return tuple(found)
 
