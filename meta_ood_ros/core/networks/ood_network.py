@@ -1,5 +1,7 @@
 """What every segmentation network of this package offers, whoever published it."""
 
+from collections.abc import Mapping
+
 from torch import nn, Tensor
 
 
@@ -47,3 +49,20 @@ class OodNetwork(nn.Module):
 
         """
         raise NotImplementedError
+
+    def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """
+        Return weights as a published file names them under this network's names.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor
+            As `load_checkpoint` gives it.
+
+        Returns
+        -------
+        mapping of str to Tensor
+            The same where the file has these names already, as nearly all do.
+
+        """
+        return state_dict

@@ -92,7 +92,9 @@ def test_text_is_refused(tmp_path):
 
 
 def test_missing_file_is_named(tmp_path):
-    match = r'must be a file written by torch.save, but .*nothing.pth does not exist'
+    match = (
+        r'must be a file written by torch.save or numpy.savez, but .*nothing.pth does not exist'
+    )
     with pytest.raises(FileNotFoundError, match=match):
         load_checkpoint(tmp_path / 'nothing.pth')
     with pytest.raises(FileNotFoundError, match='or is not a file'):
