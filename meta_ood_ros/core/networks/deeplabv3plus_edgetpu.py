@@ -46,6 +46,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
 
     stride = 16
     align_corners = True
+    input_mean = input_std = (128 / 255,) * 3
 
     def __init__(self, num_classes: int, *, decoder_channels: int = 0) -> None:
         super().__init__()

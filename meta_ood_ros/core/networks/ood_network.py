@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from torch import nn, Tensor
 
 
@@ -24,6 +25,8 @@ class OodNetwork(nn.Module):
         h0 and w0 where it takes no other.
     has_fixed_batch : bool
         Whether it takes one image at a time and no more.
+    input_mean, input_std : tuple of 3 float
+        By which RGB in [0, 1] is normalised for it; what a bundle made of it states.
 
     """
 
@@ -32,6 +35,8 @@ class OodNetwork(nn.Module):
     align_corners: bool
     fixed_size: tuple[int, int] | None = None
     has_fixed_batch: bool = False
+    input_mean: tuple[float, float, float] = IMAGENET_MEAN
+    input_std: tuple[float, float, float] = IMAGENET_STD
 
     def forward(self, x: Tensor) -> Tensor:
         """
