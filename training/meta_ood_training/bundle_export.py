@@ -130,6 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
             name=described.name,
             architecture=network_config.architecture,
             arguments=dict(network_config.arguments),
+            input_mean=network.input_mean,
+            input_std=network.input_std,
             class_names=CITYSCAPES_NAMES,
             class_colors=CITYSCAPES_COLORS,
             entropy_threshold=described.entropy_threshold,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from torch import nn, Tensor
 
 
@@ -20,6 +21,8 @@ class OodNetwork(nn.Module):
         Input sides should be multiples of it: then all grids inside the network line up.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
+    input_mean, input_std : tuple of 3 float
+        Of RGB values in [0, 1], with which its images were normalised in training.
     fixed_size : (int, int) or None
         h0 and w0 where it takes no other.
     has_fixed_batch : bool
@@ -30,6 +33,8 @@ class OodNetwork(nn.Module):
     num_classes: int
     stride: int
     align_corners: bool
+    input_mean: tuple[float, float, float] = IMAGENET_MEAN
+    input_std: tuple[float, float, float] = IMAGENET_STD
     fixed_size: tuple[int, int] | None = None
     has_fixed_batch: bool = False
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import lightning
-from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.losses import EntropyMaximizationLoss
 from meta_ood_training.trainer.batches import Batch
@@ -73,10 +72,6 @@ class FinetuneModule(lightning.LightningModule):
         self.steps = steps
         self.batches_per_epoch = batches_per_epoch
         self.register_buffer('allowed', torch.from_numpy(allowed), persistent=False)
-        mean = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1)
-        std = torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
-        self.register_buffer('mean', mean, persistent=False)
-        self.register_buffer('std', std, persistent=False)
         # In tuples, so that neither is a part whose gradients DDP would wait for.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
         decay = config.training.average_decay
@@ -95,14 +90,16 @@ class FinetuneModule(lightning.LightningModule):
         """The network that is validated and saved as the result."""
         return self.average or self.network
 
-    def to_input(self, images: Tensor) -> Tensor:
+    def to_input(self, images: Tensor, network: OodNetwork | None = None) -> Tensor:
         """
-        Return images as the network takes them.
+        Return images as a network takes them.
 
         Parameters
         ----------
         images : Tensor of shape (N, H, W, 3), uint8
             RGB.
+        network : OodNetwork or None
+            None is the one in training; a teacher may be normalised otherwise.
 
         Returns
         -------
@@ -110,7 +107,12 @@ class FinetuneModule(lightning.LightningModule):
             Normalised; channels last in memory where the config says so.
 
         """
-        x = images.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
+        network = network or self.network
+        mean, std = (
+            torch.tensor(values, device=images.device).reshape(1, 3, 1, 1)
+            for values in (network.input_mean, network.input_std)
+        )
+        x = images.permute(0, 3, 1, 2).float().div(255).sub(mean).div(std)
         if self.config.training.channels_last:
             return x.contiguous(memory_format=torch.channels_last)
         return x.contiguous()
@@ -133,7 +135,7 @@ class FinetuneModule(lightning.LightningModule):
             return None
         teacher = self._teacher[0]
         with torch.no_grad():
-            logits = teacher(self.to_input(batch.clean)).float()
+            logits = teacher(self.to_input(batch.clean, teacher)).float()
         return Teaching(logits, teacher.align_corners, self.allowed[batch.sources])
 
     def objective(self, batch: Batch, teaching: Teaching | None) -> EntropyMaximizationLoss:
