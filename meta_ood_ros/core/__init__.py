@@ -11,7 +11,7 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 
 `pipeline` runs these in order; `bundle` ties network and meta classifier together, `bundle_files`
 keeps them on disk; `settings` is the one home of every default; `classes` names the 19 classes of
-Cityscapes.
+Cityscapes; `kernels` is how 4 to 6 are fast.
 """
 
 from meta_ood_ros.core.backends import load_backend as load_backend
