@@ -41,14 +41,19 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         Width of the decoder on the features at stride 4; 0, the published network, has none. The
         decoder adds to the upsampled logits, and its last layer starts as zero: a new one
         changes nothing until it is trained.
+    is_centred : bool
+        False computes the published graph, whose grid lines up with the image's where the sides
+        are 16 k + 1: it was trained so. True shifts the windows of the strided convolutions so
+        that it lines up where they are multiples of 16, as `stride` makes them.
 
     """
 
     stride = 16
-    align_corners = True
-    input_mean = input_std = (128 / 255,) * 3
+    input_mean = input_std = (128 / 255, 128 / 255, 128 / 255)
 
-    def __init__(self, num_classes: int, *, decoder_channels: int = 0) -> None:
+    def __init__(
+        self, num_classes: int, *, decoder_channels: int = 0, is_centred: bool = False
+    ) -> None:
         super().__init__()
         if decoder_channels != 0 and decoder_channels < MIN_DECODER_CHANNELS:
             raise ValueError(
@@ -56,7 +61,8 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
                 f'{decoder_channels}. 0 is the published network, which has no decoder.'
             )
         self.num_classes = num_classes
-        self.backbone = MobileNetEdgeTpu()
+        self.backbone = MobileNetEdgeTpu(is_centred=is_centred)
+        self.align_corners = not is_centred
         inputs = self.backbone.coarse_channels
         self.local = nn.Sequential(SameConv(inputs, HEAD_CHANNELS, 1), nn.ReLU())
         self.scene = nn.Sequential(SameConv(inputs, HEAD_CHANNELS, 1), nn.ReLU())

@@ -49,17 +49,30 @@ class MobileNetEdgeTpu(nn.Module):
     Early blocks use one full convolution in place of expansion and depthwise convolution, which
     suits accelerators. The published weights have batch norm folded: here is none, and every
     convolution has a bias.
+
+    Parameters
+    ----------
+    is_centred : bool
+        Whether a cell of the coarse map looks at the middle of its 16 pixels, at 16 i + 7 of 0 to
+        15. By TensorFlow's padding it does at 16 i where the sides are 16 k + 1, but at 16 i + 15
+        where they are multiples of 16. The weights fit both.
+
     """
 
     fine_channels = FINE_ROWS[-1].outputs
     coarse_channels = LAST_CHANNELS
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_centred: bool = False) -> None:
         super().__init__()
-        self.stem = nn.Sequential(SameConv(3, STEM_CHANNELS, 3, stride=2), nn.ReLU())
+        # Shifts of the four strided convolutions: 1 + 2 + 4 + 0 = 7 pixels.
+        early, late = (0, 1) if is_centred else (None, None)
+        stem = SameConv(3, STEM_CHANNELS, 3, stride=2, before=early)
+        self.stem = nn.Sequential(stem, nn.ReLU())
         self.first = SameConv(STEM_CHANNELS, FIRST_CHANNELS, 1, is_linear=True)
-        self.fine = _blocks(FIRST_CHANNELS, FINE_ROWS)
-        self.coarse = _blocks(FINE_ROWS[-1].outputs, COARSE_ROWS)
+        self.fine = _blocks(FIRST_CHANNELS, FINE_ROWS, before=early)
+        middle = _blocks(FINE_ROWS[-1].outputs, COARSE_ROWS[:2], before=early)
+        coarse = _blocks(COARSE_ROWS[1].outputs, COARSE_ROWS[2:], before=late)
+        self.coarse = nn.Sequential(*middle, *coarse)
         self.last = nn.Sequential(SameConv(COARSE_ROWS[-1].outputs, LAST_CHANNELS, 1), nn.ReLU())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,17 +104,24 @@ class EdgeTpuBlock(nn.Module):
         Channels.
     row : Row
         The rest.
+    before : int or None
+        Padding of a strided convolution, see SameConv.
 
     """
 
-    def __init__(self, inputs: int, row: Row) -> None:
+    def __init__(self, inputs: int, row: Row, *, before: int | None) -> None:
         super().__init__()
-        wide, steps = row.wide, {'stride': row.stride, 'dilation': row.dilation}
-        if row.is_fused:
-            convs = [SameConv(inputs, wide, row.kernel, **steps)]
-        else:
-            depthwise = SameConv(wide, wide, row.kernel, groups=wide, **steps)
-            convs = [SameConv(inputs, wide, 1), depthwise]
+        wide = row.wide
+        spatial = SameConv(
+            inputs if row.is_fused else wide,
+            wide,
+            row.kernel,
+            stride=row.stride,
+            dilation=row.dilation,
+            groups=1 if row.is_fused else wide,
+            before=before,
+        )
+        convs = [spatial] if row.is_fused else [SameConv(inputs, wide, 1), spatial]
         layers: list[nn.Module] = []
         for conv in convs:
             layers += [conv, nn.ReLU()]
@@ -114,10 +134,10 @@ class EdgeTpuBlock(nn.Module):
         return x + self.layers(x) if self.is_residual else self.layers(x)
 
 
-def _blocks(channels: int, rows: tuple[Row, ...]) -> nn.Sequential:
+def _blocks(channels: int, rows: tuple[Row, ...], *, before: int | None) -> nn.Sequential:
     blocks = []
     for row in rows:
         for _ in range(row.repeats):
-            blocks.append(EdgeTpuBlock(channels, row))
+            blocks.append(EdgeTpuBlock(channels, row, before=before))
             channels = row.outputs
     return nn.Sequential(*blocks)

@@ -21,22 +21,22 @@ class OodNetwork(nn.Module):
         Input sides should be multiples of it: then all grids inside the network line up.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
+    input_mean, input_std : tuple of 3 float
+        Of RGB values in [0, 1], with which its images were normalised in training.
     fixed_size : (int, int) or None
         h0 and w0 where it takes no other.
     has_fixed_batch : bool
         Whether it takes one image at a time and no more.
-    input_mean, input_std : tuple of 3 float
-        By which RGB in [0, 1] is normalised for it; what a bundle made of it states.
 
     """
 
     num_classes: int
     stride: int
     align_corners: bool
-    fixed_size: tuple[int, int] | None = None
-    has_fixed_batch: bool = False
     input_mean: tuple[float, float, float] = IMAGENET_MEAN
     input_std: tuple[float, float, float] = IMAGENET_STD
+    fixed_size: tuple[int, int] | None = None
+    has_fixed_batch: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """

@@ -21,6 +21,9 @@ class SameConv(nn.Conv2d):
         Side of the window, odd.
     stride, dilation, groups : int
         As of Conv2d.
+    before : int or None
+        Zeros before the image where stride > 1, in place of TensorFlow's half; the rest goes
+        after it. 0 puts the first window one pixel further right than 1 does.
     is_linear : bool
         Whether no ReLU follows. The random weights keep the mean square from layer to layer, for
         which a ReLU needs twice the variance.
@@ -36,6 +39,7 @@ class SameConv(nn.Conv2d):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
+        before: int | None = None,
         is_linear: bool = False,
     ) -> None:
         # with stride 1 both halves are equal, and the convolution itself can pad
@@ -49,6 +53,7 @@ class SameConv(nn.Conv2d):
             dilation=dilation,
             groups=groups,
         )
+        self.before = before
         gain = 1.0 if is_linear else 2.0
         nn.init.normal_(self.weight, std=math.sqrt(gain / self.weight[0].numel()))
         assert self.bias is not None
@@ -65,4 +70,5 @@ class SameConv(nn.Conv2d):
         stride = self.stride[axis]
         window = self.dilation[axis] * (self.kernel_size[axis] - 1) + 1
         total = max((-(-side // stride) - 1) * stride + window - side, 0)
-        return total // 2, total - total // 2
+        before = total // 2 if self.before is None else self.before
+        return before, max(total - before, 0)
