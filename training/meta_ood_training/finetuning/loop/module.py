@@ -40,8 +40,6 @@ class FinetuneModule(lightning.LightningModule):
 
     allowed: Tensor
     last_sums: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
