@@ -38,7 +38,9 @@ class LinearAttention(nn.Module):
         tokens = self.qkv(x)
         tokens = torch.cat([tokens, self.aggreg[0](tokens)], dim=1)
         # Sums over all pixels leave the range of fp16, and bf16 rounds them too coarsely.
-        with torch.autocast(x.device.type, enabled=False):
+        # Tensors without numbers, by which operations are counted, know no autocast.
+        kind = 'cpu' if x.is_meta else x.device.type
+        with torch.autocast(kind, enabled=False):
             is_wide = tokens.dtype in (torch.float32, torch.float64)
             attended = attend(tokens if is_wide else tokens.float())
         return self.proj(attended.to(tokens.dtype))

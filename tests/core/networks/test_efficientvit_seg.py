@@ -128,6 +128,11 @@ def test_attention_sums_in_float32_in_a_network_of_fp16(noise):
     assert (half.float() - expected).abs().max() <= 0.01 * expected.abs().max()
 
 
+def test_operations_can_be_counted_without_numbers():
+    network = build_network(NAME, num_classes=4).eval().to('meta')
+    assert network(torch.empty(1, 3, 64, 96, device='meta')).shape == (1, 4, 8, 12)
+
+
 def test_attention_sums_in_float32_under_autocast(monkeypatch, noise):
     seen = []
 
