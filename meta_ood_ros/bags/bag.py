@@ -147,7 +147,7 @@ class Bag:
         if any(self.counts.values()):
             return
         if self._reader.foreign:
-            raise ValueError(f'{self.path} must hold messages of ROS 2, {self._describe_foreign()}')
+            raise ValueError(self._describe_foreign())
         raise ValueError(
             f'bag must hold messages, got none that can be read from {self.path}'
             f'{f": {self.loss}" if self.loss else ""}. Record it again.'
@@ -175,7 +175,7 @@ class Bag:
             what, advice = 'ROS 1', _FROM_ROS1
         else:
             what, advice = ' and '.join(encodings), _FROM_OTHERS
-        return f'got those of {what}, on {shown}. {advice}'
+        return f'{self.path} must hold messages of ROS 2, got those of {what}, on {shown}. {advice}'
 
     @property
     def loss(self) -> str:
@@ -216,7 +216,7 @@ class Bag:
             return name or fitting[0]
         wanted = ' or '.join(kind.rsplit('/', 1)[1] for kind in type_names)
         if name in self._reader.foreign or (self._reader.foreign and not fitting):
-            raise ValueError(f'{self.path} must hold ROS 2 images, {self._describe_foreign()}')
+            raise ValueError(self._describe_foreign())
         there = ', '.join(fitting) or f'none, only {", ".join(sorted(self.topics))}'
         raise ValueError(
             f'{self.path} must hold {"the topic " + name if name else "one topic"} of type '

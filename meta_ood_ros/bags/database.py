@@ -76,17 +76,18 @@ class SqliteFile:
                     topic = topics.get(number)
                     if topic is None or not isinstance(time, int) or not isinstance(data, bytes):
                         damaged += 1
-                    elif topic.encoding != 'cdr':
-                        self.foreign[topic.name] = topic
-                    else:
-                        try:
-                            data = plain_message(data)
-                        except DamageError:
-                            damaged += 1
+                        continue
+                    try:
+                        if topic.is_foreign:
+                            self.foreign[topic.name] = topic
                             continue
-                        read += 1
-                        definition = definitions.get(topic.type_name, '')
-                        yield BagMessage(topic.name, topic.type_name, definition, time, data)
+                        data = plain_message(data)
+                    except DamageError:
+                        damaged += 1
+                        continue
+                    read += 1
+                    definition = definitions.get(topic.type_name, '')
+                    yield BagMessage(topic.name, topic.type_name, definition, time, data)
         except _ABOUT_THE_PROGRAM:
             raise
         except (*_ABOUT_THE_FILE, DamageError) as error:

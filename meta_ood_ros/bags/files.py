@@ -46,20 +46,19 @@ class BagReader:
         self.loss = ''
         self.foreign: dict[str, Topic] = {}
         self._unpacked: dict[Path, tuple[Path, str]] = {}
+        self._indices: dict[Path, Counter[Topic] | None] = {}
         self._folder: TemporaryDirectory[str] | None = None
 
     def read_index(self) -> Counter[Topic] | None:
         """Return the number of messages of each topic; None where a file has no index."""
         found: Counter[Topic] = Counter()
         for file in self.files:
-            index = self._open(file)[0].read_index()
+            self._indices[file] = index = self._open(file)[0].read_index()
             if index is None:
                 return None
             for topic, count in index.items():
                 if topic.encoding == 'cdr':
                     found[topic] += count
-                else:
-                    self.foreign[topic.name] = topic
         return found
 
     def __iter__(self) -> Iterator[BagMessage]:
@@ -68,7 +67,9 @@ class BagReader:
         total: Counter[str] = Counter()
         for file in self.files:
             reader, packed = self._open(file)
-            index = reader.read_index()
+            if file not in self._indices:
+                self._indices[file] = reader.read_index()
+            index = self._indices[file]
             counts: Counter[str] = Counter()
             for message in reader:
                 counts[message.topic] += 1

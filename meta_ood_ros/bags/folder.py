@@ -46,6 +46,7 @@ def find_bag_files(path: Path) -> tuple[list[Path], str]:
     if path.is_file() and read_head(path).startswith(_MAGICS):
         files = there
     _refuse_ros1(files or there)
+    _refuse_pipes(files)
     # <name>_10 was written after <name>_9
     files.sort(key=lambda one: (len(one.name), one.name))
     if not files:
@@ -60,6 +61,14 @@ def find_bag_files(path: Path) -> tuple[list[Path], str]:
         chosen += _continue(chosen[-1], files)
         return chosen, _describe(listed, chosen, files)
     return _take_each_once(path, files), ''
+
+
+def _refuse_pipes(files: list[Path]) -> None:
+    for one in files:
+        if one.exists() and not (one.is_file() or one.is_dir()):
+            raise ValueError(
+                f'bag must lie in files, got a pipe or device: {one}. Write it to a file first.'
+            )
 
 
 def read_head(file: Path) -> bytes:

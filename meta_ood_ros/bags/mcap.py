@@ -104,6 +104,7 @@ class McapFile:
         """Yield every message that can be read; then `loss` is known."""
         self._damage.clear()
         self.loss = ''
+        self.read_index()  # it repeats the types, which may be damaged where they stand first
         try:
             size = self._path.stat().st_size
             with self._path.open('rb') as file:
@@ -228,7 +229,7 @@ class McapFile:
     def _message(self, content: bytes) -> BagMessage | None:
         number, _, log_time, _ = struct.unpack_from('<HIQQ', content)
         topic = self._topic(number)
-        if topic.encoding != 'cdr':
+        if topic.is_foreign:
             self.foreign[topic.name] = topic
             return None
         name, definition = self._schemas[self._channels[number].schema]

@@ -8,6 +8,8 @@ import struct
 # Representation identifiers of plain CDR, big and little endian; ROS 2 writes no other.
 _CDR = (b'\x00\x00', b'\x00\x01')
 _HEADER_SIZE = 12
+# Names of encodings that MCAP registers, beside cdr; x- begins private ones. Any other is damage.
+_FOREIGN = ('ros1', 'protobuf', 'flatbuffer', 'cbor', 'msgpack', 'json')
 
 
 class DamageError(Exception):
@@ -29,6 +31,15 @@ class Topic:
     name: str
     type_name: str
     encoding: str = 'cdr'
+
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether its messages are not ROS 2's; DamageError if nobody knows."""
+        if self.encoding == 'cdr':
+            return False
+        if self.encoding in _FOREIGN or self.encoding.startswith('x-'):
+            return True
+        raise DamageError(f'unknown encoding {self.encoding[:20]!r}')
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class RecordedSegments(LabelledBag):
         damaged: Counter[str] = Counter()
         for stamp, recorded in read_stamped(self.bag, self.topic):
             try:
-                message = recorded.message
+                message = self._read_whole(recorded)
             except DamagedMessageError as error:
                 damaged[str(error)] += 1
                 continue
@@ -75,9 +75,10 @@ class RecordedSegments(LabelledBag):
         others = (self.options.ids_topic, self.options.label_topic)
         damaged: Counter[str] = Counter()
         for stamp, found in self.match(others, part, parts):
-            try:
+            try:  # here, so that a damaged message costs no more than its frame
+                self._read_whole(found[self.topic])
                 for one in found.values():
-                    one.message  # noqa: B018 - read here, so that a damaged one costs its frame
+                    one.message  # noqa: B018
             except DamagedMessageError as error:
                 damaged[str(error)] += 1
                 continue
@@ -128,14 +129,30 @@ class RecordedSegments(LabelledBag):
             [SEGMENTS_TYPE], self.options.segments_topic, option='--recorded'
         )
 
+    def _read_whole(self, recorded: RecordedMessage) -> Any:
+        """Return a message whose lists fit together."""
+        message = recorded.message
+        for one in message.segments:
+            metrics, points = len(one.metrics), (len(one.contour_x), len(one.contour_y))
+            if metrics not in (0, len(message.metric_names)) or points[0] != points[1]:
+                raise DamagedMessageError(
+                    f'segment {one.id} must have {len(message.metric_names)} metrics and as many '
+                    f'x as y, got {metrics} metrics, {points[0]} x and {points[1]} y. The '
+                    'message is damaged.'
+                )
+        return message
+
     def _check(self, message: Any, stamp: int) -> None:
         """Refuse a record that does not hold every segment with every metric."""
         there = len(message.segments)
         lacking = ''
         if message.segments_found != there:
             lacking = f'{there} of {message.segments_found} segments'
-        elif there and tuple(message.metric_names) != self._names:
-            lacking = f'{len(message.metric_names)} of {len(self._names)} metrics'
+        elif there and (
+            tuple(message.metric_names) != self._names
+            or not all(len(one.metrics) for one in message.segments)
+        ):
+            lacking = f'{min(len(one.metrics) for one in message.segments)} of {len(self._names)} metrics'
         elif not (self.options.ids_topic or all(len(one.contour_x) for one in message.segments)):
             lacking = 'neither contours nor ~/segment_ids'
         if lacking:
