@@ -10,6 +10,8 @@ import yaml
 
 _METADATA = 'metadata.yaml'
 _METADATA_LIMIT = 2**24
+# The other one takes hours over brackets in brackets.
+_LOADER = getattr(yaml, 'CBaseLoader', yaml.BaseLoader)
 _DIGITS = 20  # of a number of 64 bits, at most
 _PACKED = '.zstd'
 # <name>_<number>.<ending>: the parts of a bag that was split while it was recorded
@@ -47,8 +49,7 @@ def find_bag_files(path: Path) -> tuple[list[Path], str]:
         files = there
     _refuse_ros1(files or there)
     _refuse_pipes(files)
-    # <name>_10 was written after <name>_9
-    files.sort(key=lambda one: (len(one.name), one.name))
+    files.sort(key=_by_part)
     if not files:
         got = ', '.join(one.name for one in there[:4]) or 'nothing there'
         raise ValueError(
@@ -80,6 +81,12 @@ def read_head(file: Path) -> bytes:
             return content.read(16)
     except OSError:
         return b''
+
+
+def _by_part(file: Path) -> tuple[str, int, str]:
+    """Sort <name>_9 before <name>_10, which was written after it."""
+    part = _PART.fullmatch(file.name)
+    return (part[1], int(part[2]), part[3]) if part else (file.name, 0, '')
 
 
 def _refuse_ros1(files: list[Path]) -> None:
@@ -136,7 +143,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
         if len(text) > _METADATA_LIMIT:
             return {}
         # Text, lists and mappings alone: what nobody asks for cannot be malformed.
-        content = yaml.load(text, Loader=yaml.BaseLoader)
+        content = yaml.load(text, Loader=_LOADER)
     except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return {}
     information = content.get('rosbag2_bagfile_information') if isinstance(content, dict) else None

@@ -17,6 +17,7 @@ from meta_ood_ros.bags.unpacking import LIMIT, unpack
 MAGIC = b'\x89MCAP0\r\n'
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 _STATISTICS, _DATA_END = 0x0B, 0x0F
+_NO_RECORD = 0x00  # never written: a file system has zeros where nothing arrived
 # code, size and content of a footer, and the magic behind it
 _TAIL = struct.Struct('<BQQQI8s')
 # start, end, plain size, checksum, size of the name of the compression
@@ -130,6 +131,8 @@ class McapFile:
             (size,) = struct.unpack('<Q', _read(file, 8))
             if code == _DATA_END:
                 return
+            if code == _NO_RECORD:
+                raise EOFError
             begin = file.tell()
             left = end - begin  # a damaged size is asked for neither memory nor a place
             if code == _CHUNK:
@@ -186,7 +189,7 @@ class McapFile:
         end = plain.tell() + size
         while plain.tell() < end:
             code, size = struct.unpack('<BQ', _read(plain, 9))
-            if size > end - plain.tell():
+            if size > end - plain.tell() or code == _NO_RECORD:
                 raise EOFError
             yield from self._record(code, plain, size)
 
