@@ -104,7 +104,7 @@ def _record_all(folder: Path) -> None:
         with writer:
             topics = [
                 writer.add_connection(topic, kind, typestore=store)
-                for topic, kind in zip(_TOPICS, (image, image, text))
+                for topic, kind in zip(_TOPICS, (image, image, text), strict=True)
             ]
             for number in range(_FRAMES):
                 header = known['std_msgs/msg/Header'](
@@ -118,7 +118,7 @@ def _record_all(folder: Path) -> None:
                     known[image](header, height, width, 'mono8', 0, width, labels),
                     known[text](f'message {number}'),
                 )
-                for topic, message in zip(topics, messages):
+                for topic, message in zip(topics, messages, strict=True):
                     data = bytes(store.serialize_cdr(message, topic.msgtype))
                     writer.write(topic, number * 10**9, data)
 
@@ -159,10 +159,12 @@ def _read_all(folder: Path, seed: int, first: int, count: int) -> None:
             signal.alarm(SECONDS)
             try:
                 outcomes.append(reader(work))
-            except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
+            except Exception:  # whatever it is, it is what is looked for
                 place = traceback.extract_tb(sys.exc_info()[2])[-1]
                 what = traceback.format_exc(limit=0).strip().splitlines()[-1]
-                trouble = f'{reader.__name__}: {what} at {Path(place.filename).name}:{place.lineno}'
+                trouble = (
+                    f'{reader.__name__}: {what} at {Path(place.filename).name}:{place.lineno}'
+                )
             finally:
                 signal.alarm(0)
         if 'silent' in outcomes:
@@ -235,9 +237,7 @@ def _damage_record(content: bytes, rng: random.Random) -> bytearray:
     for _ in range(rng.choice((1, 3))):
         _damage(changed, rng)
     records[number] = code, bytes(changed)
-    plain = b''.join(
-        bytes([code]) + len(one).to_bytes(8, 'little') + one for code, one in records
-    )
+    plain = b''.join(bytes([code]) + len(one).to_bytes(8, 'little') + one for code, one in records)
     return bytearray(
         content[: chunk + 1]
         + (len(plain) + begin - chunk - 9).to_bytes(8, 'little')

@@ -175,7 +175,9 @@ class Bag:
             what, advice = 'ROS 1', _FROM_ROS1
         else:
             what, advice = ' and '.join(encodings), _FROM_OTHERS
-        return f'{self.path} must hold messages of ROS 2, got those of {what}, on {shown}. {advice}'
+        return (
+            f'{self.path} must hold messages of ROS 2, got those of {what}, on {shown}. {advice}'
+        )
 
     @property
     def loss(self) -> str:

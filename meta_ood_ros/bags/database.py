@@ -140,7 +140,7 @@ class SqliteFile:
         columns = [one[0] for one in rows.description]
         topics = {}
         for row in _ascending(rows):
-            one = dict(zip(columns, row))
+            one = dict(zip(columns, row, strict=True))
             name, kind, encoding = (
                 one.get(key) for key in ('name', 'type', 'serialization_format')
             )

@@ -1,4 +1,4 @@
-"""Bags that lie, are damaged, or are no bags of ROS 2: nothing is lost, silent or without bound."""
+"""Bags that lie, are damaged, or not of ROS 2: nothing is lost, silent or without bound."""
 
 import contextlib
 import io
@@ -17,7 +17,6 @@ import zlib
 import lz4.frame
 from meta_ood_ros.bags import Bag, DamagedMessageError, TypeStore
 from meta_ood_ros.bags.bag import IMAGE_TYPES, SEGMENTS_TYPE
-from meta_ood_ros.bags.database import SqliteFile
 from meta_ood_ros.bags.files import BagReader
 from meta_ood_ros.bags.recorded import BagMessage
 from meta_ood_ros.bags.unpacking import LIMIT, zstd
@@ -44,7 +43,9 @@ def string(text):
 
 
 def schema(number=1, name=IMAGE, encoding='ros2msg', text='uint8 never_read'):
-    return record(SCHEMA, struct.pack('<H', number) + string(name) + string(encoding) + string(text))
+    return record(
+        SCHEMA, struct.pack('<H', number) + string(name) + string(encoding) + string(text)
+    )
 
 
 def channel(number=1, topic='/camera', encoding='cdr', schema=1):
@@ -75,7 +76,9 @@ def write_mcap(path, *records, profile='ros2', summary=b''):
 
 
 def statistics(**counts):
-    pairs = b''.join(struct.pack('<HQ', int(number[1:]), count) for number, count in counts.items())
+    pairs = b''.join(
+        struct.pack('<HQ', int(number[1:]), count) for number, count in counts.items()
+    )
     head = struct.pack('<QHIIIIQQ', sum(counts.values()), 1, 1, 0, 0, 0, 0, 0)
     return record(STATISTICS, head + struct.pack('<I', len(pairs)) + pairs)
 
@@ -226,7 +229,10 @@ def test_a_topic_of_two_types_keeps_to_the_one_of_most(tmp_path):
     write_mcap(folder / 'bag_1.mcap', schema(), channel(), *images(3, 5))
     found, loss = numbers(folder)
     assert found == [5, 6, 7]
-    assert loss == f'bag has 2 messages of type {COMPRESSED} on /camera, not read: it is of type {IMAGE}'
+    assert (
+        loss
+        == f'bag has 2 messages of type {COMPRESSED} on /camera, not read: it is of type {IMAGE}'
+    )
 
 
 def test_parts_in_two_storages_are_read_in_turn(tmp_path):
@@ -354,9 +360,7 @@ def test_types_are_taken_from_the_summary_where_they_are_damaged(tmp_path, damag
     broken = bytearray(schema())
     broken[damage] = b'\xff' * len(broken[damage])
     summary = schema() + channel() + statistics(_1=2)
-    path = write_mcap(
-        tmp_path / 'bag.mcap', bytes(broken), channel(), *images(2), summary=summary
-    )
+    path = write_mcap(tmp_path / 'bag.mcap', bytes(broken), channel(), *images(2), summary=summary)
     assert numbers(path) == ([0, 1], 'bag.mcap has 1 damaged records')
 
 
@@ -619,9 +623,7 @@ def test_a_pipe_is_not_waited_for_and_a_folder_is_no_file(tmp_path):
 def test_a_file_that_shrinks_while_it_is_read_ends_early(tmp_path, storage):
     datas = [image(k, (60, 80)) for k in range(40)]
     if storage == 'mcap':
-        path = write_mcap(
-            tmp_path / 'bag.mcap', schema(), channel(), *map(message, datas)
-        )
+        path = write_mcap(tmp_path / 'bag.mcap', schema(), channel(), *map(message, datas))
     else:
         path = write_db3(tmp_path / 'bag.db3', datas)
     bag = Bag(path)

@@ -81,9 +81,7 @@ class LabelledBag:
         self._files = _label_files(options.label_folder) if options.label_folder else {}
         stamps: dict[str, Counter[int]] = {self.topic: Counter(), options.label_topic: Counter()}
         unstamped: Counter[str] = Counter()
-        for stamp, message in read_stamped(
-            self.bag, *filter(None, stamps), unstamped=unstamped
-        ):
+        for stamp, message in read_stamped(self.bag, *filter(None, stamps), unstamped=unstamped):
             stamps[message.raw.topic][stamp] += 1
         frames = stamps[self.topic]
         labelled = self._files.keys() or stamps[options.label_topic].keys()

@@ -152,7 +152,8 @@ class RecordedSegments(LabelledBag):
             tuple(message.metric_names) != self._names
             or not all(len(one.metrics) for one in message.segments)
         ):
-            lacking = f'{min(len(one.metrics) for one in message.segments)} of {len(self._names)} metrics'
+            fewest = min(len(one.metrics) for one in message.segments)
+            lacking = f'{fewest} of {len(self._names)} metrics'
         elif not (self.options.ids_topic or all(len(one.contour_x) for one in message.segments)):
             lacking = 'neither contours nor ~/segment_ids'
         if lacking:
