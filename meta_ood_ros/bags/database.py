@@ -12,9 +12,8 @@ import sqlite3
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from meta_ood_ros.bags.mcap import plain_message
 from meta_ood_ros.bags.recorded import BagMessage, DamageError, Topic
-from meta_ood_ros.bags.unpacking import LIMIT
+from meta_ood_ros.bags.unpacking import LIMIT, plain_message
 
 MAGIC = b'SQLite format 3\0'
 # What SQLite raises about a file; the others of its errors are about the program.

@@ -83,7 +83,7 @@ class BagReader:
         if not losses and self.path.is_dir():
             listed = listed_counts(self.path, self.files)
             listed = {name: listed[name] for name in listed if name not in self.foreign}
-            loss = listed and _compare('has a metadata.yaml that counts', listed, total)
+            loss = _compare('has a metadata.yaml that counts', listed, total) if listed else ''
             losses += [f'{self.path.name} {loss}'] if loss else []
         self.loss = '; '.join(losses)
 

@@ -113,7 +113,7 @@ def listed_counts(folder: Path, files: list[Path]) -> dict[str, int]:
     information = _read_metadata(folder)
     if len(_listed_files(folder)) != len(files):
         return {}
-    counts = {}
+    counts: dict[str, int] = {}
     topics = information.get('topics_with_message_count')
     for one in topics if isinstance(topics, list) else []:
         described = one.get('topic_metadata') if isinstance(one, dict) else None

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from meta_ood_ros.bags.recorded import BagMessage, DamageError, Topic
-from meta_ood_ros.bags.unpacking import LIMIT, unpack
+from meta_ood_ros.bags.unpacking import LIMIT, plain_message, unpack
 
 MAGIC = b'\x89MCAP0\r\n'
 _HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -22,8 +22,6 @@ _NO_RECORD = 0x00  # never written: a file system has zeros where nothing arrive
 _TAIL = struct.Struct('<BQQQI8s')
 # start, end, plain size, checksum, size of the name of the compression
 _CHUNK_HEAD = struct.Struct('<QQQII')
-# A bag that was compressed message by message holds these first bytes instead of a CDR header.
-_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _STEP = 2**20
 
 
@@ -89,7 +87,7 @@ class McapFile:
                 content = _read(file, size)
                 (length,) = struct.unpack_from('<I', content, 42)
                 pairs = content[46 : 46 + length]
-                counts = dict(struct.iter_unpack('<HQ', pairs))  # type: ignore[arg-type]
+                counts = dict(struct.iter_unpack('<HQ', pairs))
             elif code in (_SCHEMA, _CHANNEL):
                 self._declare(code, _read(file, size))
             else:
@@ -251,11 +249,6 @@ class McapFile:
 
     def _note(self, error: Exception) -> None:
         self._damage[str(error) if isinstance(error, DamageError) else ''] += 1
-
-
-def plain_message(data: bytes) -> bytes:
-    """Return the bytes of one message, unpacked if the recorder packed each for itself."""
-    return unpack(data, 'zstd') if data[:4] == _ZSTD_MAGIC else data
 
 
 def _checksum(file: BinaryIO, size: int) -> int:

@@ -23,6 +23,8 @@ LIMIT = 2**28
 # A file packed as a whole may be so much larger than it is on the disk, beyond the limit above.
 _RATIO = 100
 _STEP = 2**20
+# A bag that was compressed message by message holds these first bytes instead of a CDR header.
+_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _OPEN = {'lz4': lz4.frame.open, 'zstd': zstd.open}
 
 
@@ -47,6 +49,11 @@ def unpack(packed: bytes, compression: str, claimed: int = 0) -> bytes:
         for _ in _pieces(BytesIO(packed), compression, LIMIT):
             pass
     return b''.join(_pieces(BytesIO(packed), compression, LIMIT))
+
+
+def plain_message(data: bytes) -> bytes:
+    """Return the bytes of one message, unpacked if the recorder packed each for itself."""
+    return unpack(data, 'zstd') if data[:4] == _ZSTD_MAGIC else data
 
 
 def unpack_file(source: Path, target: Path) -> str:
