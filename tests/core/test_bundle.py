@@ -23,7 +23,7 @@ def saved(tiny_bundle, tmp_path):
 
 def edit_description(directory, **changes):
     record = yaml.safe_load((directory / 'bundle.yaml').read_text())
-    del record['sha256']  # as one changes it by hand on purpose
+    record.pop('sha256', None)  # as one changes it by hand on purpose
     record.update(changes)
     record = {key: value for key, value in record.items() if value is not None}
     (directory / 'bundle.yaml').write_text(yaml.safe_dump(record, sort_keys=False))
