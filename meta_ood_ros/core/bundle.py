@@ -172,7 +172,12 @@ class Bundle:
         try:
             if self.architecture == ONNX_ARCHITECTURE:
                 check_arguments(ONNX_ARCHITECTURE, OnnxNetwork, self.arguments)
-                return OnnxNetwork(self.onnx, num_classes=self.num_classes, **self.arguments)
+                return OnnxNetwork(
+                    self.onnx,
+                    num_classes=self.num_classes,
+                    work_short_side=self.work_short_side,
+                    **self.arguments,
+                )
             builder = NETWORK_BUILDERS.get(self.architecture)
             if builder is not None:  # before a key such as num_classes is passed twice
                 check_arguments(self.architecture, builder, self.arguments)

@@ -19,6 +19,11 @@ KNOWN_CATEGORIES = (*AUTHORS_EIGHT, 'train')
 """Categories that a network with Cityscapes' 19 classes knows (stop sign = traffic sign)."""
 
 
+def same_case(name: str) -> str:
+    """Return the name of a category or class as it is compared: tools write `Person`, too."""
+    return ' '.join(name.replace('_', ' ').casefold().split())
+
+
 @dataclass(frozen=True)
 class CocoRules:
     """

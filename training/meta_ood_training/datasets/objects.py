@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_training.datasets.coco_annotations import decode_instance, read_instances
-from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES
+from meta_ood_training.datasets.coco_annotations import (
+    decode_instance,
+    read_instances,
+    require_size,
+)
+from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES, same_case
 from meta_ood_training.datasets.ecssd import Ecssd
-from meta_ood_training.datasets.paired import PairedImages, read_image, read_label
+from meta_ood_training.datasets.label_image import read_label
+from meta_ood_training.datasets.paired import PairedImages, read_image
 from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
@@ -90,7 +95,9 @@ class ObjectSource:
         mask = _largest_part(_whole_mask(self.segmentation, self.size))
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         box = slice(y, y + height), slice(x, x + width)
-        return CutOut(read_image(self.image)[box], mask[box], (y, x))
+        image = read_image(self.image)
+        require_size(image, self.size, self.image)
+        return CutOut(image[box], mask[box], (y, x))
 
 
 def find_ecssd_objects(
@@ -153,15 +160,16 @@ def find_coco_objects(
         Without crowds and without those that their image's border cuts.
 
     """
-    categories, images = read_instances(Path(root), part)
+    content = read_instances(Path(root), part)
+    known = {same_case(name) for name in known_categories}
     found = []
-    for image in images:
+    for image in content.images:
         if not in_split('coco', image.name, split):
             continue
         group = f'coco/{image.name}'
         for number, instance in enumerate(image.instances):
-            category = categories[instance.category][0]
-            if category in known_categories or instance.is_crowd:
+            category = content.categories[instance.category][0]
+            if same_case(category) in known or instance.is_crowd:
                 continue
             mask = decode_instance(image, instance)
             if is_whole(mask, min_area):

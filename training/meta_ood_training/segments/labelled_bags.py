@@ -11,7 +11,8 @@ from typing import Any
 from meta_ood_ros.bags.bag import Bag, DamagedMessageError, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.bags.folder import bag_name
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_training.datasets.paired import read_label
+from meta_ood_training.datasets.label_image import read_label
+from meta_ood_training.datasets.paired import visible
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.stamp_matching import match_stamps, read_stamped
@@ -239,7 +240,7 @@ def to_labels(message: Any) -> np.ndarray:
 def _label_files(folder: Path) -> dict[int, Path]:
     """Return PNG files by the stamp in their name, in nanoseconds."""
     files: dict[int, Path] = {}
-    for path in sorted(folder.glob('*.png')):
+    for path in visible(folder.glob('*.png')):
         seconds, underscore, nanoseconds = path.stem.partition('_')
         if underscore and seconds.isdigit() and nanoseconds.isdigit():
             files[int(seconds) * 1_000_000_000 + int(nanoseconds)] = path
