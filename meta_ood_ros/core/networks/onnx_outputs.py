@@ -90,7 +90,7 @@ def check_values(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
         raise ValueError(
             'ONNX network must give finite logits for any image, got NaN or infinity. Its weights '
-            ' are damaged: copy or export it again.'
+            'are damaged: copy or export it again.'
         )
     low, high = float(logits.min()), float(logits.max())
     if low < 0 or high > 1 + _ROUNDING or low == high:

@@ -12,7 +12,7 @@ from meta_ood_training.datasets.coco_annotations import (
     read_coco_image,
     read_instances,
 )
-from meta_ood_training.datasets.coco_rules import CocoRules, KNOWN_CATEGORIES, OUR_RULES, same_case
+from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES, same_case
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
@@ -213,7 +213,7 @@ class CocoOod:
 
     def _check_categories(self) -> None:
         names = sorted({name for name, _ in self._categories.values()})
-        there = {same_case(name) for name in (*names, *KNOWN_CATEGORIES)}
+        there = {same_case(name) for name in (*names, *self.rules.optional_categories)}
         strangers = [one for one in self.rules.excluded_categories if same_case(one) not in there]
         if strangers:
             raise ValueError(

@@ -121,13 +121,16 @@ def find_ecssd_objects(
         Without those that their image's border cuts.
 
     """
+    return find_masked_objects(Ecssd(root, split=split), min_area)
+
+
+def find_masked_objects(images: PairedImages, min_area: int) -> tuple[ObjectSource, ...]:
+    """Return the objects of photographs with one mask each, without those that a border cuts."""
     found = []
-    for pair in Ecssd(root, split=split).pairs:
+    for pair in images.pairs:
         mask = read_label(pair.label) > 0
         if is_whole(mask, min_area):
-            found.append(
-                _to_source(pair.group, pair.group, 'object', pair.image, pair.label, mask)
-            )
+            found.append(to_source(pair.group, pair.group, 'object', pair.image, pair.label, mask))
     return tuple(found)
 
 
@@ -175,7 +178,7 @@ def find_coco_objects(
             if is_whole(mask, min_area):
                 name = f'{group}/{number}'
                 found.append(
-                    _to_source(name, group, category, image.path, instance.segmentation, mask)
+                    to_source(name, group, category, image.path, instance.segmentation, mask)
                 )
     return tuple(found)
 
@@ -223,7 +226,7 @@ def find_street_objects(
                 mask = labels == number
                 if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
                     name = f'{pair.name}/{category}/{number}'
-                    source = _to_source(
+                    source = to_source(
                         name, pair.group, category, pair.image, encode_mask(mask), mask
                     )
                     found.append((source, train_id))
@@ -253,14 +256,19 @@ def is_whole(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
         The object in its source image.
 
     """
-    if mask.sum() < min_area:
-        return False
     if mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any():
+        return False
+    return is_connected(mask, min_area)
+
+
+def is_connected(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
+    """Return whether a mask shows one object that is large enough."""
+    if mask.sum() < min_area:
         return False
     return bool(_largest_part(mask).sum() >= MIN_SOLIDITY * mask.sum())
 
 
-def _to_source(
+def to_source(
     name: str, group: str, category: str, image: Path, segmentation: Any, mask: np.ndarray
 ) -> ObjectSource:
     """Describe the largest part of a mask."""

@@ -1,6 +1,7 @@
 """Files on disk -> samples: the part that all layouts share, and its complaints."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +92,8 @@ class PairedImages:
             In the same order; may be empty.
 
         """
-        chosen = PairedImages([pair for pair in self.pairs if keep(pair)], self.to_target)
-        chosen.equivalent_predictions = self.equivalent_predictions
-        chosen.region_of_interest = self.region_of_interest
+        chosen = copy.copy(self)
+        chosen.pairs = tuple(pair for pair in self.pairs if keep(pair))
         return chosen
 
 

@@ -202,6 +202,7 @@ class KeepCheckpoints(lightning.Callback):
                 key: value.detach().cpu() for key, value in module.exported.state_dict().items()
             },
             **self.facts,
+            **({'classes': module.classes.as_facts()} if module.classes else {}),
             'step': int(trainer.global_step),
             'scores': scores.as_dict() if scores else {},
             'start_scores': module.start_scores.as_dict() if module.start_scores else {},
