@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network
@@ -37,6 +38,7 @@ import pytest
 import torch
 
 CONFIG = Path(__file__).parents[3] / 'config' / 'finetune_own_classes.yaml'
+TUTORIAL = CONFIG.parents[1] / 'docs' / 'own_classes.md'
 NAMES = ('floor', 'wall', 'shelf', 'person', 'forklift')
 COLORS = np.array([[110, 110, 115], [210, 205, 190], [30, 60, 160], [220, 60, 40], [240, 180, 0]])
 IDS = (3, 7, 12, 24, 33)
@@ -274,7 +276,9 @@ def mean_iou(network, frames):
     return (hits[labelled] / union[labelled]).mean()
 
 
-def test_the_tutorials_configuration_trains_validates_and_names_its_classes(hall, tmp_path, quiet):
+def test_the_tutorials_configuration_trains_validates_and_names_its_classes(
+    hall, tmp_path, quiet, monkeypatch
+):
     """docs/own_classes.md in small: config, best.pth by AP and mIoU, names for the bundle."""
     named = [f'{name}={path}' for name, path in hall.items()]
     config = open_config(
@@ -294,7 +298,7 @@ def test_the_tutorials_configuration_trains_validates_and_names_its_classes(hall
             'validation.mean_iou_loss=1.0',
         ],
     )
-    output = tmp_path / 'run'
+    output = tmp_path / 'runs' / 'own'
     keeper = finetune(config, output, **quiet)
     assert keeper.best is not None
     record = torch.load(output / 'best.pth', weights_only=True)
@@ -311,6 +315,22 @@ def test_the_tutorials_configuration_trains_validates_and_names_its_classes(hall
     assert colors[:2] == ((128, 64, 128), (70, 70, 70))
     final = torch.load(output / 'final.pth', weights_only=True)
     assert final['classes'] == record['classes']
+    monkeypatch.chdir(tmp_path)
+    exec(_block('python'), {})
+    bundle = load_bundle(tmp_path / 'bundles' / 'own')
+    assert (bundle.class_names, bundle.class_colors) == (names, colors)
+    assert bundle.build_network().num_classes == 5
+
+
+def _block(language):
+    return TUTORIAL.read_text().split(f'```{language}\n')[1].split('```')[0]
+
+
+def test_the_tutorials_table_is_read(tmp_path):
+    (tmp_path / 'classes.yaml').write_text(_block('yaml'))
+    classes = read_classes(tmp_path / 'classes.yaml')
+    assert classes.names == NAMES
+    assert (classes.targets[4], classes.targets[254], classes.targets[0]) == (0, OOD, IGNORED)
 
 
 def test_a_run_refuses_classes_that_do_not_fit(hall, tmp_path):

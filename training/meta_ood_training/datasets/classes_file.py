@@ -126,7 +126,9 @@ def read_classes(path: str | Path) -> ClassTable:
     return ClassTable(
         tuple(one.name for one in file.classes),
         tuple(
-            _default_color(place) if one.color is None else (one.color[0], *one.color[1:3])
+            _default_color(place)
+            if one.color is None
+            else (one.color[0], one.color[1], one.color[2])
             for place, one in enumerate(file.classes)
         ),
         targets,
