@@ -175,8 +175,6 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
 
     """
     classes = config.network.num_classes
-    table = find_run_classes(config)
-    names = CITYSCAPES_NAMES if table is None else table.names
     in_train_ids = {
         'controls': bool(config.controls),
         'a background of proxies': any(one.background != 'ignore' for one in config.proxies),
@@ -186,9 +184,13 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
         f'street of layout {one.layout}': one.layout not in FOR_ANY_CLASSES
         for one in config.street
     }
-    if not are_cityscapes(table, classes):
-        for use in (use for use, is_used in in_train_ids.items() if is_used):
-            _refuse_train_ids(use, classes, table)
+    used = [use for use, is_used in in_train_ids.items() if is_used]
+    if used and not are_cityscapes(None, classes):  # before anything is looked for
+        _refuse_train_ids(used[0], classes, None)
+    table = find_run_classes(config)
+    if used and not are_cityscapes(table, classes):
+        _refuse_train_ids(used[0], classes, table)
+    names = CITYSCAPES_NAMES if table is None else table.names
     sources = [open_street(one, config.data, classes) for one in config.street]
     controls: tuple[tuple[ObjectSource, int], ...] = ()
     if config.controls:
