@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Camera:
     z: float = 0.0
     elevation: float = 1.35
 
-    def project(self, points: np.ndarray) -> np.ndarray:
+    def project(self, points: ArrayLike) -> np.ndarray:
         """
         Return where world points fall in the image.
 

@@ -1,6 +1,6 @@
 """A whole scene from one seed, and the pictures taken of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,7 +8,7 @@ from meta_ood_ros.scenes.camera import Camera
 from meta_ood_ros.scenes.canvas import Canvas
 from meta_ood_ros.scenes.ground import paint_ground, random_street, Street
 from meta_ood_ros.scenes.street import paint_backdrop, street_sides
-from meta_ood_ros.scenes.things import standing, Thing
+from meta_ood_ros.scenes.things import Box, standing, Thing
 from meta_ood_ros.scenes.traffic import FLOW, people_about, traffic
 from meta_ood_ros.scenes.unknown import random_unknown, SCENE_SPLITS
 from meta_ood_ros.scenes.weather import (
@@ -22,6 +22,8 @@ from meta_ood_ros.scenes.weather import (
 import numpy as np
 
 STEP = FLOW  # m the camera moves from frame to frame of a sequence: 12.6 km/h at 10 Hz
+
+Views = list[tuple[int, Camera]]  # frame, and the camera that takes it
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,14 @@ def render_sequence(
         yield _photograph(world, frame)
 
 
-def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
+def _make_world(
+    seed: int,
+    size: tuple[int, int],
+    ood_objects: int | tuple[int, int],
+    split: str,
+    kind: str | None,
+    frames: int,
+) -> _World:
     if split not in SCENE_SPLITS:
         known = ', '.join(SCENE_SPLITS)
         raise ValueError(f'split must be one of {known}, got {split!r}. Choose one of these.')
@@ -136,7 +145,7 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
         raise ValueError(
             f'size must be at least (64, 64), got {tuple(size)}. Ask for more pixels.'
         )
-    fewest, most = (ood_objects,) * 2 if np.isscalar(ood_objects) else ood_objects
+    fewest, most = ood_objects if isinstance(ood_objects, Iterable) else (ood_objects, ood_objects)
     if not 0 <= fewest <= most:
         raise ValueError(
             f'ood_objects must be a count or (smallest, largest), got {ood_objects!r}. '
@@ -167,7 +176,9 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
     return _World(camera, lens, weather, street, tuple(things), tuple(families), frame_seed)
 
 
-def _overlap(a, b, margin=0.0):
+def _overlap(a: Box | None, b: Box | None, margin: float = 0.0) -> bool:
+    if a is None or b is None:  # behind the camera
+        return False
     return not (
         a[2] + margin < b[0]
         or b[2] + margin < a[0]
@@ -176,21 +187,27 @@ def _overlap(a, b, margin=0.0):
     )
 
 
-def _hides(thing: Thing, unknowns: list[Thing], views) -> bool:
+def _hides(thing: Thing, unknowns: list[Thing], views: Views) -> bool:
     """Tell whether a thing covers or runs into an unknown object in any view."""
     for frame, camera in views:
         mine = thing.outline(camera, frame)
-        if mine is None:
-            continue
         for unknown in unknowns:
             theirs = unknown.outline(camera, frame)
             nearer = thing.place(frame)[1] < unknown.z + 0.5
-            if theirs is not None and nearer and _overlap(mine, theirs, 1.0):
+            if nearer and _overlap(mine, theirs, 1.0):
                 return True
     return False
 
 
-def _unknowns(rng, street, weather, camera, views, count, split):
+def _unknowns(
+    rng: np.random.Generator,
+    street: Street,
+    weather: Weather,
+    camera: Camera,
+    views: Views,
+    count: int,
+    split: str,
+) -> tuple[list[Thing], list[str]]:
     """Unknown objects on the carriageway, none in front of another."""
     things: list[Thing] = []
     families: list[str] = []
@@ -224,7 +241,7 @@ def _unknowns(rng, street, weather, camera, views, count, split):
 
 def _photograph(world: _World, frame: int) -> Scene:
     camera = replace(world.camera, z=frame * STEP)
-    canvas = Canvas(camera, np.float32(world.weather.horizon), world.weather.haze_range)
+    canvas = Canvas(camera, np.array(world.weather.horizon, np.float32), world.weather.haze_range)
     fixed = np.random.default_rng(world.seed)  # the same in every frame
     moment = np.random.default_rng([int(world.seed.generate_state(1)[0]), frame])
     paint_sky(canvas, world.weather)

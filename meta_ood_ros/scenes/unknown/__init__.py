@@ -30,7 +30,7 @@ def random_unknown(
     return family, sketch.sprite(rng), height * sketch.size[1] / sketch.size[0], height
 
 
-def _keep_largest_piece(alpha):
+def _keep_largest_piece(alpha: np.ndarray) -> None:
     """Make everything transparent that hangs loose, in place."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(
         (alpha >= 128).astype(np.uint8), connectivity=8
