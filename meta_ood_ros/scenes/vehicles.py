@@ -199,11 +199,10 @@ def _window(
 
 def random_car(rng: np.random.Generator) -> Vehicle:
     """Return a hatchback, saloon, estate or van; its label is car."""
-    paints = [(28, 29, 31), (64, 66, 70), (112, 115, 118), (168, 171, 173), (222, 223, 222),
-              (34, 52, 92), (120, 26, 28), (90, 84, 70), (58, 74, 62)]  # fmt: skip
-    paint = np.array(
-        paints[rng.choice(9, p=[0.18, 0.15, 0.15, 0.16, 0.14, 0.08, 0.07, 0.04, 0.03])], np.float32
-    )
+    paints = np.array([(28, 29, 31), (64, 66, 70), (112, 115, 118), (168, 171, 173),
+                       (222, 223, 222), (34, 52, 92), (120, 26, 28), (90, 84, 70),
+                       (58, 74, 62)], np.float32)  # fmt: skip
+    paint = paints[rng.choice(9, p=[0.18, 0.15, 0.15, 0.16, 0.14, 0.08, 0.07, 0.04, 0.03])]
     van = rng.random() < 0.12
     width, length = rng.uniform(1.68, 1.9), rng.uniform(3.7, 4.8)
     belt, top = (1.05, rng.uniform(1.85, 2.2)) if van else (0.92, rng.uniform(1.4, 1.66))
