@@ -124,7 +124,7 @@ def count_dense_bytes(grid: tuple[int, ...], size: tuple[int, int]) -> int:
     return 4 * int(np.prod(grid)) + 9 * size[0] * size[1]
 
 
-def _copying(size: int) -> Callable[[], None]:
+def _copying(size: int) -> Callable[[], object]:
     """Return a function that copies so many bytes with all cores."""
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
     chunk = 2**22  # some for each thread: other processes take cores away
@@ -132,7 +132,7 @@ def _copying(size: int) -> Callable[[], None]:
     def work(first: int, last: int) -> None:
         np.copyto(target[first:last], source[first:last])  # releases the GIL
 
-    return lambda: run_over_rows(work, size, rows_per_chunk=chunk) and None
+    return lambda: run_over_rows(work, size, rows_per_chunk=chunk)
 
 
 def _multiplying(side: int) -> Callable[[], torch.Tensor]:

@@ -147,9 +147,9 @@ class FolderSource:
         for file in self._files:
             try:
                 image = decode_compressed(file.read_bytes())
-                labels = self._labels and read_labels(
-                    self._labels / f'{file.stem}.png', image.shape[:2]
-                )
+                labels = None
+                if self._labels is not None:
+                    labels = read_labels(self._labels / f'{file.stem}.png', image.shape[:2])
                 yield DemoFrame(file.stem, image, labels=labels)
             except (OSError, ValueError) as error:
                 yield DemoFrame(file.name, None, complaint=str(error))

@@ -60,7 +60,7 @@ class NodeProcess:
 
     def warnings(self) -> list[str]:
         """Return its warnings and errors, each once."""
-        found = {}
+        found: dict[str, None] = {}
         for line in self._log.read_text(errors='replace').splitlines():
             match = _LOG_LINE.match(line)
             if match and match[1] in ('WARN', 'ERROR', 'FATAL'):
@@ -131,7 +131,7 @@ def find_free_domain(candidates: Sequence[int]) -> int:
 
 
 def _udp_ports() -> set[int]:
-    ports = set()
+    ports: set[int] = set()
     for name in ('udp', 'udp6'):
         try:
             lines = Path(f'/proc/net/{name}').read_text().splitlines()[1:]

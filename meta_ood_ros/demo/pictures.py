@@ -179,7 +179,9 @@ def _draw_legend(place: np.ndarray, view: FrameView) -> None:
         x += width + 38
 
 
-def _text(place: np.ndarray, text: str, at: tuple[int, int], size: float, colour) -> None:
+def _text(
+    place: np.ndarray, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int]
+) -> None:
     # Hershey fonts are ASCII only.
     text = text.encode('ascii', 'replace').decode()
     cv2.putText(place, text, at, _FONT, size, colour, 1, cv2.LINE_AA)

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 #: Encoding -> type and channels of the images that the node publishes.
-_LAYOUTS = {
+_LAYOUTS: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
     'mono8': (np.dtype(np.uint8), ()),
     'mono16': (np.dtype(np.uint16), ()),
     '32FC1': (np.dtype(np.float32), ()),

@@ -91,7 +91,7 @@ def decode_pixels(
             'Set the camera driver to one of these.'
         )
     rows = _check_sizes(layout, encoding, height, width, step)
-    pixels = np.frombuffer(data, np.uint8)
+    pixels: np.ndarray = np.frombuffer(data, np.uint8)
     if pixels.size != step * rows:
         raise ValueError(
             f'image data must be step x rows = {step} x {rows} = {step * rows} bytes for a '

@@ -32,7 +32,7 @@ class Conditions:
     Safe to use from several threads.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], object]) -> None:
         self._warn = warn
         self._standing: dict[tuple[str, str], str] = {}
         self._logged: set[str] = set()

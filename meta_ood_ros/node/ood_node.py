@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import gc
 import sys
 import traceback
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.kernels.memory import share_one_heap
@@ -39,7 +40,7 @@ class OodNode(LifecycleNode):
 
     """
 
-    def __init__(self, name: str = 'ood', **arguments: object) -> None:
+    def __init__(self, name: str = 'ood', **arguments: Any) -> None:
         super().__init__(name, **arguments)
         self._phase = 'unconfigured'
         self._error = ''
@@ -91,6 +92,7 @@ class OodNode(LifecycleNode):
         if result != SUCCESS:
             return result
         try:
+            assert self._session is not None  # on_configure left it
             self._session.activate()
         except Exception as error:
             self._complain(f'Cannot activate: {error}')
@@ -102,6 +104,7 @@ class OodNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the frame in work, then be silent."""
+        assert self._session is not None  # an active node has one
         self._session.deactivate()
         self._phase = 'inactive'
         self._diagnostics.hurry()
@@ -185,7 +188,7 @@ class OodNode(LifecycleNode):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node until it is told to stop."""
     share_one_heap()
-    rclpy.init(args=arguments)
+    rclpy.init(args=None if arguments is None else list(arguments))
     node: OodNode | None = None
     try:
         # First of all: an executor that a signal meets while it is being made leaves a traceback.

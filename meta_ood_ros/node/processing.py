@@ -78,7 +78,7 @@ class FrameProcessor:
         settings: Callable[[], NodeSettings],
         is_alive: Callable[[], bool],
         ros_seconds: Callable[[], float],
-        log: Callable[[str], None],
+        log: Callable[[str], object],
         batch_sizes: Sequence[int] = (1,),
         prepared: Iterable[tuple[int, int]] = (),
     ) -> None:
