@@ -1,7 +1,7 @@
 """Adjusted IoU against the published code's values and drawings."""
 
 from meta_ood_ros.core.segments import find_segments
-from meta_ood_training.evaluation.scores import measure_adjusted_iou
+from meta_ood_training.scores import measure_adjusted_iou
 import numpy as np
 import pytest
 

@@ -1,7 +1,7 @@
 """Confusion counts against a hand-counted image and scikit-learn."""
 
 from meta_ood_training.datasets import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.evaluation.scores import ConfusionCounts
+from meta_ood_training.scores import ConfusionCounts
 import numpy as np
 import pytest
 from sklearn.metrics import jaccard_score

@@ -1,6 +1,6 @@
 """Streaming pixel scores against scikit-learn, by hand, and under merging."""
 
-from meta_ood_training.evaluation.scores import (
+from meta_ood_training.scores import (
     find_decisive_bins,
     GroupCounts,
     measure_scores,
@@ -9,7 +9,7 @@ from meta_ood_training.evaluation.scores import (
     roc_curve,
     ScoreHistogram,
 )
-from meta_ood_training.evaluation.scores.histogram import to_ordered_keys, to_scores
+from meta_ood_training.scores.histogram import to_ordered_keys, to_scores
 import numpy as np
 import pytest
 from sklearn import metrics

@@ -8,8 +8,8 @@ from typing import Any
 
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
-from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
 from meta_ood_training.markdown import render
+from meta_ood_training.scores import PixelScores, precision_recall_curve, roc_curve
 import numpy as np
 
 Results = dict[str, dict[str, PixelEvaluation]]

@@ -9,9 +9,9 @@ has no OoD pixel, and would move every published bound by the noise of other dra
 from collections import Counter
 from dataclasses import dataclass, field
 
-from meta_ood_training.evaluation.scores.histogram import to_ordered_keys
-from meta_ood_training.evaluation.scores.pixel_scores import TPR
-from meta_ood_training.meta.fitting.cross_validation import join_groups
+from meta_ood_training.scores.groups import join_groups
+from meta_ood_training.scores.histogram import to_ordered_keys
+from meta_ood_training.scores.pixel_scores import TPR
 import numpy as np
 from numpy.typing import NDArray
 

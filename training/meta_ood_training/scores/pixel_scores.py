@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from meta_ood_training.evaluation.scores.histogram import ScoreCounts
+from meta_ood_training.scores.histogram import ScoreCounts
 import numpy as np
 from numpy.typing import NDArray
 

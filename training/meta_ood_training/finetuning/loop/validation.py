@@ -10,12 +10,12 @@ from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.objects import find_coco_objects, find_ecssd_objects, ObjectSource
 from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.evaluation.scores import ConfusionCounts, measure_scores, ScoreHistogram
 from meta_ood_training.finetuning.data.augmentation import recompress, sample_rng
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 from meta_ood_training.finetuning.data.street import idd_lite_part, resize_sample
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.loop_config import ValidationConfig
+from meta_ood_training.scores import ConfusionCounts, measure_scores, ScoreHistogram
 import numpy as np
 import torch
 from torch import Tensor
