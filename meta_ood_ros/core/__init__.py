@@ -12,6 +12,10 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 `pipeline` runs these in order; `bundle` ties network and meta classifier together, `bundle_files`
 keeps them on disk; `settings` is the one home of every default; `classes` names the 19 classes of
 Cityscapes; `kernels` is how 4 to 6 are fast.
+
+What these need: `result` (all that is said about an image), `bundle_description` (bundle.yaml),
+`image_bytes` (is a file of an image whole), `validated_field` (one setting and its range),
+`stopwatch` (milliseconds of each stage), `error_text` (what a library said, in our sentence).
 """
 
 from meta_ood_ros.core.backends import load_backend as load_backend

@@ -1,8 +1,9 @@
 """
 Procedural street scenes with exact labels: classes and unknown objects.
 
-Everything is drawn with numpy and OpenCV from a seed; no image file is needed. The rooms, in the
-order in which a picture is made: `world` (what there is); `street`, `ground`, `traffic`,
+Everything is drawn with numpy and OpenCV from a seed (`sketch`, `noise`); no image file is
+needed. The rooms, in the order in which a picture is made: `world` (what there is); `street`,
+`facades`, `furniture`, `ground`, `traffic`,
 `vehicles`, `people`, `unknown` (its parts); `things` (where they stand); `camera` and `canvas`
 (painted from far to near); `weather` (light, sky and the lens).
 """

@@ -1,4 +1,9 @@
-"""Things that no class of the network names; 'train' and 'test' share no family of shapes."""
+"""
+Things that no class of the network names; 'train' and 'test' share no family of shapes.
+
+`shapes_for_training`, `shapes_for_testing`  families -> a sketch
+`coats`                                      its colours and patterns
+"""
 
 import cv2
 from meta_ood_ros.scenes.canvas import Sprite
