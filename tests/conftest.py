@@ -48,6 +48,12 @@ def reference_dir() -> Path:
 
 
 @pytest.fixture(scope='session')
+def cases() -> Path:
+    """Return the folder with inputs that went wrong somewhere, or skip."""
+    return _shared('cases')
+
+
+@pytest.fixture(scope='session')
 def repository() -> Path:
     """Return the root of the source tree."""
     return REPOSITORY

@@ -12,12 +12,17 @@ import torch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+#: Default bound of the work grid: full HD, or Cityscapes, at the size received.
+MAX_WORK_PIXELS = 1 << 21
 
-#: An image is not enlarged beyond as many pixels as it takes a usual camera to fill a 4K display.
-MAX_ENLARGED_PIXELS = 1 << 23
 
-
-def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -> tuple[int, int]:
+def to_work_size(
+    image_size: tuple[int, int],
+    *,
+    short_side: int,
+    stride: int,
+    max_pixels: int = MAX_WORK_PIXELS,
+) -> tuple[int, int]:
     """
     Return the grid on which the network sees an image: same aspect, given short side.
 
@@ -29,6 +34,8 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
         Shorter side of the grid in pixels; 0 keeps the size of the image.
     stride : int
         Both sides are rounded to the nearest multiple of this, at least one.
+    max_pixels : int
+        The grid may have as many, whether the image grows or shrinks to it.
 
     Returns
     -------
@@ -38,7 +45,7 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
     Raises
     ------
     ValueError
-        No pixel, or an image so long and narrow that it would be enlarged beyond all memory.
+        No pixel, or a grid of more than `max_pixels`, as of an image that is long and narrow.
 
     """
     height, width = image_size
@@ -51,11 +58,11 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
         max(1, round(height * scale / stride)) * stride,
         max(1, round(width * scale / stride)) * stride,
     )
-    if scale > 1 and size[0] * size[1] > MAX_ENLARGED_PIXELS:
+    if size[0] * size[1] > max_pixels:
         raise ValueError(
-            f'image must be enlarged to at most {MAX_ENLARGED_PIXELS} pixels, got {height} x '
-            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. '
-            'Check the camera, or choose a smaller work_short_side.'
+            f'work grid must have at most {max_pixels} pixels, got an image of {height} x {width}, '
+            f'which a short side of {short_side} makes {size[0]} x {size[1]}. Check the camera, '
+            'choose a smaller work_short_side, or raise max_work_pixels where memory allows it.'
         )
     return size
 

@@ -213,8 +213,13 @@ class OodPipeline:
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
     ) -> tuple[int, int]:
         """Return height and width in pixels of the grid on which such an image is seen."""
-        short_side = self.effective_short_side(settings or self.settings)
-        return to_work_size(image_size, short_side=short_side, stride=self._stride)
+        settings = settings or self.settings
+        return to_work_size(
+            image_size,
+            short_side=self.effective_short_side(settings),
+            stride=self._stride,
+            max_pixels=settings.max_work_pixels,
+        )
 
     def effective_short_side(self, settings: PipelineSettings) -> int:
         """Return the short side of that grid in pixels, the bundle's where none is set."""

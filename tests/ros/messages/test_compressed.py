@@ -24,7 +24,7 @@ def with_exif(jpeg, segment):
 
 
 def test_png_comes_back_bit_for_bit():
-    decoded = decode_compressed(array.array('B', encode('.png')), format='rgb8; png compressed')
+    decoded = decode_compressed(array.array('B', encode('.png')), format='rgb8; png compressed bgr8')
     assert np.array_equal(decoded, RGB)
     assert decoded.flags.c_contiguous
 
@@ -54,7 +54,7 @@ def test_exif_orientation_does_not_turn_the_pixels():
 @pytest.mark.parametrize('share', [0.05, 0.5, 0.9, 0.99])
 def test_truncated_file_is_refused(extension, share):
     content = encode(extension)
-    with pytest.raises(ValueError, match=r'truncated: check the network'):
+    with pytest.raises(ValueError, match=r'truncated: check network'):
         decode_compressed(content[: int(share * len(content))])
 
 
@@ -74,7 +74,7 @@ def test_bytes_behind_the_end_marker_are_allowed():
     ('content', 'format', 'sentence'),
     [
         (b'', 'jpeg', r"compressed image \('jpeg'\) must have data, got 0 bytes"),
-        (b'no image' * 9, 'jpeg', r'other file that OpenCV reads, got 72 bytes that it does not'),
+        (b'no image' * 9, 'jpeg', r'must be JPEG, PNG, .*, got 72 bytes of something else'),
         (b'x', '16UC1; compressedDepth png', r"colour or grey picture, got format '16UC1; comp"),
     ],
 )

@@ -121,14 +121,14 @@ def test_every_encoding_gives_contiguous_rgb_bytes(encoding):
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        ({'encoding': '8UC3'}, r"encoding must be one of rgb8, .*nv12, got '8UC3'"),
+        ({'encoding': 'rgb888'}, r"must be one of rgb8, .*nv24, got 'rgb888' \(cv_bridge cannot be"),
         ({'height': 0}, r'must have at least one pixel, got 0 x 8'),
         ({'width': 0, 'step': 0}, r'must have at least one pixel, got 6 x 0'),
         ({'step': 23}, r'step must be at least 24 bytes for 8 pixels of rgb8, got 23'),
         ({'data': bytes(143)}, r'step x rows = 24 x 6 = 144 bytes for a 6 x 8 rgb8.* got 143'),
         ({'data': bytes(145)}, r'step x rows = 24 x 6 = 144 bytes .* got 145'),
         ({'data': b''}, r'= 144 bytes .* got 0'),
-        ({'encoding': 'bayer_rggb8', 'height': 5}, r'multiples of 2 and 2, got 5 x 8'),
+        ({'encoding': 'nv21', 'width': 7, 'step': 7}, r'multiples of 2 and 2, got 6 x 7'),
         ({'encoding': 'uyvy', 'width': 7}, r'multiples of 1 and 2, got 6 x 7'),
         ({'encoding': 'nv12', 'height': 5}, r'multiples of 2 and 2, got 5 x 8'),
     ],

@@ -214,7 +214,7 @@ def test_image_that_was_cut_off_is_refused(tmp_path, share):
         cv2.imwrite(str(path), rng.integers(0, 256, (64, 64, 3), np.uint8))
         content = path.read_bytes()
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ValueError, match=r'must be a whole image, got \d+ bytes that stop'):
+        with pytest.raises(ValueError, match=r'must (reach its end marker|say its size), got \d+ bytes'):
             RoadAnomaly(tmp_path)[0]
         path.unlink()
 
@@ -274,11 +274,11 @@ def test_mislabelled_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'must have the size of its image \(4, 6\), got \(2, 2'):
         RoadAnomaly(tmp_path)[0]
     label.write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='must be a readable label image, got none'):
+    with pytest.raises(ValueError, match=r'1\.png must be JPEG, PNG, .* got 7 bytes of something else'):
         RoadAnomaly(tmp_path)[0]
     draw(label, [0])
     (tmp_path / 'images/1.jpg').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='must be a readable image, got none'):
+    with pytest.raises(ValueError, match=r'1\.jpg must be JPEG, PNG, .* got 7 bytes of something else'):
         RoadAnomaly(tmp_path)[0]
     photograph(tmp_path / 'images/1.jpg')
     draw(tmp_path / 'masks/1.png', [0, 100, 255])

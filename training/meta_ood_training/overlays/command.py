@@ -9,6 +9,7 @@ import shutil
 from typing import Any
 
 import cv2
+from meta_ood_ros.core.image_file import write_image_file
 from meta_ood_training.datasets import (
     CutOut,
     find_coco_objects,
@@ -174,10 +175,10 @@ def write_overlay(
             cut_out = source.load()
             image, covered = composite(image, cut_out, cut_out.corner, settings.blending, rng)
             target[covered] = train_id
-            _write(folder / 'controls' / f'{sample.name}.png', covered.astype(np.uint8))
+            write_image_file(folder / 'controls' / f'{sample.name}.png', covered.astype(np.uint8))
             record['control'] = {'source': source.name, 'train_id': train_id}
-        _write(folder / 'labels' / f'{sample.name}.png', target)
-        _write(
+        write_image_file(folder / 'labels' / f'{sample.name}.png', target)
+        write_image_file(
             folder / 'images' / f'{sample.name}.jpg',
             cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
             (cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality),
@@ -232,8 +233,3 @@ def _describe(
         'pixels': int(covered.sum()),
         'share': round(float(covered.mean()), 6),
     }
-
-
-def _write(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    if not cv2.imwrite(str(path), image, list(options)):
-        raise OSError(f'{path} must be writable, got an error from OpenCV. Is the disk full?')
