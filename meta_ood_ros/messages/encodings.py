@@ -229,4 +229,8 @@ def _to_samples(
             f'image data must be step x rows = {step} x {rows} = {step * rows} bytes for a '
             f'{height} x {width} {encoding} image, got {content.size}. Check the camera driver.'
         )
-    return content.reshape(rows, step)[:, :row_bytes]
+    lines = content.reshape(rows, step)
+    if layout.half_rows == 6:  # lines of chroma are twice as long, their padding too
+        chroma = lines[height:].reshape(height, 2 * step)[:, : 2 * row_bytes]
+        return np.concatenate([lines[:height, :row_bytes], chroma.reshape(-1, row_bytes)])
+    return lines[:, :row_bytes]
