@@ -16,7 +16,9 @@ _MARKER = re.compile(rb'\xff[^\x00\xff]')
 # A photograph has some hundred at most; each costs a step here.
 _MOST_SEGMENTS = 4096
 
-_PNM_SIZE = re.compile(rb'P[1-6](?:\s|#[^\r\n]*[\r\n])*(\d{1,10})(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})')
+_PNM_SIZE = re.compile(
+    rb'P[1-6](?:\s|#[^\r\n]*[\r\n])*(\d{1,10})(?:\s|#[^\r\n]*[\r\n])+(\d{1,10})'
+)
 _TIFF_TYPES = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
 _TIFF_WIDTHS, _TIFF_HEIGHTS, _TIFF_BITS = (256, 322), (257, 323), 258
 

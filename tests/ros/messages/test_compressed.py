@@ -24,7 +24,9 @@ def with_exif(jpeg, segment):
 
 
 def test_png_comes_back_bit_for_bit():
-    decoded = decode_compressed(array.array('B', encode('.png')), format='rgb8; png compressed bgr8')
+    decoded = decode_compressed(
+        array.array('B', encode('.png')), format='rgb8; png compressed bgr8'
+    )
     assert np.array_equal(decoded, RGB)
     assert decoded.flags.c_contiguous
 
@@ -184,7 +186,9 @@ def test_yuv_is_what_the_publisher_makes_of_it_or_refused():
 
 
 def test_large_file_is_refused_by_its_header():
-    with pytest.raises(ValueError, match=r"image \('png'\) must have at most 3071 pixels, got 48 x"):
+    with pytest.raises(
+        ValueError, match=r"image \('png'\) must have at most 3071 pixels, got 48 x"
+    ):
         decode_compressed(encode('.png'), format='png', max_pixels=48 * 64 - 1)
 
 
@@ -200,12 +204,5 @@ def test_recorded_files_of_research_data(cases):
             assert np.abs(decoded.astype(int) - expected).mean() < 3, name
     with pytest.raises(ValueError, match='got 16UC1, which holds measured'):
         pictures('depth16_png')
-    giant = Bag(cases / 'bags/jpeg_giant_header.mcap')
-    refused = 0
-    for one in giant.read():
-        try:
-            one.to_rgb()
-        except ValueError as error:
-            assert 'must have at most' in str(error)
-            refused += 1
-    assert refused == 1
+    with pytest.raises(ValueError, match='must have at most 33554432 pixels'):
+        pictures('jpeg_giant_header')

@@ -257,7 +257,10 @@ def test_every_encoding_gives_contiguous_rgb_bytes(encoding):
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        ({'encoding': 'rgb888'}, r"must be one of rgb8, .*nv24, got 'rgb888' \(cv_bridge cannot be"),
+        (
+            {'encoding': 'rgb888'},
+            r"must be one of rgb8, .*nv24, got 'rgb888' \(cv_bridge cannot be",
+        ),
         ({'height': 0}, r'must have at least one pixel, got 0 x 8'),
         ({'width': 0, 'step': 0}, r'must have at least one pixel, got 6 x 0'),
         ({'step': 23}, r'step must be at least 24 bytes for 8 pixels of rgb8, got 23'),
@@ -297,7 +300,9 @@ def cv_bridge(monkeypatch):
 def test_what_is_unknown_goes_to_cv_bridge(cv_bridge):
     assert np.array_equal(decode(MONO, 'grey4', padding=3), np.repeat(MONO[..., None], 3, axis=2))
     assert cv_bridge == [('grey4', 'rgb8')]
-    with pytest.raises(ValueError, match=r"got 'rgb888' \(cv_bridge: Unrecognized image encoding\)"):
+    with pytest.raises(
+        ValueError, match=r"got 'rgb888' \(cv_bridge: Unrecognized image encoding\)"
+    ):
         decode(MONO, 'rgb888')
     decode(MONO, 'mono8')
     assert len(cv_bridge) == 2

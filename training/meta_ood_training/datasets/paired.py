@@ -72,8 +72,8 @@ class PairedImages:
         if label.shape != image.shape[:2]:
             raise ValueError(
                 f'{pair.label} must have the size of its image {image.shape[:2]}, got '
-                f'{label.shape}. Check that both belong together; an orientation tag (EXIF) of the '
-                'image is applied.'
+                f'{label.shape}. Check that both belong together; an orientation tag (EXIF) '
+                'of the image is applied.'
             )
         return Sample(image, self._to_target(label, pair.label), pair.name, pair.group)
 
