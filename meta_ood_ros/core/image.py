@@ -61,8 +61,9 @@ def to_work_size(
     if size[0] * size[1] > max_pixels:
         raise ValueError(
             f'work grid must have at most {max_pixels} pixels, got an image of {height} x '
-            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. Check the camera, '
-            'choose a smaller work_short_side, or raise max_work_pixels where memory allows it.'
+            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. Check the '
+            'camera, choose a smaller work_short_side, or raise max_work_pixels where memory allows '
+            'it.'
         )
     return size
 

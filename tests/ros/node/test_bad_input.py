@@ -125,6 +125,7 @@ def test_truncated_jpeg_is_dropped_and_the_next_frame_processed(robot, colour_ne
 
 def test_ever_new_encodings_are_told_once(robot, colour_network, log):
     robot.start(diagnostics_period=0.1)
+    robot.listen('ood/segments')
     facts = robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
@@ -143,7 +144,7 @@ def test_doubtful_picture_is_processed_with_a_warning_until_it_is_set_right(
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
-    grey = np.arange(96 * 128, dtype=np.uint16).reshape(96, 128) % 4096
+    grey = np.full((96, 128), 3000, np.uint16)
     for number in (1, 2):
         camera.publish(to_image(make_header(number), grey, 'mono16'))
         wait_for(lambda n=number: len(segments) == n)
