@@ -62,8 +62,7 @@ def to_work_size(
         raise ValueError(
             f'work grid must have at most {max_pixels} pixels, got an image of {height} x '
             f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. Check the '
-            'camera, choose a smaller work_short_side, or raise max_work_pixels where memory allows '
-            'it.'
+            'camera, choose a smaller work_short_side, or raise max_work_pixels if memory allows.'
         )
     return size
 

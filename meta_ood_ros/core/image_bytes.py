@@ -42,7 +42,7 @@ def is_complete(content: bytes, header: ImageHeader) -> bool:
     if header.kind == 'JPEG':
         blocks = -(-header.height // 8) * -(-header.width // 8)
         is_enough = 8 * (len(content) - header.data_start) >= blocks
-        return is_enough and content.find(_JPEG_END, header.data_start) >= 0
+        return is_enough and content.rfind(_JPEG_END, header.data_start) >= 0
     if header.kind == 'PNG':
         return content.rfind(_PNG_END) >= 0
     return True

@@ -47,6 +47,8 @@ class ImageHeader:
         Of the pixels as they are stored, before any orientation tag.
     data_start : int
         Where the first scan of a JPEG begins; 0 for others.
+    has_many_scans : bool
+        Whether a JPEG comes in several, of which each is a pass over all blocks.
 
     """
 
@@ -54,6 +56,7 @@ class ImageHeader:
     height: int
     width: int
     data_start: int = 0
+    has_many_scans: bool = False
 
 
 def read_header(content: bytes) -> ImageHeader:
@@ -79,14 +82,16 @@ def read_header(content: bytes) -> ImageHeader:
         if start.match(content):
             try:
                 found = read(content)
-            except (struct.error, OverflowError):
+            except (struct.error, OverflowError, IndexError):
                 found = None
             if found is None:
                 raise ValueError(
                     f'must say its size, got {len(content)} bytes of a {kind} without it. The '
                     'image is truncated: check network and driver, or copy the file again.'
                 )
-            return ImageHeader(kind, *found)
+            height, width, *rest = found
+            data_start, many = rest or (0, 0)
+            return ImageHeader(kind, height, width, data_start, bool(many))
     for kind, start in _REFUSED.items():
         if start.match(content):
             raise ValueError(
@@ -116,18 +121,21 @@ def jpeg_segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             return
 
 
-def _jpeg(content: bytes) -> tuple[int, int, int] | None:
-    size = None
+def _jpeg(content: bytes) -> tuple[int, ...] | None:
+    size: tuple[int, ...] = ()
+    components = 0
     for marker, start, end in jpeg_segments(content):
         if marker in _OTHER_FRAMES:
             raise ValueError(
                 'must be a baseline or progressive JPEG, got one that is lossless, hierarchical '
                 'or arithmetic. Save it as an ordinary JPEG.'
             )
-        if marker in _FRAMES and size is None:
-            size = struct.unpack_from('>HH', content, start + 1)
+        if marker in _FRAMES and not size:
+            height, width, components = struct.unpack_from('>HHB', content, start + 1)
+            size = (height, width)
+            components += marker == 0xC2  # progressive: never all in one
         if marker == _SCAN:
-            return size and (*size, end)
+            return (*size, end, content[start] < components) if size else None
     return None
 
 
