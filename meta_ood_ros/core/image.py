@@ -12,8 +12,9 @@ import torch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-#: Default bound of the work grid: full HD, or Cityscapes, at the size received.
-MAX_WORK_PIXELS = 1 << 21
+#: What a work grid may have unless told otherwise: 2^20, or an image of 4:1 at the short
+#: side asked for, or 4K video where the size received is kept.
+_USUAL_PIXELS, _USUAL_ASPECT, _RECEIVED_PIXELS = 1 << 20, 4, 1 << 23
 
 
 def to_work_size(
@@ -21,7 +22,7 @@ def to_work_size(
     *,
     short_side: int,
     stride: int,
-    max_pixels: int = MAX_WORK_PIXELS,
+    max_pixels: int = 0,
 ) -> tuple[int, int]:
     """
     Return the grid on which the network sees an image: same aspect, given short side.
@@ -35,7 +36,8 @@ def to_work_size(
     stride : int
         Both sides are rounded to the nearest multiple of this, at least one.
     max_pixels : int
-        The grid may have as many, whether the image grows or shrinks to it.
+        The grid may have as many, whether the image grows or shrinks to it; 0 allows 2^20,
+        or an image of 4:1 at a larger short side, or 4K video where the size is kept.
 
     Returns
     -------
@@ -58,9 +60,11 @@ def to_work_size(
         max(1, round(height * scale / stride)) * stride,
         max(1, round(width * scale / stride)) * stride,
     )
-    if size[0] * size[1] > max_pixels:
+    usual = max(_USUAL_PIXELS, _USUAL_ASPECT * short_side**2) if short_side else _RECEIVED_PIXELS
+    most = max_pixels or usual
+    if size[0] * size[1] > most:
         raise ValueError(
-            f'work grid must have at most {max_pixels} pixels, got an image of {height} x '
+            f'work grid must have at most {most} pixels, got an image of {height} x '
             f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. Check the '
             'camera, choose a smaller work_short_side, or raise max_work_pixels if memory allows.'
         )

@@ -22,6 +22,8 @@ UPRIGHT = cv2.IMREAD_COLOR
 #: Grey where the file is, 16 bits where it has them.
 AS_SAMPLED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
+# One pixel a block: enough to see whether more data makes another picture.
+_COARSE = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
 # Encoders of photographs write about ten; each costs a pass over all blocks.
 _MOST_SCANS = 100
 # What decoders make of blocks without data: grey, of four colours (CMYK) a darker one.
@@ -81,7 +83,7 @@ def decode_image(
             f'{name} must be a whole {header.kind}, got {len(content)} bytes that cannot be '
             f'decoded{reason}. It is damaged or truncated: copy or send it again.'
         )
-    if header.kind == 'JPEG' and _ends_early(content, header, pixels, flags):
+    if header.kind == 'JPEG' and _ends_early(content, header, pixels):
         raise ValueError(
             f'{name} must have data for all of its {header.height} x {header.width} pixels, got '
             'a scan that ends before. The image is truncated or its header damaged: check network '
@@ -145,7 +147,7 @@ def _decode(content: bytes, flags: int) -> tuple[np.ndarray | None, str]:
         return None, f' ({first_line(error)})'
 
 
-def _ends_early(content: bytes, header: ImageHeader, pixels: np.ndarray, flags: int) -> bool:
+def _ends_early(content: bytes, header: ImageHeader, pixels: np.ndarray) -> bool:
     """
     Return whether the last block was made up, though the file has an end marker.
 
@@ -154,6 +156,6 @@ def _ends_early(content: bytes, header: ImageHeader, pixels: np.ndarray, flags: 
     corners = pixels[(0, 0, -1, -1), (0, -1, 0, -1)].reshape(4, -1).tolist()
     if not any(set(corner) <= {value} for corner in corners for value in _NO_DATA):
         return False
-    before, _ = (pixels, '') if flags == AS_STORED else _decode(content, AS_STORED)
-    after, _ = _decode(with_longer_scan(content, header), AS_STORED)
+    before, _ = _decode(content, _COARSE)
+    after, _ = _decode(with_longer_scan(content, header), _COARSE)
     return before is None or after is None or not np.array_equal(before, after)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 import re
 
-from meta_ood_ros.core.image import MAX_WORK_PIXELS
 from meta_ood_ros.core.image_file import MAX_PIXELS
 from meta_ood_ros.core.validated_field import check_setting, outside, setting
 
@@ -72,10 +71,11 @@ class PipelineSettings:
         hint='-1 takes the value of the bundle, 0 works at the size received.',
     )
     max_work_pixels: int = setting(
-        MAX_WORK_PIXELS,
+        0,
         'Images whose grid would have more pixels are dropped, as those that are long and narrow; '
-        'the default holds full HD at the size received. Memory and time grow with it.',
-        minimum=SHORT_SIDES[0] ** 2,
+        'memory and time grow with it. 0 allows 2^20, an image of 4:1 at a larger '
+        'work_short_side, or 4K video where that is 0.',
+        minimum=0,
         maximum=1 << 27,
         live=True,
         unit='px',

@@ -72,7 +72,7 @@ BAD_IMAGES = {
     'zero-sized': (empty, 'at least one pixel, got 0 x 0'),
     'one endless row': (
         flatten,
-        r'work grid must have at most 2097152 pixels, got an image of 1 x 12288, which',
+        r'work grid must have at most 1048576 pixels, got an image of 1 x 12288, which',
     ),
     'step x height does not match': (widen, '= 388 x 96 = 37248 bytes'),
 }
