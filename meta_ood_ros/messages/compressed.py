@@ -78,6 +78,11 @@ def decode_compressed(
     is_deep = layout.sample_bytes == 2
     flags = AS_SAMPLED if is_deep or layout.is_bayer else AS_STORED
     pixels = decode_image(content, flags=flags, max_pixels=max_pixels, name=name)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f'{name} must have samples of 8 or 16 bits without sign, got {pixels.dtype}. Measured '
+            'values are no picture: choose the topic of the colour or grey image.'
+        )
     if is_deep and pixels.dtype == np.uint8:
         pixels = 257 * pixels.astype(np.uint16)  # of 16 bits the upper 8, 255 for white
     if pixels.dtype == np.uint16:

@@ -4,6 +4,7 @@ import array
 
 import cv2
 from meta_ood_ros.messages.compressed import decode_compressed
+from meta_ood_ros.messages.encodings import ENCODINGS, UNNAMED
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ RGB = cv2.GaussianBlur(
 
 
 def encode(extension, pixels=RGB):
-    good, content = cv2.imencode(extension, pixels[..., ::-1])
+    good, content = cv2.imencode(extension, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     assert good
     return content.tobytes()
 
@@ -183,6 +184,41 @@ def test_yuv_is_what_the_publisher_makes_of_it_or_refused():
     for format in ('yuv422; png compressed ', 'rgb888; jpeg compressed bgr8', ';', 'h264; x'):
         with pytest.raises(ValueError, match=r'must state an encoding that is known, got'):
             decode_compressed(content, format=format)
+
+
+@pytest.mark.parametrize('encoding', ['mono16', 'bayer_rggb8'])
+def test_samples_with_a_sign_are_refused(encoding):
+    content = cv2.imencode('.tiff', np.full((4, 6), -3, np.int16))[1]
+    with pytest.raises(
+        ValueError, match='must have samples of 8 or 16 bits without sign, got int'
+    ):
+        decode_compressed(content, format=f'{encoding}; tiff compressed ')
+
+
+ANY_FILE = [
+    encode(ending, pixels)
+    for ending, kinds in {
+        '.jpg': (RGB, RGB[..., 0]),
+        '.png': (RGB, RGB[..., 0], 257 * RGB.astype(np.uint16), np.dstack([RGB, RGB[..., 0]])),
+        '.tiff': (RGB, 257 * RGB.astype(np.uint16), RGB[..., 0].astype(np.int16)),
+        '.webp': (RGB,),
+        '.bmp': (RGB,),
+        '.ppm': (RGB,),
+    }.items()
+    for pixels in kinds
+]
+
+
+@pytest.mark.parametrize('encoding', [*ENCODINGS, *UNNAMED, '16UC1', 'unheard of', ''])
+def test_any_file_under_any_format_gives_a_picture_or_a_sentence(encoding):
+    for inside in ('', ' jpeg compressed bgr8', ' png compressed ', ' tiff compressed mono8'):
+        for content in ANY_FILE:
+            try:
+                decoded = decode_compressed(content, format=f'{encoding};{inside}', bits=12)
+            except ValueError:
+                continue
+            assert (decoded.shape, decoded.dtype) == (RGB.shape, np.uint8)
+            assert decoded.flags.c_contiguous
 
 
 def test_large_file_is_refused_by_its_header():

@@ -1,10 +1,11 @@
 """Every encoding against a formula written here, and every way in which an image can be wrong."""
 
 import array
+from itertools import product
 from types import SimpleNamespace
 
 from meta_ood_ros.messages import foreign_encodings
-from meta_ood_ros.messages.encodings import decode_pixels, ENCODINGS
+from meta_ood_ros.messages.encodings import decode_pixels, ENCODINGS, UNNAMED
 import numpy as np
 import pytest
 
@@ -330,6 +331,22 @@ def test_foreign_text_of_any_length_makes_a_short_sentence():
     with pytest.raises(ValueError, match=r"got 'xxx.*x'\.\.\. \(cv_bridge") as caught:
         decode(MONO, 'x' * 100_000)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize('encoding', [*ENCODINGS, *UNNAMED, 'unheard of', ''])
+def test_any_sizes_give_a_picture_or_a_sentence(encoding):
+    layout = ENCODINGS.get(UNNAMED.get(encoding, encoding), ENCODINGS['mono8'])
+    for height, width in product((0, 1, 2, 3, 4, 5, 8), repeat=2):
+        for more, surplus in product((0, 1, 4, -1), (0, 0, 1, -1)):
+            step = width * layout.channels * layout.sample_bytes + more
+            data = bytes(max(0, step * height * layout.half_rows // 2 + surplus))
+            image = {'encoding': encoding, 'height': height, 'width': width, 'step': step}
+            try:
+                decoded = decode_pixels(data, **image, is_bigendian=more > 0, bits=10)
+            except ValueError:
+                continue
+            assert (decoded.shape, decoded.dtype) == ((height, width, 3), np.uint8)
+            assert decoded.flags.c_contiguous
 
 
 def test_more_pixels_than_allowed_are_refused():
