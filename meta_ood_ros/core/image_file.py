@@ -71,7 +71,7 @@ def decode_image(
         raise ValueError(
             f'{name} must reach its end marker, got {len(content)} bytes that stop before the '
             f'{header.height} x {header.width} pixels are complete. The image is truncated: check '
-            'network and driver, or copy the file again.'
+            'the network and the driver, or copy the file again.'
         )
     if header.has_many_scans and content.count(b'\xff\xda', header.data_start) > _MOST_SCANS:
         raise ValueError(
@@ -86,8 +86,8 @@ def decode_image(
     if header.kind == 'JPEG' and _ends_early(content, header, pixels):
         raise ValueError(
             f'{name} must have data for all of its {header.height} x {header.width} pixels, got '
-            'a scan that ends before. The image is truncated or its header damaged: check network '
-            'and driver, or copy the file again.'
+            'a scan that ends before. The image is truncated or its header damaged: check the '
+            'network and the driver, or copy the file again.'
         )
     return pixels
 

@@ -86,8 +86,9 @@ def read_header(content: bytes) -> ImageHeader:
                 found = None
             if found is None:
                 raise ValueError(
-                    f'must say its size, got {len(content)} bytes of a {kind} without it. The '
-                    'image is truncated: check network and driver, or copy the file again.'
+                    f'must reach its end marker, got {len(content)} bytes of a {kind} that stop '
+                    'before its size. The image is truncated: check the network and the driver, '
+                    'or copy the file again.'
                 )
             height, width, *rest = found
             data_start, many = rest or (0, 0)

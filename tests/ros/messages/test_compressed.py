@@ -57,7 +57,7 @@ def test_exif_orientation_does_not_turn_the_pixels():
 @pytest.mark.parametrize('share', [0.05, 0.5, 0.9, 0.99])
 def test_truncated_file_is_refused(extension, share):
     content = encode(extension)
-    with pytest.raises(ValueError, match=r'truncated: check network'):
+    with pytest.raises(ValueError, match=r'truncated: check the network'):
         decode_compressed(content[: int(share * len(content))])
 
 

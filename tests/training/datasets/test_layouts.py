@@ -215,9 +215,7 @@ def test_image_that_was_cut_off_is_refused(tmp_path, share):
         cv2.imwrite(str(path), rng.integers(0, 256, (64, 64, 3), np.uint8))
         content = path.read_bytes()
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(
-            ValueError, match=r'must (reach its end marker|say its size), got \d+ bytes'
-        ):
+        with pytest.raises(ValueError, match=r'must reach its end marker, got \d+ bytes'):
             RoadAnomaly(tmp_path)[0]
         path.unlink()
 
