@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 import multiprocessing
 import os
@@ -21,16 +21,14 @@ import shutil
 import signal
 import sys
 from tempfile import TemporaryDirectory
-import time
 from typing import Any
 
-from meta_ood_training.cli import main as run_verb
 from meta_ood_training.cli import VERBS
 
 from soak.tiny_data import draw_all
+from soak.writer_process import start
 from soak.written import Version, Writer, WRITERS
 
-_PATIENCE = 120.0
 _INTERRUPTS = 6
 """One in so many ends by SIGINT."""
 _REPEATS = 5
@@ -52,13 +50,13 @@ def run(
     """
     processes = multiprocessing.get_context('forkserver')
     processes.set_forkserver_preload(
-        ['soak.kills', *(f'meta_ood_training.{module}' for module, _ in VERBS.values())]
+        ['soak.writer_process', *(f'meta_ood_training.{module}' for module, _ in VERBS.values())]
     )
     rows = []
     with TemporaryDirectory() as folder:
         draw_all(Path(folder))
         (Path(folder) / 'first').mkdir()
-        _start(processes, _SEGMENTS, Path(folder) / 'first', 0).finish()
+        start(processes, _SEGMENTS, Path(folder) / 'first', 0).finish()
         (Path(folder) / 'first' / 'rows').rename(Path(folder) / 'rows')
         for writer in WRITERS:
             if writer.name in writers:
@@ -70,39 +68,6 @@ def run(
 _SEGMENTS = next(one for one in WRITERS if one.name == 'segments')
 
 
-class _Run:
-    """A writer at work."""
-
-    def __init__(self, process: Any, log: Path) -> None:
-        self.process = process
-        self.log = log
-        self.begun = time.monotonic()
-
-    def finish(self) -> float:
-        """Wait for its good end; return how long it took."""
-        self.process.join(_PATIENCE)
-        if self.process.exitcode != 0:
-            said = self.log.read_text(errors='replace').strip().splitlines()[-1:]
-            raise ValueError(f'a repeat ends with {self.process.exitcode}: {" ".join(said)[:300]}')
-        return time.monotonic() - self.begun
-
-    def end(self, number: int, seconds: float, has_begun: Callable[[], bool] | None) -> bool:
-        """Send a signal after a time, counted from a moment; return whether it came in time."""
-        if has_begun is not None:
-            while self.process.is_alive() and not has_begun():
-                time.sleep(0.001)
-        self.process.join(seconds)
-        is_in_time = bool(self.process.is_alive())
-        with suppress(ProcessLookupError):
-            os.kill(self.process.pid, number)
-        self.process.join(_PATIENCE)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join()
-            raise ValueError(f'signal {number} did not end it')
-        return is_in_time
-
-
 def _attack(
     processes: Any, writer: Writer, place: Path, count: int, seed: int
 ) -> list[tuple[str, str]]:
@@ -110,7 +75,7 @@ def _attack(
     seen: Counter[str] = Counter()
     defects: dict[str, str] = {}
     place.mkdir()
-    duration = _start(processes, writer, place, 0).finish()
+    duration = start(processes, writer, place, 0).finish()
     version = 0
     for number in range(count):
         try:
@@ -120,10 +85,9 @@ def _attack(
             names = _names(place)
             seconds = dice.uniform(0, _SHORTLY if is_near else duration)
             kind = signal.SIGINT if number % _INTERRUPTS == _INTERRUPTS - 1 else signal.SIGKILL
-            one = _start(processes, writer, place, version)
-            in_time = one.end(
-                kind, seconds, (lambda n=names: _names(place) != n) if is_near else None
-            )
+            one = start(processes, writer, place, version)
+            is_new = (lambda names=names: _names(place) != names) if is_near else None
+            in_time = one.end(kind, seconds, is_new)
             after = writer.read(place)
             _check(before, after, version, writer)
             seen['in time' if in_time else 'too late'] += 1
@@ -134,7 +98,7 @@ def _attack(
             defects.setdefault(str(error)[:300], f'kill {number}, seed {seed}')
             shutil.rmtree(place)
             place.mkdir()
-            _start(processes, writer, place, 0).finish()
+            start(processes, writer, place, 0).finish()
             version = 0
     return [
         (
@@ -157,7 +121,7 @@ def _repeat(processes: Any, writer: Writer, place: Path, version: int) -> None:
     if writer.is_once and None not in writer.read(place):
         shutil.rmtree(place)
         place.mkdir()
-    _start(processes, writer, place, version).finish()
+    start(processes, writer, place, version).finish()
     now = writer.read(place)
     if None in now or (set(now) != {version} and not writer.is_once):
         raise ValueError(f'a repeat left {now}, not {version}')
@@ -178,34 +142,6 @@ def _names(place: Path) -> frozenset[str]:
             if one.is_dir():
                 names |= {f'{one.name}/{inner}' for inner in os.listdir(one.path)}  # noqa: PTH208
     return frozenset(names)
-
-
-def _start(processes: Any, writer: Writer, place: Path, version: int) -> _Run:
-    log = place.parent / 'log.txt'
-    if writer.is_once and (place / 'run' / 'final.pth').exists():
-        shutil.rmtree(place / 'run')
-    if writer.is_once and (place / 'pasted').exists():
-        shutil.rmtree(place / 'pasted')
-    process = processes.Process(target=_work, args=(writer.name, str(place), version, str(log)))
-    process.start()
-    return _Run(process, log)
-
-
-def _work(name: str, place: str, version: int, log: str) -> None:
-    """Run a writer, as a command would."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    writer = next(one for one in WRITERS if one.name == name)
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(stream, 1)
-    os.dup2(stream, 2)
-    os.chdir(place)
-    if writer.words is None:
-        assert writer.call is not None
-        writer.call(Path(place), version)
-        return
-    words = writer.words(Path(place), version)
-    sys.argv = ['meta-ood-train', *words]
-    sys.exit(run_verb(words))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -50,18 +50,11 @@ class Writer:
 
 
 def _finetune(place: Path, version: int) -> list[str]:
-    words = [
-        'finetune',
-        '../finetune.yaml',
-        f'training.seed={version}',
-        '--data',
-        'ecssd=../ecssd',
-    ]
     resume = ['--resume'] * (place / 'run' / RESUME_FILE).is_file()
     if resume:  # a killed run goes on as it was begun
         version = _read_seed(place)
-        words[2] = f'training.seed={version}'
-    return [*words, '--output', 'run', *resume]
+    words = ['finetune', '../finetune.yaml', f'training.seed={version}', '--data']
+    return [*words, 'ecssd=../ecssd', '--output', 'run', *resume]
 
 
 def _read_seed(place: Path) -> int:
@@ -102,11 +95,10 @@ def _read_segments(place: Path) -> Version:
         rows = read_table([place / 'rows'], table)
         if rows.num_rows != sidecar['rows_of_part_0'][table]:
             raise ValueError(f'{table} holds {rows.num_rows} rows, not as its sidecar says')
+    titles = [one['title'] for one in sidecar['sources']]
     names = set(read_table([place / 'rows'], 'frames')['image'].to_pylist())
-    if not all(
-        re.search(rf'\b0*{10 * version}[01]?\b|1[01]\b|\b0*[01]\b', name) for name in names
-    ):
-        raise ValueError(f'frames {names} are not those of version {version}')
+    if len(names) != sum(one['frames'] for one in sidecar['sources']):
+        raise ValueError(f'{sorted(names)} are not the frames of {titles}')
     return (version,)
 
 
