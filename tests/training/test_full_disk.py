@@ -1,4 +1,4 @@
-"""Every verb on a full disk: one sentence, an exit status, the old files whole; then it goes on."""
+"""Every verb on a full disk: one sentence, an exit status, the old files whole."""
 
 import errno
 import os
