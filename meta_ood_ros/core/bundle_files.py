@@ -57,7 +57,8 @@ def find_bundle(path: str | Path | None) -> Path:
 
     """
     directory = Path('default' if path is None else path).expanduser()
-    recover_folder(directory)
+    if path is not None:
+        recover_folder(directory)
     if path is not None and directory.is_dir():
         return directory
     return installed_bundles().get(str(directory), directory)
