@@ -17,6 +17,7 @@ class _Loader(_Parser):
     """The safe loader, which here refuses a key that stands twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping each of whose keys stands once."""
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         if len(mapping) != len(node.value):
             names = [getattr(key, 'value', '') for key, _ in node.value]

@@ -49,6 +49,7 @@ class _Dumper(yaml.SafeDumper):
     """Writes no aliases, which `read_yaml` refuses."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Write everything out."""
         return True
 
 

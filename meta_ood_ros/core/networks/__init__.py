@@ -101,8 +101,7 @@ def check_arguments(
 def _is_like(value: Any, default: Any) -> bool:
     """Return whether a value is of the kind of another: numbers for numbers, not True for 1."""
     if isinstance(default, list | tuple):
-        is_list = isinstance(value, list | tuple) and len(value) > 0
-        return is_list and all(_is_like(one, default[0]) for one in value)
+        return isinstance(value, list | tuple) and all(_is_like(one, default[0]) for one in value)
     if isinstance(default, bool | str):
         return isinstance(value, type(default))
     wanted = Integral if isinstance(default, int) else Real
