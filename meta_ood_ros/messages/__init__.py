@@ -8,4 +8,7 @@ Between ROS messages and arrays; what is decoded here needs no ROS, what is buil
 5. `pictures`          OodResult -> the image messages of one frame
 6. `segment_messages`  OodResult -> the messages about segments
 7. `vision_messages`   segments and class names -> vision_msgs, where installed
+
+`sixteen_bits` scales samples to bytes for 1 and 2; `foreign_encodings` asks cv_bridge about what
+1 does not know.
 """
