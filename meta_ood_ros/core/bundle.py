@@ -9,9 +9,9 @@ import hashlib
 import json
 from typing import Any
 
-from meta_ood_ros.core.bundle_checks import BundleError, check_fields
-from meta_ood_ros.core.bundle_checks import LABEL_RULES as LABEL_RULES
 from meta_ood_ros.core.error_text import first_line
+from meta_ood_ros.core.files.bundle_checks import BundleError, check_fields
+from meta_ood_ros.core.files.bundle_checks import LABEL_RULES as LABEL_RULES
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.meta_classifier import MetaClassifier
 from meta_ood_ros.core.networks import (

@@ -9,16 +9,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.bounded_yaml import LARGEST_TEXT
 from meta_ood_ros.core.bundle import Bundle, ONNX_ARCHITECTURE
-from meta_ood_ros.core.bundle_checks import BundleError, check_weights
-from meta_ood_ros.core.bundle_description import FIELDS, parse_description, write_description
-from meta_ood_ros.core.bundle_sums import add_sums, check_sums, SUMS
 from meta_ood_ros.core.error_text import brief, first_line
+from meta_ood_ros.core.files.bounded_yaml import LARGEST_TEXT
+from meta_ood_ros.core.files.bundle_checks import BundleError, check_weights
+from meta_ood_ros.core.files.bundle_description import FIELDS, parse_description, write_description
+from meta_ood_ros.core.files.bundle_sums import add_sums, check_sums, SUMS
+from meta_ood_ros.core.files.meta_classifier_file import (
+    pack_meta_classifiers,
+    parse_meta_classifiers,
+)
+from meta_ood_ros.core.files.tensor_header import check_header
+from meta_ood_ros.core.files.whole_folders import recover_folder, replace_folder
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_ros.core.meta_classifier_file import pack_meta_classifiers, parse_meta_classifiers
-from meta_ood_ros.core.tensor_header import check_header
-from meta_ood_ros.core.whole_folders import recover_folder, replace_folder
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor

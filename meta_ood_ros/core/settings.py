@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 import re
 
-from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.files.image_file import MAX_PIXELS
 from meta_ood_ros.core.validated_field import check_setting, outside, setting
 
 #: The value that stands for 'what the bundle says'.

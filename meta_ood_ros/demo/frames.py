@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.error_text import shown
-from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
+from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
 from meta_ood_ros.scenes import render_sequence, Scene
 import numpy as np
 

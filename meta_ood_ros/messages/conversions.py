@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import sys
 
-from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.files.image_file import MAX_PIXELS
 from meta_ood_ros.messages.compressed import decode_compressed
 from meta_ood_ros.messages.encodings import decode_pixels
 from meta_ood_ros.messages.sixteen_bits import no_warning

@@ -18,8 +18,8 @@ from meta_ood_ros.core.backends import (
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import installed_bundles, load_bundle
 from meta_ood_ros.core.error_text import first_line
+from meta_ood_ros.core.files.image_file import read_image_file
 from meta_ood_ros.core.image import to_network_input
-from meta_ood_ros.core.image_file import read_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.node.batching import batch_sizes

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.bounded_yaml import read_yaml
-from meta_ood_ros.core.bundle_checks import BundleError, check_fields
-from meta_ood_ros.core.bundle_sums import check_own_sum, check_stated, SUMS
 from meta_ood_ros.core.error_text import brief
+from meta_ood_ros.core.files.bounded_yaml import read_yaml
+from meta_ood_ros.core.files.bundle_checks import BundleError, check_fields
+from meta_ood_ros.core.files.bundle_sums import check_own_sum, check_stated, SUMS
 from meta_ood_ros.core.segment_metrics import metric_names
 import yaml
 

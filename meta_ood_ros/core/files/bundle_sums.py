@@ -8,8 +8,8 @@ from pathlib import Path
 import re
 from typing import Any
 
-from meta_ood_ros.core.bundle_checks import BundleError
 from meta_ood_ros.core.error_text import brief
+from meta_ood_ros.core.files.bundle_checks import BundleError
 
 SUMS = 'sha256'
 _OWN_LINE = re.compile(rb'\n  bundle\.yaml: ([0-9a-f]{64})\n\Z')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from meta_ood_ros.core.image_header import ImageHeader, jpeg_segments
+from meta_ood_ros.core.files.image_header import ImageHeader, jpeg_segments
 
 _JPEG_END = b'\xff\xd9'
 _PNG_END = b'\0\0\0\0IEND\xaeB`\x82'

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 from meta_ood_ros.core.error_text import first_line, shown
-from meta_ood_ros.core.image_bytes import is_complete, with_longer_scan
-from meta_ood_ros.core.image_header import ImageHeader, read_header
+from meta_ood_ros.core.files.image_bytes import is_complete, with_longer_scan
+from meta_ood_ros.core.files.image_header import ImageHeader, read_header
 import numpy as np
 
 #: An image may have as many pixels as 8K video, 7680 x 4320, rounded up to a power of two.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.core.error_text import brief, first_line
+from meta_ood_ros.core.files.tensor_header import read_metadata
+from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_ros.core.tensor_header import read_metadata
-from meta_ood_ros.core.whole_files import write_whole
 import numpy as np
 from safetensors.numpy import load, save
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 import shutil
 
-from meta_ood_ros.core.whole_files import (
+from meta_ood_ros.core.files.whole_files import (
     abandoned,
     explained,
     hold_lock,

@@ -9,14 +9,14 @@ import sys
 import zlib
 
 import cv2
-from meta_ood_ros.core.image_file import (
+from meta_ood_ros.core.files.image_file import (
     AS_STORED,
     decode_image,
     read_image_file,
     UPRIGHT,
     write_image_file,
 )
-from meta_ood_ros.core.image_header import read_header
+from meta_ood_ros.core.files.image_header import read_header
 import numpy as np
 import pytest
 
@@ -273,7 +273,7 @@ def test_small_files_take_no_large_memory(tmp_path):
         names[-1].write_bytes(make())
     program = """
 import sys, resource
-from meta_ood_ros.core.image_file import decode_image
+from meta_ood_ros.core.files.image_file import decode_image
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30,) * 2)
 for name in sys.argv[1:]:
     with open('/proc/self/clear_refs', 'w') as peak:
@@ -340,7 +340,7 @@ def test_failure_to_write_is_an_error_with_a_reason(tmp_path):
 
 
 def test_no_file_is_opened_by_opencv():
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     folders = ('meta_ood_ros', 'training', 'benchmarks', 'launch', 'docs')
     files = [path for folder in folders for path in (root / folder).rglob('*.py')]
     assert len(files) > 200

@@ -7,9 +7,9 @@ from pathlib import Path
 import signal
 import time
 
-from meta_ood_ros.core import whole_folders
-from meta_ood_ros.core.whole_files import NoSpaceError, replace_whole, write_whole
-from meta_ood_ros.core.whole_folders import recover_folder, replace_folder
+from meta_ood_ros.core.files import whole_folders
+from meta_ood_ros.core.files.whole_files import NoSpaceError, replace_whole, write_whole
+from meta_ood_ros.core.files.whole_folders import recover_folder, replace_folder
 import pytest
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 from meta_ood_ros.core.error_text import shown
-from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
+from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
 from meta_ood_training.datasets.sample import Sample
 import numpy as np
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.whole_folders import replace_folder
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
 from meta_ood_training.markdown import render

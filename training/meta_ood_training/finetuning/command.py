@@ -15,8 +15,8 @@ from typing import Any
 import warnings
 
 import lightning
+from meta_ood_ros.core.files.whole_files import remove_leftovers, write_whole
 from meta_ood_ros.core.kernels.memory import keep_freed_memory
-from meta_ood_ros.core.whole_files import remove_leftovers, write_whole
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.config_reader import ConfigError, read_config
 from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples

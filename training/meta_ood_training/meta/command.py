@@ -18,7 +18,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
-from meta_ood_ros.core.whole_folders import replace_folder
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.meta.checks import (
     check_options,
     check_outputs,

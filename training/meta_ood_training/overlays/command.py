@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_ros.core.image_file import write_image_file
-from meta_ood_ros.core.whole_folders import replace_folder
+from meta_ood_ros.core.files.image_file import write_image_file
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import (
     CutOut,
     find_coco_objects,

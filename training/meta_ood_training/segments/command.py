@@ -17,8 +17,8 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.provenance.command_line import describe_command
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.extraction import SegmentExtractor

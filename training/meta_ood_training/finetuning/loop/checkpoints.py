@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from meta_ood_ros.core.whole_files import replace_whole, sync
+from meta_ood_ros.core.files.whole_files import replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import LOG_FILES

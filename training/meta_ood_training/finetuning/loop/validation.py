@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
 from meta_ood_training.datasets.idd_lite import IddLite
