@@ -1,41 +1,47 @@
-"""OodResult -> the image messages of one frame, each made only when asked for."""
+"""OodResult -> the pictures of one image, in its pixels, each made only when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+import math
+from pathlib import Path
+from typing import Any
 
 import cv2
-from meta_ood_ros.core.result import OodResult
-from meta_ood_ros.messages.conversions import new_image
-from meta_ood_ros.messages.received_grid import (
+from meta_ood_ros.core.image import open_image
+from meta_ood_ros.core.received_grid import (
     to_received_labels,
     to_received_values,
     trace_contours,
 )
-from meta_ood_ros.messages.segment_messages import PublishedSegments
+from meta_ood_ros.core.result import fill_entropy, mark_ignored, OodResult
 import numpy as np
-from sensor_msgs.msg import Image
-from std_msgs.msg import Header
-
-#: Class id of ignored pixels; vision_msgs calls it UNLABELED.
-IGNORED = 255
 
 #: RGB of accepted OoD segments: cyan is far from every colour of the Cityscapes palette.
 OOD_COLOR = (0, 255, 255)
+
+#: RGB of the outlines of rejected ones.
+REJECTED_COLOR = (210, 210, 210)
 
 #: RGB for each of 256 steps of entropy, dark to bright.
 ENTROPY_COLORS = np.ascontiguousarray(
     cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
 )
 
+_LABELLED_PX = 250  # smaller segments are outlined only, rejected ones below 4 times as many
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
-class Pictures:
+
+class ResultPictures:
     """
-    Every image that the node publishes about one frame, by the name of its topic.
+    Every picture of one result, by the name of the node's topic.
 
     Parameters
     ----------
+    ids : ndarray of shape (K + 1,), uint16
+        Label -> id in the picture of segments; 0 where the segment is left out.
     image : ndarray of shape (H, W, 3), uint8
         The received image, RGB.
     palette : ndarray of shape (C, 3), uint8
@@ -46,14 +52,14 @@ class Pictures:
     def __init__(
         self,
         result: OodResult,
-        published: PublishedSegments,
+        ids: np.ndarray,
         *,
         image: np.ndarray,
         palette: np.ndarray,
         overlay_alpha: float,
     ) -> None:
         self._result = result
-        self._published = published
+        self._ids = ids
         self._image = image
         self._classes = len(palette)
         # Class -> colour; C is accepted OoD, ignored pixels are black.
@@ -62,20 +68,13 @@ class Pictures:
         self._colors[self._classes] = OOD_COLOR
         self._alpha = overlay_alpha
 
-    def make(self, name: str, header: Header) -> Image:
-        """Return one of PICTURES, pixel-aligned with the received image."""
-        encoding, fill = PICTURES[name]
-        message, pixels = new_image(header, self._result.image_size, encoding)
-        fill(self, pixels)
-        return message
+    def fill(self, name: str, out: np.ndarray) -> None:
+        """Draw one of FILLS into an array of the size of the image that holds zeros."""
+        FILLS[name](self, out)
 
     @cached_property
     def _semantic(self) -> np.ndarray:
-        """Class of each work pixel, IGNORED under the mask."""
-        semantic, ignored = self._result.semantic, self._result.ignored
-        if ignored is None:
-            return semantic
-        return np.where(ignored, np.uint8(IGNORED), semantic)
+        return mark_ignored(self._result)
 
     @cached_property
     def _semantic_ood(self) -> np.ndarray:
@@ -112,7 +111,7 @@ class Pictures:
         pixels, labels = self._ood_pixels
         same_size = out.shape == self._result.work_size
         ids = out if same_size else np.zeros(self._result.work_size, np.uint16)
-        ids.reshape(-1)[pixels] = self._published.ids[labels]  # out is zero at first
+        ids.reshape(-1)[pixels] = self._ids[labels]  # out is zero at first
         if not same_size:
             self._fill_labels(ids, out)
 
@@ -121,9 +120,7 @@ class Pictures:
         cv2.convertScaleAbs(values, dst=out, alpha=255.0)  # rounds
 
     def _fill_entropy(self, out: np.ndarray) -> None:
-        to_received_values(self._result.entropy, out.shape, out=out)
-        if self._result.ignored is not None:  # after scaling, which would mix both sides
-            out[to_received_labels(self._result.ignored, out.shape)] = 0.0
+        fill_entropy(self._result, out)
 
     def _fill_semantic_color(self, out: np.ndarray) -> None:
         _paint(to_received_labels(self._semantic, out.shape[:2]), self._colors, out)
@@ -151,14 +148,127 @@ def _paint(labels: np.ndarray, colors: np.ndarray, out: np.ndarray) -> None:
     cv2.applyColorMap(labels, colors[:, None], dst=out)
 
 
-#: Topic below ~/ -> encoding and how its pixels are filled in.
-PICTURES: dict[str, tuple[str, Callable[[Pictures, np.ndarray], None]]] = {
-    'semantic': ('mono8', Pictures._fill_semantic),
-    'semantic_ood': ('mono8', Pictures._fill_semantic_ood),
-    'confidence': ('mono8', Pictures._fill_confidence),
-    'entropy': ('32FC1', Pictures._fill_entropy),
-    'segment_ids': ('mono16', Pictures._fill_segment_ids),
-    'overlay': ('rgb8', Pictures._fill_overlay),
-    'semantic_color': ('rgb8', Pictures._fill_semantic_color),
-    'entropy_color': ('rgb8', Pictures._fill_entropy_color),
+#: Name of a picture -> how its pixels are filled in.
+FILLS: dict[str, Callable[[ResultPictures, np.ndarray], None]] = {
+    'semantic': ResultPictures._fill_semantic,
+    'semantic_ood': ResultPictures._fill_semantic_ood,
+    'confidence': ResultPictures._fill_confidence,
+    'entropy': ResultPictures._fill_entropy,
+    'segment_ids': ResultPictures._fill_segment_ids,
+    'overlay': ResultPictures._fill_overlay,
+    'semantic_color': ResultPictures._fill_semantic_color,
+    'entropy_color': ResultPictures._fill_entropy_color,
 }
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnSegment:
+    """
+    What is drawn of one segment, in pixels of the image.
+
+    Parameters
+    ----------
+    contour : ndarray of shape (P, 2)
+        x and y of its outer border; may be empty.
+    box : (int, int, int, int)
+        x, y, width, height.
+
+    """
+
+    contour: np.ndarray
+    box: tuple[int, int, int, int]
+    area_px: int
+    ood_probability: float
+    accepted: bool
+
+
+def draw_segments(
+    canvas: np.ndarray, segments: Sequence[DrawnSegment], scale: float = 1.0
+) -> None:
+    """Outline segments on an image enlarged by `scale`, and label those that are large enough."""
+    for one in sorted(segments, key=lambda one: one.accepted):
+        colour = OOD_COLOR if one.accepted else REJECTED_COLOR
+        outline = np.int32(np.round((one.contour.astype(np.float64) + 0.5) * scale * 16))
+        if len(outline):
+            thickness = 2 if one.accepted else 1
+            cv2.polylines(canvas, [outline], True, (0, 0, 0), thickness + 2, cv2.LINE_AA, 4)
+            cv2.polylines(canvas, [outline], True, colour, thickness, cv2.LINE_AA, 4)
+    taken: list[tuple[int, int, int, int]] = []
+    # The largest are labelled first; labels that would lie on another one are left out.
+    for one in sorted(segments, key=lambda one: (not one.accepted, -one.area_px)):
+        if one.area_px * scale**2 >= (_LABELLED_PX if one.accepted else 4 * _LABELLED_PX):
+            _label(canvas, one, scale, taken)
+
+
+def _label(canvas: np.ndarray, one: DrawnSegment, scale: float, taken: list) -> None:
+    known = not math.isnan(one.ood_probability)
+    if one.accepted:
+        text = f'unknown {one.ood_probability:.2f}' if known else 'unknown'
+        size, ink, paper = 0.5, (0, 30, 30), OOD_COLOR
+    elif known:
+        text, size, ink, paper = f'{one.ood_probability:.2f}', 0.4, (40, 40, 40), REJECTED_COLOR
+    else:
+        return
+    (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
+    left, top, _, rows = one.box
+    x = int(np.clip(left * scale, 0, max(canvas.shape[1] - width - 8, 0)))
+    y = int(top * scale) - height - 10
+    if y < 0:
+        y = min(int((top + rows) * scale) + 2, canvas.shape[0] - height - 9)
+    box = (x, y, x + width + 8, y + height + 8)
+    if any(box[0] < r and left < box[2] and box[1] < b and t < box[3] for left, t, r, b in taken):
+        return
+    taken.append(box)
+    cv2.rectangle(canvas, box[:2], box[2:], paper, cv2.FILLED)
+    cv2.putText(canvas, text, (x + 4, y + height + 3), _FONT, size, ink, 1, cv2.LINE_AA)
+
+
+def draw_overlay(
+    image: np.ndarray | str | Path | Any, result: OodResult, *, opacity: float = 0.5
+) -> np.ndarray:
+    """
+    Return the picture that the demo shows: class colours, unknown segments outlined and labelled.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8, or str, Path or PIL image
+        What the result is about, RGB; see `open_image`.
+    result : OodResult
+        Its `class_colors` are those of the bundle.
+    opacity : float
+        Of the class colours, in [0, 1].
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+        RGB. Accepted segments are cyan, rejected ones grey outlines; numbers are ood_probability.
+
+    Raises
+    ------
+    ValueError
+        The image has another size than the result, or the result knows no colours.
+
+    """
+    pixels = open_image(image)
+    if pixels.shape[:2] != tuple(result.image_size):
+        raise ValueError(
+            f'image must be of the size {tuple(result.image_size)} of the result, got '
+            f'{pixels.shape[:2]}. Pass the image that the pipeline was called with.'
+        )
+    if not 0.0 <= opacity <= 1.0:
+        raise ValueError(f'opacity must lie in [0, 1], got {opacity}. The default is 0.5.')
+    palette = np.array(result.class_colors, np.uint8).reshape(-1, 3)
+    if len(palette) <= int(result.semantic.max(initial=0)):
+        raise ValueError(
+            f'result must have a colour for each of its classes, got {len(palette)} colours. '
+            'Take one that a pipeline returned, or set class_colors with dataclasses.replace.'
+        )
+    ids = np.zeros(result.segments.count + 1, np.uint16)
+    pictures = ResultPictures(result, ids, image=pixels, palette=palette, overlay_alpha=opacity)
+    canvas = np.zeros_like(pixels)
+    pictures.fill('overlay', canvas)
+    view = result.to_image_size()
+    columns = (view.contours, view.boxes.tolist(), view.area_px, result.ood_probability,
+               result.accepted)  # fmt: skip
+    draw_segments(canvas, [DrawnSegment(*row) for row in zip(*columns, strict=True)])
+    return canvas
