@@ -48,8 +48,8 @@ def find_bundle(path: str | Path | None) -> Path:
         A directory in the working directory goes before an installed bundle of the same name.
 
     """
-    directory = Path('default' if path is None else path).expanduser()
-    if path is not None and directory.is_dir():
+    directory = Path(path or 'default').expanduser()
+    if path and directory.is_dir():
         return directory
     return installed_bundles().get(str(directory), directory)
 
@@ -75,6 +75,11 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
 
     """
+    if path is not None and not isinstance(path, (str, Path)):
+        raise BundleError(
+            f'bundle must be a directory or the name of an installed one, got a '
+            f"{type(path).__name__}. Give its path, or '' for the default."
+        )
     directory = find_bundle(path)
     if not directory.is_dir():
         raise BundleError(

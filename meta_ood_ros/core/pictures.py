@@ -17,6 +17,7 @@ from meta_ood_ros.core.received_grid import (
     trace_contours,
 )
 from meta_ood_ros.core.result import fill_entropy, mark_ignored, OodResult
+from meta_ood_ros.core.settings import NodeSettings
 import numpy as np
 
 #: RGB of accepted OoD segments: cyan is far from every colour of the Cityscapes palette.
@@ -224,7 +225,10 @@ def _label(canvas: np.ndarray, one: DrawnSegment, scale: float, taken: list) -> 
 
 
 def draw_overlay(
-    image: np.ndarray | str | Path | Any, result: OodResult, *, opacity: float = 0.5
+    image: np.ndarray | str | Path | Any,
+    result: OodResult,
+    *,
+    overlay_alpha: float = NodeSettings.overlay_alpha,
 ) -> np.ndarray:
     """
     Return the picture that the demo shows: class colours, unknown segments outlined and labelled.
@@ -235,8 +239,8 @@ def draw_overlay(
         What the result is about, RGB; see `open_image`.
     result : OodResult
         Its `class_colors` are those of the bundle.
-    opacity : float
-        Of the class colours, in [0, 1].
+    overlay_alpha : float
+        Opacity of the class colours, in [0, 1].
 
     Returns
     -------
@@ -246,7 +250,8 @@ def draw_overlay(
     Raises
     ------
     ValueError
-        The image has another size than the result, or the result knows no colours.
+        The image has another size than the result, the result knows no colours, or the opacity
+        is out of range.
 
     """
     pixels = open_image(image)
@@ -255,8 +260,7 @@ def draw_overlay(
             f'image must be of the size {tuple(result.image_size)} of the result, got '
             f'{pixels.shape[:2]}. Pass the image that the pipeline was called with.'
         )
-    if not 0.0 <= opacity <= 1.0:
-        raise ValueError(f'opacity must lie in [0, 1], got {opacity}. The default is 0.5.')
+    NodeSettings(overlay_alpha=overlay_alpha)  # refuses what the node would
     palette = np.array(result.class_colors, np.uint8).reshape(-1, 3)
     if len(palette) <= int(result.semantic.max(initial=0)):
         raise ValueError(
@@ -264,7 +268,9 @@ def draw_overlay(
             'Take one that a pipeline returned, or set class_colors with dataclasses.replace.'
         )
     ids = np.zeros(result.segments.count + 1, np.uint16)
-    pictures = ResultPictures(result, ids, image=pixels, palette=palette, overlay_alpha=opacity)
+    pictures = ResultPictures(
+        result, ids, image=pixels, palette=palette, overlay_alpha=overlay_alpha
+    )
     canvas = np.zeros_like(pixels)
     pictures.fill('overlay', canvas)
     view = result.to_image_size()

@@ -81,7 +81,7 @@ class OodPipeline:
 
     def __repr__(self) -> str:
         """Return network, backend and device in a line."""
-        return f'OodPipeline({self.bundle!r}, {self.backend.name} on {self.backend.device})'
+        return f'OodPipeline({self.bundle.model_id}, {self.backend.name} on {self.backend.device})'
 
     def __call__(
         self,
@@ -148,8 +148,8 @@ class OodPipeline:
         """
         chosen = [one or self.settings for one in settings or [None] * len(images)]
         masks = ignore_masks or [None] * len(images)
-        images = [open_image(image) for image in images]
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        opened = [open_image(image) for image in images]
+        sizes = [(image.shape[0], image.shape[1]) for image in opened]
         work_sizes = {self.work_size(*one) for one in zip(sizes, chosen, strict=True)}
         if len(work_sizes) != 1:
             raise ValueError(
@@ -157,9 +157,9 @@ class OodPipeline:
                 'Call the pipeline once for each work size.'
             )
         (work_size,) = work_sizes
-        watches = [Stopwatch() for _ in images]
+        watches = [Stopwatch() for _ in opened]
         inputs = []
-        for image, watch in zip(images, watches, strict=True):
+        for image, watch in zip(opened, watches, strict=True):
             with watch('preparation'):
                 inputs.append(self._to_input(image, work_size))
         together = Stopwatch()

@@ -18,7 +18,6 @@ from meta_ood_ros.core.segment_metrics import SegmentMetrics
 from meta_ood_ros.core.segments import Segments, SegmentSummary
 import numpy as np
 
-
 #: Class id of ignored pixels; vision_msgs calls it UNLABELED.
 IGNORED = 255
 
@@ -239,16 +238,19 @@ class ImageSizeResult:
 
     @cached_property
     def semantic(self) -> np.ndarray:
+        """Return class ids, 255 under the ignore mask."""
         return to_received_labels(mark_ignored(self.result), self.result.image_size)
 
     @cached_property
     def entropy(self) -> np.ndarray:
+        """Return entropy in [0, 1], 0 under the ignore mask."""
         entropy = np.empty(self.result.image_size, np.float32)
         fill_entropy(self.result, entropy)
         return entropy
 
     @cached_property
     def labels(self) -> np.ndarray:
+        """Return 0, or k + 1 where segment k lies."""
         return to_received_labels(self.result.segments.labels, self.result.image_size)
 
     @cached_property
@@ -257,22 +259,26 @@ class ImageSizeResult:
 
     @property
     def area_px(self) -> np.ndarray:
+        """Return the number of pixels of each segment."""
         return self._places.area
 
     @cached_property
     def boxes(self) -> np.ndarray:
+        """Return x, y, width and height of each segment."""
         at = self._places
         sides = (at.left, at.top, at.right - at.left + 1, at.bottom - at.top + 1)
         return np.where(at.area[:, None] > 0, np.stack(sides, axis=1), 0)
 
     @cached_property
     def centroids(self) -> np.ndarray:
+        """Return x and y of the centre of each segment."""
         at = self._places
         centroids = np.stack((at.centroid_x, at.centroid_y), axis=1)
         return np.where(at.area[:, None] > 0, centroids, np.nan)
 
     @cached_property
     def contours(self) -> tuple[np.ndarray, ...]:
+        """Return the outer border of each segment, x and y."""
         segments = self.result.segments
         chosen = np.arange(segments.count + 1) > 0
         found = trace_contours(
@@ -283,12 +289,15 @@ class ImageSizeResult:
 
     @property
     def ood_probability(self) -> np.ndarray:
+        """Return P(true OoD) of each segment."""
         return self.result.ood_probability
 
     @property
     def accepted(self) -> np.ndarray:
+        """Return which segments are accepted."""
         return self.result.accepted
 
     @property
     def class_id(self) -> np.ndarray:
+        """Return the most frequent class of each segment."""
         return self.result.class_id
