@@ -54,7 +54,7 @@ def find_bundle(path: str | Path | None) -> Path:
     return installed_bundles().get(str(directory), directory)
 
 
-def load_bundle(path: str | Path | None = None) -> Bundle:
+def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
     """
     Read a bundle.
 
@@ -62,7 +62,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     ----------
     path : str or Path, optional
         Its directory, or the name of an installed one; None is the installed default, with the
-        19 classes of Cityscapes.
+        19 classes of Cityscapes. A bundle that is one already is returned itself.
 
     Returns
     -------
@@ -75,6 +75,8 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
 
     """
+    if isinstance(path, Bundle):
+        return path
     if path is not None and not isinstance(path, (str, Path)):
         raise BundleError(
             f'bundle must be a directory or the name of an installed one, got a '

@@ -68,7 +68,7 @@ class OodPipeline:
         precision: str = 'auto',
         **options: Any,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        self.bundle = load_bundle(bundle)
         self.settings = settings or PipelineSettings()
         network = self.bundle.build_network()
         self._stride = network.stride

@@ -12,7 +12,7 @@ from meta_ood_training.bundle_export import (
     to_half,
 )
 from meta_ood_training.cli import main
-from meta_ood_training.finetuning.command import finetune, run_facts
+from meta_ood_training.finetuning.training_run import finetune, run_facts
 import pytest
 import torch
 

@@ -16,4 +16,6 @@ if TYPE_CHECKING:
     from meta_ood_training.evaluation.bundle_scores import evaluate as evaluate
     from meta_ood_training.evaluation.bundle_scores import EvaluationResult as EvaluationResult
 
-__getattr__ = export_lazily(__name__, {'evaluate': 'bundle_scores', 'EvaluationResult': 'bundle_scores'})
+__getattr__ = export_lazily(
+    __name__, {'evaluate': 'bundle_scores', 'EvaluationResult': 'bundle_scores'}
+)

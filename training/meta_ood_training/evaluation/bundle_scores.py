@@ -1,7 +1,7 @@
-"""`meta-ood-train evaluate`: bundles x data sets -> table, JSON and figures of pixel scores."""
+"""`evaluate`: bundles x data sets -> table, JSON and figures of pixel scores."""
 
-import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 import json
 from pathlib import Path
 import time
@@ -9,116 +9,179 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
-from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
+from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
+from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
 from tqdm import tqdm
 
-STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'precision')
-"""Arguments that scores.json repeats as they were given, beside bundles, data and work size."""
+
+@dataclass(frozen=True, repr=False)
+class EvaluationResult:
+    """
+    Pixel scores of bundles on data sets; its repr is the table.
+
+    Attributes
+    ----------
+    results : dict of str to dict of str to PixelEvaluation
+        Row of the data (set, or 'set, part') -> title of the bundle -> scores, intervals, counts.
+    table : str
+        The scores in Markdown.
+    report : dict
+        What scores.json holds: the scores as plain values, and all that they depend on.
+    output : Path or None
+        Folder of scores.json and scores.md.
+    figures : tuple of Path
+        Curves and distributions, one set a row; empty without `output`.
+
+    """
+
+    results: Results
+    table: str
+    report: dict[str, Any]
+    output: Path | None
+    figures: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        """Return the table."""
+        return self.table
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb."""
-    parser.add_argument(
-        '--bundle',
-        action='append',
-        metavar='[TITLE=]PATH',
-        help='bundle to score; several are compared in every figure (default: the installed one)',
-    )
-    parser.add_argument(
-        '--dataset',
-        action='append',
-        required=True,
-        metavar='[TITLE:]NAME=PATH',
-        help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
-    )
-    parser.add_argument(
-        '--part',
-        action='append',
-        default=[],
-        metavar='WORD',
-        help='report the images whose name begins so, or that a manifest tags so, separately, too',
-    )
-    parser.add_argument(
-        '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
-    )
-    parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
-    parser.add_argument(
-        '--work-short-side', type=int, help='short side of the work grid [px] (default: bundle)'
-    )
-    parser.add_argument(
-        '--work-size', metavar='HxW', help='fixed work grid [px] instead, aspect not kept'
-    )
-    parser.add_argument('--limit', type=int, help='only the first images of every set')
-    parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:N or auto')
-    parser.add_argument('--backend', default='auto', help='how the network runs')
-    parser.add_argument('--precision', default='fp32', help='precision of the network')
+def evaluate(
+    datasets: str | Sequence[str],
+    *,
+    bundles: Bundle | str | Path | Sequence[str | Path] | Mapping[str, Any] | None = None,
+    parts: Sequence[str] = (),
+    scores: str | Sequence[str] = (),
+    output: str | Path | None = None,
+    work_short_side: int | None = None,
+    work_size: tuple[int, int] | None = None,
+    limit: int | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    device: str = 'cpu',
+    backend: str = 'auto',
+    precision: str = 'fp32',
+    progress: bool = False,
+) -> EvaluationResult:
+    """
+    Score bundles on data sets, pixel by pixel.
 
+    Parameters
+    ----------
+    datasets : str or sequence of str
+        '[TITLE:]NAME=PATH', NAME a layout of `datasets`: 'road_anomaly=data/road_anomaly'.
+    bundles : Bundle, str, Path, a sequence of '[TITLE=]PATH', or a mapping of titles, optional
+        What to score, each a bundle, the name of an installed one or a directory; the installed
+        default where absent.
+    parts : sequence of str
+        Images whose name begins so, or that a manifest tags so, are reported separately, too.
+    scores : str or sequence of str
+        OoD scores; all where empty.
+    output : str or Path, optional
+        Folder for scores.json, scores.md and figures.
+    work_short_side : int, optional
+        Short side of the work grid in pixels; the bundle's where absent.
+    work_size : (int, int), optional
+        Height and width of the work grid in pixels instead, aspect not kept.
+    limit : int, optional
+        Only the first images of every set.
+    draws, seed : int
+        Of the bootstrap; 0 draws leave the intervals out.
+    device, backend, precision : str
+        How the networks run, see `load_backend`.
+    progress : bool
+        Whether a bar is shown.
 
-def run(arguments: argparse.Namespace) -> int:
-    """Score, print the table, write the files."""
-    bundles = _load_bundles(arguments.bundle)
-    parsed = [parse_dataset(text) for text in arguments.dataset]
-    datasets = _open_datasets(parsed, max(one.num_classes for one in bundles.values()))
+    Returns
+    -------
+    EvaluationResult
+        Scores, table, and the files written.
+
+    Raises
+    ------
+    ValueError
+        A title, bundle, data set, part or score is wrong.
+    OSError
+        Something is not there.
+
+    """
+    datasets, parts = as_tuple(datasets, str), as_tuple(parts, str)
+    score_names = as_tuple(scores, str) or tuple(SCORES)
+    for name in score_names:
+        check_choice('--score', name, sorted(SCORES))
+    loaded = _load_bundles(bundles)
+    parsed = [parse_dataset(text) for text in datasets]
+    opened = _open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     layouts = {title: layout for title, layout, _ in parsed}
-    _check_parts(arguments.part, datasets)
-    if arguments.output:
-        arguments.output.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
-    work_size = parse_size(arguments.work_size)
-    score_names = arguments.score or list(SCORES)
+    _check_parts(parts, opened)
+    folder = None if output is None else Path(output)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     results: Results = {}
     seconds: dict[str, float] = {}
-    for bundle_title, bundle in bundles.items():
+    for bundle_title, bundle in loaded.items():
         predictor = Predictor.from_bundle(
             bundle,
-            work_short_side=arguments.work_short_side,
+            work_short_side=work_short_side,
             work_size=work_size,
-            device=arguments.device,
-            backend=arguments.backend,
-            precision=arguments.precision,
+            device=device,
+            backend=backend,
+            precision=precision,
         )
-        for title, dataset in datasets.items():
+        for title, dataset in opened.items():
             start = time.perf_counter()
-            parts = evaluate_pixels(
+            length = len(dataset) if limit is None else min(limit, len(dataset))
+            by_part = evaluate_pixels(
                 predictor,
                 dataset,
                 scores=score_names,
-                parts=arguments.part,
+                parts=parts,
                 num_classes=bundle.num_classes,
                 names_classes=fits_classes(layouts[title], bundle.class_names),
-                indices=_progress(len(dataset), arguments.limit, f'{bundle_title}, {title}'),
-                draws=arguments.draws,
-                seed=arguments.seed,
+                indices=tqdm(
+                    range(length),
+                    desc=f'{bundle_title}, {title}',
+                    unit='image',
+                    disable=not progress,
+                ),
+                draws=draws,
+                seed=seed,
             )
             seconds[f'{bundle_title}, {title}'] = time.perf_counter() - start
-            for part, evaluation in parts.items():
+            for part, evaluation in by_part.items():
                 row = f'{title}, {part}' if part else title
                 results.setdefault(row, {})[bundle_title] = evaluation
     table = format_table(results)
-    print(table)
-    if arguments.output:
-        report = {
-            'bundles': {title: _describe(bundle) for title, bundle in bundles.items()},
-            'datasets': dict(zip(datasets, arguments.dataset, strict=True)),
-            'work_short_side': arguments.work_short_side,
-            'work_size': work_size,
-            'arguments': {name: getattr(arguments, name) for name in STATED},
-            'revision': source_revision(),
-            'machine': machine(),
-            'seconds': seconds,
-            'results': {
-                row: {title: to_record(one) for title, one in by_bundle.items()}
-                for row, by_bundle in results.items()
-            },
-        }
-        write_report(arguments.output, report, table, results)
-    return 0
+    stated = {
+        'part': list(parts),
+        'score': list(as_tuple(scores, str)) or None,
+        'limit': limit,
+        'draws': draws,
+        'seed': seed,
+        'device': device,
+        'backend': backend,
+        'precision': precision,
+    }
+    report = {
+        'bundles': {title: _describe(bundle) for title, bundle in loaded.items()},
+        'datasets': dict(zip(opened, datasets, strict=True)),
+        'work_short_side': work_short_side,
+        'work_size': work_size,
+        'arguments': stated,
+        'revision': source_revision(),
+        'machine': machine(),
+        'seconds': seconds,
+        'results': {
+            row: {title: to_record(one) for title, one in by_bundle.items()}
+            for row, by_bundle in results.items()
+        },
+    }
+    figures = write_report(folder, report, table, results) if folder else ()
+    return EvaluationResult(results, table, report, folder, figures)
 
 
 def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
@@ -135,29 +198,25 @@ def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) ->
             )
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Return (height, width) of `HxW`."""
-    if text is None:
-        return None
-    sides = text.lower().split('x')
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(
-            f'--work-size must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
-        )
-    return int(sides[0]), int(sides[1])
-
-
-def _load_bundles(given: Sequence[str] | None) -> dict[str, Bundle]:
+def _load_bundles(given: Any) -> dict[str, Bundle]:
     if not given:
         return {'default': load_bundle()}
-    bundles = {}
-    for text in given:
-        title, equals, path = text.partition('=')
-        title, path = (title, path) if equals else (Path(text).name, text)
+    if isinstance(given, Mapping):
+        return {title: load_bundle(one) for title, one in given.items()}
+    bundles: dict[str, Bundle] = {}
+    for one in as_tuple(given, lambda one: one):
+        title, place = _name_bundle(one)
         if title in bundles:
             raise ValueError(f'bundles must have different titles, got {title!r} twice.')
-        bundles[title] = load_bundle(path)
+        bundles[title] = load_bundle(place)
     return bundles
+
+
+def _name_bundle(given: Any) -> tuple[str, Any]:
+    if isinstance(given, Bundle):
+        return given.name, given
+    title, equals, path = str(given).partition('=')
+    return (title, path) if equals else (Path(given).name, given)
 
 
 def _open_datasets(
@@ -172,10 +231,6 @@ def _open_datasets(
             )
         datasets[title] = open_dataset(name, path, num_classes=num_classes)
     return datasets
-
-
-def _progress(length: int, limit: int | None, title: str) -> Iterable[int]:
-    return tqdm(range(length if limit is None else min(limit, length)), desc=title, unit='image')
 
 
 def _describe(bundle: Bundle) -> dict[str, Any]:

@@ -94,11 +94,14 @@ def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
     return record
 
 
-def write_report(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
-    """Write scores.json, scores.md and one set of figures for each row of the data."""
+def write_report(
+    folder: Path, report: Mapping[str, Any], table: str, results: Results
+) -> tuple[Path, ...]:
+    """Write scores.json, scores.md and one set of figures for each row; return the figures."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
     lines = [table, '']
+    figures = []
     for row, by_bundle in results.items():
         stem = ''.join(letter if letter.isalnum() else '_' for letter in row)
         first = next(iter(by_bundle.values()))
@@ -111,9 +114,10 @@ def write_report(folder: Path, report: Mapping[str, Any], table: str, results: R
             if is_wanted:
                 name = f'{stem}_{figure}.png'
                 FIGURES[figure](by_bundle, row, folder / name)
+                figures.append(folder / name)
                 lines.append(f'![{row}: {figure}]({name})')
     (folder / 'scores.md').write_text('\n'.join(lines) + '\n')
-    print(f'written to {folder}')
+    return tuple(figures)
 
 
 def _score_cells(value: PixelScores, intervals: Mapping[str, Any]) -> str:

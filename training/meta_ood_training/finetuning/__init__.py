@@ -17,4 +17,6 @@ if TYPE_CHECKING:
     from meta_ood_training.finetuning.training_run import finetune as finetune
     from meta_ood_training.finetuning.training_run import FinetuneResult as FinetuneResult
 
-__getattr__ = export_lazily(__name__, {'finetune': 'training_run', 'FinetuneResult': 'training_run'})
+__getattr__ = export_lazily(
+    __name__, {'finetune': 'training_run', 'FinetuneResult': 'training_run'}
+)

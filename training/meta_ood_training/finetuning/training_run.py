@@ -1,12 +1,12 @@
 """
-`meta-ood-train finetune`: config + data -> a network that is uncertain on OoD objects.
+`finetune`: config + data -> a network that is uncertain on OoD objects.
 
-Read in order: `training_config` (what a run is made of), `trainer.street` (data),
-`trainer.module` (a step), `trainer.checkpoints` (what is kept).
+Read in order: `config` (what a run is made of), `data.street`, `loop.module` (a step),
+`loop.checkpoints` (what is kept).
 """
 
-import argparse
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 import json
 import os
 from pathlib import Path
@@ -21,7 +21,6 @@ from meta_ood_training.finetuning.config_reader import ConfigError, read_config
 from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
 from meta_ood_training.finetuning.data.loaders import make_training_loader, make_validation_loader
 from meta_ood_training.finetuning.data.street import open_samples
-from meta_ood_training.finetuning.dry_run import try_one_step
 from meta_ood_training.finetuning.loop.checkpoints import (
     BEST_FILE,
     KeepCheckpoints,
@@ -33,7 +32,7 @@ from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
 from meta_ood_training.finetuning.loop.starting_network import open_networks
-from meta_ood_training.finetuning.loop.validation import ValidationFrames
+from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
 from meta_ood_training.provenance.revision import machine, source_revision
 from meta_ood_training.whole_files import remove_leftovers, WholeFiles
 import torch
@@ -41,82 +40,110 @@ import torch
 CONFIG_FILE = 'config.json'
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument('config', type=Path, help='a YAML file such as config/finetune_*.yaml')
-    parser.add_argument(
-        'overrides', nargs='*', metavar='key=value', help='optimizer.learning_rate=1e-4 ...'
-    )
-    parser.add_argument(
-        '--data', action='append', default=[], metavar='NAME=PATH', help='where named data lie'
-    )
-    parser.add_argument('--output', type=Path, default=Path('runs/finetune'), help='run folder')
-    parser.add_argument(
-        '--resume', action='store_true', help='go on with a killed run in --output'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='check data, memory and one step, train nothing'
-    )
+@dataclass(frozen=True)
+class FinetuneResult:
+    """
+    What a run has left.
+
+    Attributes
+    ----------
+    output : Path
+        The run folder: weights, resume point, log, config.
+    weights : Path
+        Those of the last step.
+    best_weights : Path or None
+        Those of the best validation; None without validation.
+    best, last : Scores or None
+        AP, FPR95, AUROC, prevalence and mean IoU of the best and the last validation.
+    best_step : int
+        When `best` was.
+    figure : Path
+        Curves of losses and scores.
+    minutes : float
+        How long this process trained.
+
+    """
+
+    output: Path
+    weights: Path
+    best_weights: Path | None
+    best: Scores | None
+    best_step: int
+    last: Scores | None
+    figure: Path
+    minutes: float
+
+    def __repr__(self) -> str:
+        """Return the best scores and where the weights lie, in a line."""
+        said = 'not validated'
+        if self.best is not None:
+            said = (
+                f'best AP {self.best.average_precision:.3f}, mIoU {self.best.mean_iou:.3f} '
+                f'at step {self.best_step}'
+            )
+        return f'FinetuneResult({said}, {self.minutes:.1f} min, in {self.output})'
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train."""
-    config = open_config(arguments.config, arguments.data, arguments.overrides)
-    output: Path = arguments.output
-    if arguments.dry_run:
-        print(try_one_step(config))
-        return 0
-    resume = output / RESUME_FILE
-    if arguments.resume and not resume.is_file():
-        raise ConfigError(f'--resume needs {resume}, got no such file. Start without --resume.')
-    held = [name for name in RUN_FILES if (output / name).is_file()]
-    if not arguments.resume and held:
-        raise ConfigError(
-            f'output must be a new folder, got {output}, which holds a run ({", ".join(held)}). '
-            + ('Add --resume, or choose another.' if resume.is_file() else 'Choose another.')
-        )
-    if torch.cuda.device_count() > int(os.environ.get('LOCAL_WORLD_SIZE', 1)):
-        print(
-            f'{torch.cuda.device_count()} GPUs are here. To use them all: torchrun '
-            f'--nproc-per-node {torch.cuda.device_count()} -m meta_ood_training.cli finetune ...'
-        )
-    start = time.monotonic()
-    keeper = finetune(
-        config,
-        output,
-        resume=resume if arguments.resume else None,
-        command=_command(arguments, config),
-    )
-    minutes = (time.monotonic() - start) / 60
-    print(f'Trained for {minutes:.1f} min; weights in {output / LAST_FILE}.')
-    if keeper.best is not None:
-        print(f'Best: {output / BEST_FILE} of step {keeper.best_step}: {keeper.best}.')
-    print(f'Curves in {output / FIGURE_FILE}. Next: meta-ood-train bundle')
-    return 0
-
-
-def open_config(path: Path, data: list[str], overrides: list[str]) -> FinetuneConfig:
-    """Return the configuration of a run."""
-    config = read_config(FinetuneConfig, path, overrides)
-    named = dict(config.data)
-    for one in data:
-        name, equals, place = one.partition('=')
-        if not name or not equals or not place:
-            raise ConfigError(f'--data must be NAME=PATH, got {one!r}.')
-        named[name] = place
-    return replace(config, data=named)
+def open_config(
+    config: FinetuneConfig | str | Path,
+    data: Mapping[str, str | Path] | None = None,
+    overrides: Sequence[str] = (),
+) -> FinetuneConfig:
+    """Return the configuration of a run, read where it is a file, with the places of its data."""
+    if isinstance(config, FinetuneConfig):
+        if overrides:
+            raise ConfigError(
+                f'overrides change a file, got {", ".join(overrides)} beside a record. Change it '
+                'with dataclasses.replace.'
+            )
+    else:
+        config = read_config(FinetuneConfig, Path(config), list(overrides))
+    named = {name: str(place) for name, place in (data or {}).items()}
+    return replace(config, data={**config.data, **named})
 
 
 def finetune(
-    config: FinetuneConfig,
-    output: Path,
+    config: FinetuneConfig | str | Path,
+    output: str | Path,
     *,
-    resume: Path | None = None,
+    data: Mapping[str, str | Path] | None = None,
+    overrides: Sequence[str] = (),
+    resume: bool | str | Path | None = False,
+    progress: bool = False,
     command: str = '',
     **trainer_options: Any,
-) -> KeepCheckpoints:
+) -> FinetuneResult:
     """
-    Run a training, alone or as one of several ranks.
+    Fine-tune a network for high entropy on OoD objects, alone or as one of several ranks.
+
+    Parameters
+    ----------
+    config : FinetuneConfig, str or Path
+        The record, or a YAML file such as config/finetune_espnet_v2.yaml.
+    output : str or Path
+        The run folder; it must not hold a run yet, unless this one goes on with it.
+    data : mapping of str to str or Path, optional
+        Where named data lie, in addition to those of the config.
+    overrides : sequence of str
+        `key=value` for a config that is a file: 'optimizer.learning_rate=1e-4'.
+    resume : bool, str or Path
+        True goes on with the run in `output`; a path names its resume point.
+    progress : bool
+        Whether Lightning shows its bar.
+    command : str
+        What the weights state as the command that made them.
+    **trainer_options
+        Of `lightning.Trainer`.
+
+    Returns
+    -------
+    FinetuneResult
+        Scores, weights and figure.
+
+    Raises
+    ------
+    ConfigError
+        A ValueError: config or data are wrong, the folder holds a run, or there is none to resume.
 
     Notes
     -----
@@ -126,6 +153,56 @@ def finetune(
     number before the samples are dealt.
 
     """
+    config, output, start = open_config(config, data, overrides), Path(output), time.monotonic()
+    point = _resume_point(output, resume)
+    keeper = _train(
+        config,
+        output,
+        resume=point,
+        command=command or 'meta_ood_training.finetune',
+        **{
+            'enable_progress_bar': progress,
+            'enable_model_summary': progress,
+            **trainer_options,
+        },
+    )
+    return FinetuneResult(
+        output=output,
+        weights=output / LAST_FILE,
+        best_weights=None if keeper.best is None else output / BEST_FILE,
+        best=keeper.best,
+        best_step=keeper.best_step,
+        last=keeper.last,
+        figure=output / FIGURE_FILE,
+        minutes=(time.monotonic() - start) / 60,
+    )
+
+
+def _resume_point(output: Path, resume: bool | str | Path | None) -> Path | None:
+    """Return where to go on, or refuse a folder that does not allow what is wanted."""
+    point = output / RESUME_FILE
+    if resume:
+        point = point if resume is True else Path(resume)
+        if not point.is_file():
+            raise ConfigError(f'--resume needs {point}, got no such file. Start without --resume.')
+        return point
+    held = [name for name in RUN_FILES if (output / name).is_file()]
+    if held:
+        raise ConfigError(
+            f'output must be a new folder, got {output}, which holds a run ({", ".join(held)}). '
+            + ('Add --resume, or choose another.' if point.is_file() else 'Choose another.')
+        )
+    return None
+
+
+def _train(
+    config: FinetuneConfig,
+    output: Path,
+    *,
+    resume: Path | None,
+    command: str,
+    **trainer_options: Any,
+) -> KeepCheckpoints:
     keep_freed_memory()
     # else all new memory is filled with NaN first: an eighth of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -232,16 +309,3 @@ def run_facts(config: FinetuneConfig, command: str) -> dict[str, Any]:
         'network': asdict(config.network),
         'machine': machine(),
     }
-
-
-def _command(arguments: argparse.Namespace, config: FinetuneConfig) -> str:
-    named = [f'--data {name}=<{name}>' for name in sorted(config.data)]
-    place = arguments.config
-    place = Path(place.parent.name) / place.name
-    ranks = int(os.environ.get('WORLD_SIZE', 1))
-    on_host = int(os.environ.get('LOCAL_WORLD_SIZE', ranks))
-    program = 'meta-ood-train'
-    if ranks > 1:
-        hosts = f'--nnodes {ranks // on_host} ' if ranks > on_host else ''
-        program = f'torchrun {hosts}--nproc-per-node {on_host} -m meta_ood_training.cli'
-    return ' '.join([f'{program} finetune', str(place), *arguments.overrides, *named])

@@ -19,4 +19,7 @@ if TYPE_CHECKING:
     from meta_ood_training.meta.fitted_bundle import FitMetaResult as FitMetaResult
     from meta_ood_training.meta.options import FitMetaOptions as FitMetaOptions
 
-__getattr__ = export_lazily(__name__, {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'fitted_bundle'})
+__getattr__ = export_lazily(
+    __name__,
+    {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'fitted_bundle'},
+)

@@ -1,5 +1,5 @@
 """
-`meta-ood-train fit-meta`: segments -> meta classifier, judged and explained, in a new bundle.
+`fit_meta`: segments -> meta classifier, judged and explained, in a new bundle.
 
 Everything in the report is out of fold: no segment is judged by a classifier that has seen it or
 anything of its group. Calibration and meta threshold, one or two numbers, are chosen for each fold
@@ -8,12 +8,10 @@ on the logits of the others, which come from classifiers fitted on that fold amo
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-import sys
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
@@ -29,125 +27,201 @@ from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.comparison import choose_entropy_threshold, compare_stages
 from meta_ood_training.meta.judging.evaluation import evaluate_threshold, ThresholdEvaluation
 from meta_ood_training.meta.judging.explanation import draw_everything, explain_evaluation
-from meta_ood_training.meta.options import add_arguments as add_arguments
-from meta_ood_training.meta.options import KINDS
+from meta_ood_training.meta.options import FitMetaOptions, KINDS
 from meta_ood_training.meta.reporting.report import write_report
 from meta_ood_training.meta.stages import load_segments, make_stages
-from meta_ood_training.provenance.command_line import describe_command
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.folders import check_folders
 import numpy as np
 from tqdm import tqdm
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True, repr=False)
+class FitMetaResult:
     """
-    Fit, judge, explain, and write bundle and report.
+    A meta classifier that was judged out of fold, and where it lies.
+
+    Attributes
+    ----------
+    bundle : Bundle or None
+        The network with its classifiers and thresholds; None where no classifier could be fitted.
+    chosen : str
+        Classifier, entropy threshold and meta threshold in words.
+    problem : str
+        Why there is no classifier; empty where there is one.
+    output : Path or None
+        Where the bundle was written.
+    report : dict
+        All numbers, as in report.json.
+    report_file : Path
+        report.md, which shows them.
+    figures : tuple of Path
+        What was drawn.
+
+    """
+
+    bundle: Bundle | None
+    chosen: str
+    problem: str
+    output: Path | None
+    report: dict[str, Any]
+    report_file: Path
+    figures: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        """Return what was chosen, or why nothing was."""
+        said = f'no classifier: {self.problem}' if self.problem else self.chosen
+        return f'FitMetaResult({said}; {self.report_file})'
+
+
+def fit_meta(
+    segments: str | Path | Sequence[str | Path],
+    *,
+    bundle: Bundle | str | Path | None = None,
+    options: FitMetaOptions | None = None,
+    progress: bool = False,
+    command: str = '',
+    **chosen: Any,
+) -> FitMetaResult:
+    """
+    Fit, judge and explain meta classifiers; write the report, and the bundle where one is wanted.
+
+    Parameters
+    ----------
+    segments : str, Path or sequence of them
+        Folders that `extract_segments` wrote.
+    bundle : Bundle, str or Path, optional
+        The network that they come from; the installed default where absent.
+    options : FitMetaOptions, optional
+        Data, method and output.
+    progress : bool
+        Whether bars are shown.
+    command : str
+        What report and bundle state as the command that made them.
+    **chosen
+        Fields of FitMetaOptions: `output='bundles/better', folds=5`.
 
     Returns
     -------
-    int
-        0; 4 where no classifier could be fitted at any threshold, or at --entropy-threshold (the
-        report says why).
+    FitMetaResult
+        The bundle and all numbers. Where no classifier could be fitted at any threshold, or at
+        the one wanted, its `problem` says why, and so does the report.
+
+    Raises
+    ------
+    ValueError
+        An option, folder, image or threshold is wrong, or they do not go together.
+    OSError
+        Something is not there.
 
     """
-    check_options(arguments)
-    bundle = load_bundle(arguments.bundle or None)
-    sidecar, odd = check_segments(arguments, bundle)
-    check_outputs(arguments)
-    settings = _settings(arguments)
-    kinds = (arguments.classifier,) if arguments.only else KINDS
-    thresholds = wanted_thresholds(arguments, sidecar)
-    evaluations = _evaluate(arguments, arguments.segments, thresholds, kinds, settings, 'fit')
+    options = replace(options or FitMetaOptions(), segments=segments, **chosen)
+    command = command or 'meta_ood_training.fit_meta'
+    check_options(options)
+    bundle = load_bundle(bundle or None)
+    sidecar, odd = check_segments(options, bundle)
+    check_outputs(options)
+    settings = _settings(options)
+    kinds = (options.classifier,) if options.only else KINDS
+    thresholds = wanted_thresholds(options, sidecar)
+    evaluations = _evaluate(
+        options, options.segments, thresholds, kinds, settings, 'fit', progress
+    )
     baseline = []
-    if arguments.baseline:
+    if options.baseline:
         # all of its own, whatever --threshold says: its best one is the start
-        its_own = check_folders(arguments.baseline)['entropy_thresholds']
+        its_own = check_folders(options.baseline)['entropy_thresholds']
         baseline = _evaluate(
-            arguments, arguments.baseline, its_own, (KINDS[0],), settings, 'baseline'
+            options, options.baseline, its_own, (KINDS[0],), settings, 'baseline', progress
         )
     report: dict[str, Any] = {
-        'command': describe_command(sys.argv[1:]),
+        'command': command,
         'revision': source_revision(),
         'date': datetime.now(timezone.utc).date().isoformat(),
         'data': sidecar,
         'leaky_scaler': settings.leaky_scaler,
         'group_by': settings.group_by,
         'gap': settings.gap if settings.group_by == 'group' else 0.0,
-        'min_object_px': arguments.min_object_px,
+        'min_object_px': options.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
         'notes': [*_notes(evaluations), *odd],
-        'test_data': check_folders(arguments.test) if arguments.test else None,
+        'test_data': check_folders(options.test) if options.test else None,
         'figures': {},
     }
-    chosen, problem = _choose(arguments, evaluations)
-    if chosen is None:
+    best, problem = _choose(options, evaluations)
+    if best is None:
         report['notes'].append(f'No bundle, because {problem}')
     else:
-        fit = chosen.fits[arguments.classifier]
+        fit = best.fits[options.classifier]
         report['chosen'] = (
-            f'{arguments.classifier} with entropy threshold {chosen.segments.entropy_threshold:g} '
+            f'{options.classifier} with entropy threshold {best.segments.entropy_threshold:g} '
             f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
         )
-        stages = make_stages(arguments, evaluations, baseline, chosen) if arguments.test else []
+        stages = make_stages(options, evaluations, baseline, best) if options.test else []
         if stages:
-            report['comparison'] = compare_stages(stages, seed=arguments.seed)
+            report['comparison'] = compare_stages(stages, seed=options.seed)
             report['comparison_of_parts'] = {
-                word: compare_stages([one.of_part(word) for one in stages], seed=arguments.seed)
-                for word in arguments.test_part
+                word: compare_stages([one.of_part(word) for one in stages], seed=options.seed)
+                for word in options.test_part
             }
         report['explanation'] = explain_evaluation(
-            chosen,
-            arguments.classifier,
+            best,
+            options.classifier,
             settings,
-            metric_counts=[] if arguments.only else arguments.metric_counts,
-            images=arguments.explain,
+            metric_counts=[] if options.only else options.metric_counts,
+            images=options.explain,
             test=stages[-1].segments if stages else None,
-            folder=arguments.report,
+            folder=options.report,
             figures=report['figures'],
         )
         report['notes'] += report['explanation']['notes']
-    draw_everything(arguments.report, evaluations, baseline, chosen, report['figures'])
-    path = write_report(arguments.report, report)
-    print(f'report: {path}')
-    if chosen is None:
-        print(f'meta-ood-train fit-meta: {problem}', file=sys.stderr)
-        return 4
-    print(report['chosen'])
-    if arguments.output is not None:
-        fitted = _fitted_bundle(arguments, bundle, sidecar, evaluations, chosen)
-        saved = save_bundle(fitted, arguments.output)
-        print(f'bundle: {arguments.output} ({saved.model_id})')
-    return 0
+    draw_everything(options.report, evaluations, baseline, best, report['figures'])
+    path = write_report(options.report, report)
+    fitted = None
+    if best is not None:
+        fitted = _fitted_bundle(options, bundle, sidecar, evaluations, best, command)
+        if options.output is not None:
+            fitted = save_bundle(fitted, options.output)
+    return FitMetaResult(
+        bundle=fitted,
+        chosen=report.get('chosen', ''),
+        problem=problem,
+        output=None if fitted is None else options.output,
+        report=report,
+        report_file=path,
+        figures=tuple(options.report / name for name in report['figures'].values()),
+    )
 
 
-def _settings(arguments: argparse.Namespace) -> MetaFitSettings:
+def _settings(options: FitMetaOptions) -> MetaFitSettings:
     return MetaFitSettings(
-        strength=arguments.strength,
-        neural=NeuralSettings(epochs=arguments.epochs, seed=arguments.seed),
-        leaky_scaler=arguments.leaky_scaler,
-        folds=arguments.folds,
-        group_by=arguments.group_by,
-        gap=MetaFitSettings.gap if arguments.gap is None else arguments.gap,
-        calibrate=not arguments.no_calibration,
-        rule=arguments.rule,
-        bound=arguments.bound,
-        seed=arguments.seed,
+        strength=options.strength,
+        neural=NeuralSettings(epochs=options.epochs, seed=options.seed),
+        leaky_scaler=options.leaky_scaler,
+        folds=options.folds,
+        group_by=options.group_by,
+        gap=MetaFitSettings.gap if options.gap is None else options.gap,
+        calibrate=not options.no_calibration,
+        rule=options.rule,
+        bound=options.bound,
+        seed=options.seed,
     )
 
 
 def _evaluate(
-    arguments: argparse.Namespace,
+    options: FitMetaOptions,
     folders: Sequence[Path],
     thresholds: Sequence[float],
     kinds: tuple[str, ...],
     settings: MetaFitSettings,
     title: str,
+    progress: bool,
 ) -> list[ThresholdEvaluation]:
     evaluations = []
     for threshold in thresholds:
-        with tqdm(desc=f'{title}, threshold {threshold:g}', unit='step', mininterval=1) as bar:
+        title_now = f'{title}, threshold {threshold:g}'
+        with tqdm(desc=title_now, unit='step', mininterval=1, disable=not progress) as bar:
 
             def show(kind: str, done: int, total: int, bar: tqdm = bar) -> None:
                 if bar.total != total:
@@ -157,10 +231,10 @@ def _evaluate(
 
             evaluations.append(
                 evaluate_threshold(
-                    load_segments(arguments, folders, threshold, split=arguments.split),
+                    load_segments(options, folders, threshold, split=options.split),
                     kinds,
                     settings,
-                    neural_left_out=arguments.leave_one_out_network,
+                    neural_left_out=options.leave_one_out_network,
                     on_step=show,
                 )
             )
@@ -189,28 +263,29 @@ def _notes(evaluations: Sequence[ThresholdEvaluation]) -> list[str]:
 
 
 def _choose(
-    arguments: argparse.Namespace, evaluations: Sequence[ThresholdEvaluation]
+    options: FitMetaOptions, evaluations: Sequence[ThresholdEvaluation]
 ) -> tuple[ThresholdEvaluation | None, str]:
     """Return the evaluation that goes into the bundle, or none and why."""
-    wanted, kind = arguments.entropy_threshold, arguments.classifier
+    wanted, kind = options.entropy_threshold, options.classifier
     if wanted is not None:
         # `check_segments` has seen that it is one of them
         evaluations = [
             one for one in evaluations if np.isclose(one.segments.entropy_threshold, wanted)
         ]
     if any(kind in one.fits for one in evaluations):
-        return choose_entropy_threshold(evaluations, kind, arguments.choose), ''
+        return choose_entropy_threshold(evaluations, kind, options.choose), ''
     return None, evaluations[0].problem
 
 
 def _fitted_bundle(
-    arguments: argparse.Namespace,
+    options: FitMetaOptions,
     bundle: Bundle,
     sidecar: dict[str, Any],
     evaluations: Sequence[ThresholdEvaluation],
     chosen: ThresholdEvaluation,
+    command: str,
 ) -> Bundle:
-    kind = arguments.classifier
+    kind = options.classifier
     scores = chosen.scores[kind]['at_operating_point']
     return replace(
         bundle,
@@ -223,14 +298,14 @@ def _fitted_bundle(
         provenance={
             **bundle.provenance,
             'meta_classifier': {
-                'command': describe_command(sys.argv[1:]),
+                'command': command,
                 'revision': source_revision(),
                 'date': datetime.now(timezone.utc).date().isoformat(),
                 'segments_command': sidecar['command'],
                 'kind': kind,
                 'segments': len(chosen.segments),
                 'images': len(chosen.segments.frame_name),
-                'settings': asdict(_settings(arguments)),
+                'settings': asdict(_settings(options)),
                 'out_of_fold': {
                     'auroc': round(chosen.scores[kind]['ranking']['auroc'], 4),
                     'false_segments': scores['false_positives'],

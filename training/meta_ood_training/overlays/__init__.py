@@ -14,4 +14,6 @@ if TYPE_CHECKING:
     from meta_ood_training.overlays.overlay_set import make_overlay as make_overlay
     from meta_ood_training.overlays.overlay_set import OverlayResult as OverlayResult
 
-__getattr__ = export_lazily(__name__, {'make_overlay': 'overlay_set', 'OverlayResult': 'overlay_set'})
+__getattr__ = export_lazily(
+    __name__, {'make_overlay': 'overlay_set', 'OverlayResult': 'overlay_set'}
+)

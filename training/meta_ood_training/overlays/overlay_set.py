@@ -1,8 +1,7 @@
-"""`meta-ood-train overlay`: OoD objects on street frames -> a test set with exact labels."""
+"""`make_overlay`: OoD objects on street frames -> a test set with exact labels."""
 
-import argparse
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 import json
 from pathlib import Path
 import shutil
@@ -21,16 +20,15 @@ from meta_ood_training.datasets import (
     parse_dataset,
     SampleDataset,
 )
-from meta_ood_training.overlays.compositing import BLENDING, composite
+from meta_ood_training.overlays.compositing import composite
 from meta_ood_training.overlays.plan import (
-    AREA_MAX,
-    AREA_MIN,
     find_corner,
     OverlaySettings,
     Placement,
     plan_controls,
     plan_objects,
 )
+from meta_ood_training.plain_arguments import as_tuple, check_choice
 import numpy as np
 from tqdm import tqdm
 
@@ -41,89 +39,112 @@ OBJECTS: dict[str, Callable[..., tuple[ObjectSource, ...]]] = {
 """Where objects to paste may come from."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb."""
-    parser.add_argument(
-        '--frames', required=True, metavar='NAME=PATH', help='street frames, as camvid_test=PATH'
-    )
-    parser.add_argument(
-        '--objects',
-        action='append',
-        required=True,
-        metavar='NAME=PATH',
-        help=f'objects to paste; NAME is one of {", ".join(OBJECTS)}',
-    )
-    parser.add_argument(
-        '--split',
-        default='test',
-        choices=('train', 'select', 'test', 'all'),
-        help='source images of the objects; what is a proxy in training must not be pasted here',
-    )
-    parser.add_argument(
-        '--controls',
-        metavar='NAME=PATH',
-        help='labelled street frames whose cars, people and bicycles are pasted as control',
-    )
-    parser.add_argument('--output', type=Path, required=True, help='folder to write')
-    parser.add_argument('--blending', default='full', choices=BLENDING, help='how far to blend')
-    parser.add_argument(
-        '--area',
-        nargs=2,
-        type=float,
-        default=(AREA_MIN, AREA_MAX),
-        metavar=('MIN', 'MAX'),
-        help='share of the frame that an object covers, log-uniform',
-    )
-    parser.add_argument('--object-share', type=float, default=0.5, help='frames with an object')
-    parser.add_argument(
-        '--control-share', type=float, default=0.5, help='other frames with a control'
-    )
-    parser.add_argument('--jpeg-quality', type=int, default=95, help='of every frame')
-    parser.add_argument('--seed', type=int, default=0, help='decides everything')
+SPLITS = ('train', 'select', 'test', 'all')
+"""Source images of the objects that may be pasted."""
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write an overlay set."""
-    area_min, area_max = arguments.area
-    settings = OverlaySettings(
-        object_share=arguments.object_share,
-        control_share=arguments.control_share,
-        area_min=area_min,
-        area_max=area_max,
-        blending=arguments.blending,
-        jpeg_quality=arguments.jpeg_quality,
-        seed=arguments.seed,
-    )
-    _, name, path = parse_dataset(arguments.frames)
-    frames = open_dataset(name, path)
-    objects: list[ObjectSource] = []
-    for text in arguments.objects:
+@dataclass(frozen=True)
+class OverlayResult:
+    """
+    The set that was written; `datasets.Folder` reads it.
+
+    Attributes
+    ----------
+    folder : Path
+        images, labels, controls and manifest.json.
+    frames, objects, controls : int
+        All frames, those with an OoD object, and those with a pasted in-distribution object.
+    ood_share : float
+        Of all pixels, in [0, 1].
+    manifest : dict
+        What manifest.json says: settings, and object and group of each frame.
+
+    """
+
+    folder: Path
+    frames: int
+    objects: int
+    controls: int
+    ood_share: float
+    manifest: dict[str, Any] = field(repr=False)
+
+
+def make_overlay(
+    frames: str,
+    objects: str | Sequence[str],
+    output: str | Path,
+    *,
+    split: str = 'test',
+    controls: str | None = None,
+    settings: OverlaySettings | None = None,
+    progress: bool = False,
+) -> OverlayResult:
+    """
+    Paste OoD objects on street frames and write the set with its exact labels.
+
+    Parameters
+    ----------
+    frames : str
+        Street frames as NAME=PATH: 'camvid_test=data/camvid'.
+    objects : str or sequence of str
+        What to paste as NAME=PATH; NAME is ecssd or coco.
+    output : str or Path
+        A new or empty folder; it is whole or absent.
+    split : str
+        Source images of the objects: train, select, test or all. What is a proxy in training must
+        not be pasted here.
+    controls : str, optional
+        Labelled street frames as NAME=PATH, whose cars, people and bicycles are pasted as control.
+    settings : OverlaySettings, optional
+        Shares, sizes, blending and seed, which decides everything.
+    progress : bool
+        Whether a bar is shown.
+
+    Returns
+    -------
+    OverlayResult
+        Counts and the manifest.
+
+    Raises
+    ------
+    ValueError
+        Frames, objects or settings are wrong, or do not go together.
+    OSError
+        Something is not there, or the folder holds files.
+
+    """
+    check_choice('--split', split, SPLITS)
+    _, name, path = parse_dataset(frames)
+    opened = open_dataset(name, path)
+    sources: list[ObjectSource] = []
+    for text in as_tuple(objects, str):
         _, kind, root = parse_dataset(text)
-        if kind not in OBJECTS:
-            raise ValueError(f'--objects must be one of {", ".join(OBJECTS)}, got {kind!r}.')
-        objects += OBJECTS[kind](root, split=arguments.split)
-    controls: Sequence[tuple[ObjectSource, int]] = ()
-    if arguments.controls:
-        _, kind, root = parse_dataset(arguments.controls)
+        check_choice('--objects', kind, tuple(OBJECTS))
+        sources += OBJECTS[kind](root, split=split)
+    street: Sequence[tuple[ObjectSource, int]] = ()
+    if controls:
+        _, kind, root = parse_dataset(controls)
         labelled = open_dataset(kind, root)
         if not isinstance(labelled, PairedImages):
             raise ValueError(f'--controls must be labelled street frames, got {kind!r}.')
-        controls = find_street_objects(labelled)
+        street = find_street_objects(labelled)
     manifest = write_overlay(
-        frames,
-        objects,
-        controls,
-        arguments.output,
-        settings,
-        sources={'frames': name, 'objects': arguments.split},
-        progress=lambda indices: tqdm(indices, desc='overlay', unit='image'),
+        opened,
+        sources,
+        street,
+        Path(output),
+        settings or OverlaySettings(),
+        sources={'frames': name, 'objects': split},
+        progress=lambda indices: tqdm(indices, desc='overlay', unit='image', disable=not progress),
     )
-    print(
-        f'{len(manifest["frames"])} frames, {manifest["objects"]} with an OoD object, '
-        f'{manifest["controls"]} with a control, {manifest["ood_share"]:.2%} OoD pixels: '
-        f'{arguments.output}'
+    return OverlayResult(
+        folder=Path(output),
+        frames=len(manifest['frames']),
+        objects=manifest['objects'],
+        controls=manifest['controls'],
+        ood_share=manifest['ood_share'],
+        manifest=manifest,
     )
-    return 0
 
 
 def write_overlay(

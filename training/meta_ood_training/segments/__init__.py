@@ -23,4 +23,11 @@ if TYPE_CHECKING:
     from meta_ood_training.segments.segment_folder import extract_segments as extract_segments
     from meta_ood_training.segments.segment_folder import SegmentsResult as SegmentsResult
 
-__getattr__ = export_lazily(__name__, {'extract_segments': 'segment_folder', 'ExtractionOptions': 'options', 'SegmentsResult': 'segment_folder'})
+__getattr__ = export_lazily(
+    __name__,
+    {
+        'extract_segments': 'segment_folder',
+        'ExtractionOptions': 'options',
+        'SegmentsResult': 'segment_folder',
+    },
+)

@@ -1,27 +1,21 @@
-"""
-`meta-ood-train segments`: images with ground truth, or rosbags -> Parquet, one row a segment.
-
-Under torchrun every process takes its share of the frames and writes its own part; reading needs
-all parts. Exit status 3: a bag ended early; what was readable is there.
-"""
+"""`extract_segments`: images with ground truth, or rosbags -> Parquet, one row a segment."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
-import sys
 from typing import Any
 
-from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
+from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.provenance.command_line import describe_command
 from meta_ood_training.provenance.model_identity import hash_network
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.extraction import SegmentExtractor
 from meta_ood_training.segments.labelled_frames import DatasetFrames, FrameSource, SceneFrames
+from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.recorded_rows import to_frame_rows
 from meta_ood_training.segments.recorded_segments import RecordedSegments
 from meta_ood_training.segments.sources import open_sources
@@ -36,9 +30,6 @@ from meta_ood_training.segments.table import (
 )
 from tqdm import tqdm
 
-#: Exit status when a bag ended early.
-TRUNCATED = 3
-
 #: What void pixels do, for each rule.
 _VOID_RULES = {
     'deployed': 'segments over the whole image; truth from non-void pixels; '
@@ -47,85 +38,107 @@ _VOID_RULES = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the verb."""
-    parser.add_argument('output', type=Path, help='folder for the tables and their sidecar')
-    source = parser.add_argument_group('frames with ground truth')
-    source.add_argument(
-        '--data',
-        action='append',
-        default=[],
-        metavar='[SPLIT:]NAME=PATH',
-        help='a data set, e.g. camvid_fit=data/camvid or select:folder=runs/overlay; repeatable',
-    )
-    source.add_argument(
-        '--scenes', action='append', default=[], metavar='FIRST:END', help='seeds of scenes'
-    )
-    source.add_argument(
-        '--scene-shapes', choices=('train', 'test'), default='train', help='families of objects'
-    )
-    source.add_argument(
-        '--bag', action='append', default=[], type=Path, help='a ROS 2 bag (.mcap, .db3)'
-    )
-    source.add_argument('--limit', type=int, default=0, help='only so many frames a source, 0 all')
-    bags = parser.add_argument_group('bags')
-    bags.add_argument('--image-topic', default='', help='default: the only one with images')
-    bags.add_argument('--label-topic', default='', help='mono8 ground truth of the same stamps')
-    bags.add_argument(
-        '--label-folder', type=Path, help='ground truth PNG, named <seconds>_<nanoseconds>.png'
-    )
-    bags.add_argument(
-        '--recorded',
-        default='',
-        metavar='TOPIC',
-        help='take recorded ~/segments with metrics instead of running the network',
-    )
-    bags.add_argument(
-        '--recorded-ids', default='', metavar='TOPIC', help='their ~/segment_ids (mono16)'
-    )
-    bags.add_argument(
-        '--block-seconds', type=float, default=10.0, help='length of a group of frames of a bag'
-    )
-    method = parser.add_argument_group('method')
-    method.add_argument('--bundle', default='', help='model bundle; default: the installed one')
-    method.add_argument(
-        '--threshold',
-        type=float,
-        nargs='+',
-        help='entropy thresholds; default: the one of the bundle',
-    )
-    method.add_argument(
-        '--label-rule', choices=LABEL_RULES, default='deployed', help='how void pixels count'
-    )
-    method.add_argument('--split', default='fit', help='value of the column split')
-    method.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
-    method.add_argument('--backend', default='auto', help='how the network runs')
-    method.add_argument('--overwrite', action='store_true', help='replace what is in the folder')
+@dataclass(frozen=True)
+class SegmentsResult:
+    """
+    What was written; `fit_meta` reads the folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Parquet tables of segments, objects, overlaps and frames, and their sidecar.
+    counts : dict of str to int
+        Rows of each table that this process wrote.
+    losses : tuple of str
+        What of the bags could not be read, a sentence each; what was readable is there.
+    part, parts : int
+        Which of how many processes this was, from 0.
+    thresholds : tuple of float
+        Entropy thresholds.
+
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    losses: tuple[str, ...]
+    part: int
+    parts: int
+    thresholds: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        """Return the counts and the folder in a line."""
+        counts = ', '.join(f'{number} {table}' for table, number in self.counts.items())
+        lost = f', {len(self.losses)} losses' if self.losses else ''
+        return f'SegmentsResult({counts}{lost}, in {self.folder})'
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write the tables."""
-    if not arguments.block_seconds > 0:
-        raise ValueError(
-            f'--block-seconds must be positive, got {arguments.block_seconds:g}. Ten is usual.'
-        )
+def extract_segments(
+    output: str | Path,
+    *,
+    bundle: Bundle | str | Path | None = None,
+    options: ExtractionOptions | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    command: str = '',
+    **chosen: Any,
+) -> SegmentsResult:
+    """
+    Find, measure and label the OoD segments of frames with ground truth; write them as tables.
+
+    Parameters
+    ----------
+    output : str or Path
+        Folder for the tables.
+    bundle : Bundle, str or Path, optional
+        The network, or the name of an installed one, or a directory; the default where absent.
+    options : ExtractionOptions, optional
+        Frames and thresholds.
+    overwrite : bool
+        Whether segments that lie in the folder are replaced.
+    progress : bool
+        Whether bars are shown.
+    command : str
+        What the sidecar states as the command that made them.
+    **chosen
+        Fields of ExtractionOptions: `data='folder=runs/overlay', thresholds=[0.4, 0.6]`.
+
+    Returns
+    -------
+    SegmentsResult
+        Counts, losses and the folder.
+
+    Raises
+    ------
+    ValueError
+        Options, labels or bags are wrong, or the folder holds segments.
+    OSError
+        Something is not there.
+
+    Notes
+    -----
+    Under torchrun every process takes its share of the frames and writes its own part; reading
+    needs all parts.
+
+    """
+    options = replace(options or ExtractionOptions(), **chosen)
+    folder = Path(output)
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     # the first one looks for what all have finished: others may start after it has
-    last = SIDECAR if part == 0 else part_path(arguments.output, TABLES[0], part, parts).name
-    _check_output(arguments.output, last, overwrite=arguments.overwrite)
+    last = SIDECAR if part == 0 else part_path(folder, TABLES[0], part, parts).name
+    _check_output(folder, last, overwrite=overwrite)
     if part == 0:
-        (arguments.output / SIDECAR).unlink(missing_ok=True)
-    bundle = load_bundle(arguments.bundle or None)
-    thresholds = sorted(set(arguments.threshold or [bundle.entropy_threshold]))
-    sources = open_sources(arguments, bundle)
+        (folder / SIDECAR).unlink(missing_ok=True)
+    bundle = load_bundle(bundle or None)
+    thresholds = sorted(set(options.thresholds or [bundle.entropy_threshold]))
+    sources = open_sources(options, bundle)
     extractor = None
     if any(not isinstance(source, RecordedSegments) for source in sources):
         extractor = SegmentExtractor(
             bundle,
             thresholds,
-            label_rule=arguments.label_rule,
-            device=arguments.device,
-            backend=arguments.backend,
+            label_rule=options.label_rule,
+            device=options.device,
+            backend=options.backend,
         )
     else:
         recorded = [one for one in sources if isinstance(one, RecordedSegments)]
@@ -136,30 +149,37 @@ def run(arguments: argparse.Namespace) -> int:
                 'of them the other frames would count as missed. Record anew with one, or leave '
                 'out --recorded, so that the network runs again.'
             )
-    writer = SegmentTableWriter(
-        arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
-    )
+    writer = SegmentTableWriter(folder, metric_names(bundle.num_classes), part=part, parts=parts)
     finished = False
     try:
-        _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
+        _write_frames(
+            sources, bundle, extractor, writer, (part, parts), options.limit, progress=progress
+        )
         losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
-        write_losses(arguments.output, losses, part=part, parts=parts)
+        write_losses(folder, losses, part=part, parts=parts)
         finished = True
     finally:
         writer.close(keep=finished)
     if part == 0:
         write_sidecar(
-            arguments.output,
-            _describe(arguments, bundle, thresholds, sources, parts, writer.counts, losses),
+            folder,
+            _describe(
+                options,
+                bundle,
+                thresholds,
+                sources,
+                parts,
+                writer.counts,
+                losses,
+                command or 'meta_ood_training.extract_segments',
+            ),
         )
-    counts = ', '.join(f'{number} {table}' for table, number in writer.counts.items())
-    print(f'part {part + 1} of {parts}: {counts} -> {arguments.output}')
-    for loss in losses:
-        print(f'meta-ood-train segments: {loss}', file=sys.stderr)
     if losses and 'TORCHELASTIC_RUN_ID' in os.environ:
         # torchrun ends all others at the first exit status but 0, and its own is 1 then
-        wait_for_parts(arguments.output, parts)
-    return TRUNCATED if losses else 0
+        wait_for_parts(folder, parts)
+    return SegmentsResult(
+        folder, dict(writer.counts), tuple(losses), part, parts, tuple(thresholds)
+    )
 
 
 def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
@@ -178,13 +198,16 @@ def _write_frames(
     writer: SegmentTableWriter,
     share: tuple[int, int],
     limit: int,
+    *,
+    progress: bool,
 ) -> None:
     offset = 0
     part, parts = share
     for source in sources:
         size = min(len(source), limit) if limit else len(source)
         total = max(0, (size - part + parts - 1) // parts)
-        bar = tqdm(total=total, desc=source.title, unit='frame', mininterval=1, disable=part != 0)
+        quiet = part != 0 or not progress
+        bar = tqdm(total=total, desc=source.title, unit='frame', mininterval=1, disable=quiet)
         with bar:
             for number, frame in source.share(part, parts):
                 if number >= size:
@@ -201,29 +224,30 @@ def _write_frames(
 
 
 def _describe(
-    arguments: argparse.Namespace,
+    options: ExtractionOptions,
     bundle: Bundle,
     thresholds: Sequence[float],
     sources: Sequence[FrameSource],
     parts: int,
     counts: dict[str, int],
     losses: Sequence[str],
+    command: str,
 ) -> dict[str, Any]:
     return {
         'model_id': _model_id(bundle, sources),
         'bundle_sha256': bundle.digest,
         # recorded segments name a model; whose network it was only its owner knows
-        'network_sha256': None if arguments.recorded else hash_network(bundle),
+        'network_sha256': None if options.recorded else hash_network(bundle),
         'score': 'entropy',
         'entropy_thresholds': [float(one) for one in thresholds],
         'metric_names': list(metric_names(bundle.num_classes)),
         'connectivity': 8,
-        'label_rule': arguments.label_rule,
-        'void_rule': _VOID_RULES[arguments.label_rule],
+        'label_rule': options.label_rule,
+        'void_rule': _VOID_RULES[options.label_rule],
         'min_size_px': bundle.min_size_px,
         'work_short_side': bundle.work_short_side,
         # recorded segments are counted on the received images
-        'pixel_grid': 'received' if arguments.recorded else 'work',
+        'pixel_grid': 'received' if options.recorded else 'work',
         'missed_object_unit': sorted({source.object_unit for source in sources}),
         'sources': [
             {
@@ -236,7 +260,7 @@ def _describe(
         'parts': parts,
         'rows_of_part_0': counts,
         'lost': list(losses),
-        'command': describe_command(sys.argv[1:]),
+        'command': command,
         'revision': source_revision(),
     }
 

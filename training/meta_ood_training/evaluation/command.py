@@ -1,0 +1,84 @@
+"""`meta-ood-train evaluate`: the command line of `evaluate`."""
+
+import argparse
+from pathlib import Path
+
+from meta_ood_training.datasets import DATASETS
+from meta_ood_training.evaluation.bundle_scores import evaluate
+from meta_ood_training.evaluation.pixel_evaluation import SCORES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the verb."""
+    parser.add_argument(
+        '--bundle',
+        action='append',
+        metavar='[TITLE=]PATH',
+        help='bundle to score; several are compared in every figure (default: the installed one)',
+    )
+    parser.add_argument(
+        '--dataset',
+        action='append',
+        required=True,
+        metavar='[TITLE:]NAME=PATH',
+        help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
+    )
+    parser.add_argument(
+        '--part',
+        action='append',
+        default=[],
+        metavar='WORD',
+        help='report the images whose name begins so, or that a manifest tags so, separately, too',
+    )
+    parser.add_argument(
+        '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
+    )
+    parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
+    parser.add_argument(
+        '--work-short-side', type=int, help='short side of the work grid [px] (default: bundle)'
+    )
+    parser.add_argument(
+        '--work-size', metavar='HxW', help='fixed work grid [px] instead, aspect not kept'
+    )
+    parser.add_argument('--limit', type=int, help='only the first images of every set')
+    parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
+    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:N or auto')
+    parser.add_argument('--backend', default='auto', help='how the network runs')
+    parser.add_argument('--precision', default='fp32', help='precision of the network')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print the table, write the files."""
+    result = evaluate(
+        arguments.dataset,
+        bundles=arguments.bundle,
+        parts=arguments.part,
+        scores=arguments.score or (),
+        output=arguments.output,
+        work_short_side=arguments.work_short_side,
+        work_size=parse_size(arguments.work_size),
+        limit=arguments.limit,
+        draws=arguments.draws,
+        seed=arguments.seed,
+        device=arguments.device,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        progress=True,
+    )
+    print(result.table)
+    if result.output:
+        print(f'written to {result.output}')
+    return 0
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return (height, width) of `HxW`."""
+    if text is None:
+        return None
+    sides = text.lower().split('x')
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise ValueError(
+            f'--work-size must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
+        )
+    return int(sides[0]), int(sides[1])
