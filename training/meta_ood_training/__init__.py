@@ -11,8 +11,8 @@ with numbers, paths and figures; what is wrong raises ValueError or OSError, not
 5. `fit_meta`          that table -> the bundle with a meta classifier, judged
 6. `evaluate`          bundles x data sets -> pixel scores
 
-The wings, in this order: `datasets`, `overlays`, `finetuning`, `segments`, `meta`, `evaluation`;
-`provenance` says where a result comes from.
+The wings, in this order: `datasets`, `overlays`, `finetuning`, `bundles`, `segments`, `meta`,
+`evaluation`; `provenance` says where a result comes from.
 """
 
 from typing import TYPE_CHECKING
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from meta_ood_training.lazy_exports import export_lazily
 
 if TYPE_CHECKING:
-    from meta_ood_training.bundle_export import BundleResult as BundleResult
-    from meta_ood_training.bundle_export import export_bundle as export_bundle
+    from meta_ood_training.bundles.export import BundleResult as BundleResult
+    from meta_ood_training.bundles.export import export_bundle as export_bundle
     from meta_ood_training.evaluation.bundle_scores import evaluate as evaluate
     from meta_ood_training.evaluation.bundle_scores import EvaluationResult as EvaluationResult
     from meta_ood_training.finetuning.training_run import finetune as finetune
@@ -40,8 +40,8 @@ _HOMES = {
     'OverlayResult': 'overlays.overlay_set',
     'finetune': 'finetuning.training_run',
     'FinetuneResult': 'finetuning.training_run',
-    'export_bundle': 'bundle_export',
-    'BundleResult': 'bundle_export',
+    'export_bundle': 'bundles.export',
+    'BundleResult': 'bundles.export',
     'extract_segments': 'segments.segment_folder',
     'ExtractionOptions': 'segments.options',
     'SegmentsResult': 'segments.segment_folder',

@@ -5,7 +5,7 @@ import json
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.bundle_export import (
+from meta_ood_training.bundles.export import (
     Checkpoint,
     describe_origin,
     half_difference,

@@ -30,6 +30,7 @@ from meta_ood_training.meta.judging.explanation import draw_everything, explain_
 from meta_ood_training.meta.options import FitMetaOptions, KINDS
 from meta_ood_training.meta.reporting.report import write_report
 from meta_ood_training.meta.stages import load_segments, make_stages
+from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.folders import check_folders
 import numpy as np
@@ -115,7 +116,7 @@ def fit_meta(
         Something is not there.
 
     """
-    options = replace(options or FitMetaOptions(), segments=segments, **chosen)
+    options = replace(options or FitMetaOptions(), segments=as_tuple(segments, Path), **chosen)
     command = command or 'meta_ood_training.fit_meta'
     check_options(options)
     bundle = load_bundle(bundle or None)
