@@ -7,11 +7,11 @@ import re
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
-from meta_ood_training.meta.command import KINDS
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFitSettings
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.evaluation import accept_across_folds, evaluate_threshold
 from meta_ood_training.meta.judging.segment_errors import count_errors
+from meta_ood_training.meta.options import KINDS
 from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest

@@ -49,7 +49,7 @@ class Checkpoint:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BundleResult:
     """
     A bundle that was written.

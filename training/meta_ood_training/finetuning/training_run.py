@@ -40,7 +40,7 @@ import torch
 CONFIG_FILE = 'config.json'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FinetuneResult:
     """
     What a run has left.

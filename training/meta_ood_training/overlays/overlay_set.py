@@ -1,7 +1,7 @@
 """`make_overlay`: OoD objects on street frames -> a test set with exact labels."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
 import shutil
@@ -43,7 +43,7 @@ SPLITS = ('train', 'select', 'test', 'all')
 """Source images of the objects that may be pasted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OverlayResult:
     """
     The set that was written; `datasets.Folder` reads it.
@@ -66,7 +66,14 @@ class OverlayResult:
     objects: int
     controls: int
     ood_share: float
-    manifest: dict[str, Any] = field(repr=False)
+    manifest: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return the counts and the folder in a line."""
+        return (
+            f'OverlayResult({self.frames} frames, {self.objects} with an OoD object, '
+            f'{self.controls} with a control, {self.ood_share:.2%} OoD pixels, in {self.folder})'
+        )
 
 
 def make_overlay(

@@ -38,7 +38,7 @@ _VOID_RULES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SegmentsResult:
     """
     What was written; `fit_meta` reads the folder.
