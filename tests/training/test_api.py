@@ -4,6 +4,8 @@ import importlib
 import importlib.util
 import json
 from pathlib import Path
+import re
+import shutil
 import subprocess
 import sys
 
@@ -38,7 +40,8 @@ def load(name):
     return module
 
 
-make_frame = load('segments/recording.py').make_frame
+recording = load('segments/recording.py')
+make_frame = recording.make_frame
 drawn = load('finetuning/conftest.py')
 
 
@@ -213,6 +216,28 @@ def test_fit_meta_says_why_there_is_no_classifier(make_segments, small_bundle, t
     assert repr(result).startswith(f'FitMetaResult(no classifier: {result.problem}')
     assert result.report_file.is_file()
     assert not (tmp_path / 'b').exists()
+
+
+def test_the_notebook_of_readme_runs_as_it_stands(
+    repository, small_bundle, tmp_path, monkeypatch, capsys
+):
+    (code,) = [
+        block
+        for block in re.findall(
+            r'^```python\n(.*?)^```', (repository / 'README.md').read_text(), re.M | re.S
+        )
+        if 'meta_ood_training' in block
+    ]
+    shutil.copytree(small_bundle, tmp_path / 'bundles' / 'mine')
+    recording.record(tmp_path / 'recorded', 12)
+    (bag,) = (tmp_path / 'recorded').rglob('*.mcap')
+    shutil.copy(bag, tmp_path / 'drive.mcap')
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, 'README.md', 'exec'), names)
+    assert 'FitMetaResult(' in capsys.readouterr().out
+    assert names['result'].report_file.is_file()
+    assert names['result'].report['data']['sources'][0]['frames'] == 12
 
 
 def test_evaluate(frames, small_bundle, tmp_path, verb):
