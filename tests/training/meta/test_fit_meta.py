@@ -294,7 +294,7 @@ def test_constant_metrics_are_named_and_cannot_act(make_segments, small_bundle, 
     [('size', np.inf), ('entropy_variance', np.nan), ('variation_mean', np.nan)],
 )
 def test_nan_metrics_are_refused_or_left_out(
-    make_segments, small_bundle, tmp_path, capsys, name, value
+    make_segments, small_bundle, tmp_path, capsys, caplog, name, value
 ):
     def edit(metrics, is_true):
         metrics[np.flatnonzero(~is_true)[:1], metric_names(3).index(name)] = value
@@ -309,7 +309,7 @@ def test_nan_metrics_are_refused_or_left_out(
     status, report = run(tmp_path, small_bundle, folder, '--only', '--drop-incomplete', *QUICK)
     assert status == 0
     assert report['thresholds'][0]['segments_left_out_as_void'] > 20
-    assert 'metrics that are not finite' in capsys.readouterr().out
+    assert 'metrics that are not finite' in caplog.text
 
 
 def test_segments_of_another_network_are_refused(make_segments, small_bundle, tmp_path, capsys):
