@@ -2,12 +2,12 @@
 Segments -> a meta classifier that was judged honestly, in a new bundle.
 
 1. `fitted_bundle`  `fit_meta`, the whole way; `command` is its verb
-2. `options`      what may be chosen
+2. `options`        what may be chosen
 3. `checks`, `test_checks`  refusals before hours of fitting
-4. `fitting`      segments -> classifiers and out-of-fold predictions
-5. `judging`      predictions -> errors, intervals, what decides
-6. `stages`       before and after OoD training and meta classification, on the test
-7. `reporting`    all numbers -> report.json, report.md, figures
+4. `fitting`        segments -> classifiers and out-of-fold predictions
+5. `judging`        predictions -> errors, intervals, what decides
+6. `stages`         before and after OoD training and meta classification, on the test
+7. `reporting`      all numbers -> report.json, report.md, figures
 """
 
 from typing import TYPE_CHECKING
