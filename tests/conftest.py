@@ -48,6 +48,12 @@ def reference_dir() -> Path:
 
 
 @pytest.fixture(scope='session')
+def case_bags() -> Path:
+    """Return the folder with bags as users reported them, or skip."""
+    return _shared('cases/bags')
+
+
+@pytest.fixture(scope='session')
 def repository() -> Path:
     """Return the root of the source tree."""
     return REPOSITORY

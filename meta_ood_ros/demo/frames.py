@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 import re
 from typing import Protocol
@@ -207,19 +208,17 @@ class BagSource:
     def __init__(self, path: Path, frames: int | None, topic: str = '') -> None:
         self._bag = Bag(path)
         self._topic = self._bag.choose_topic(IMAGE_TYPES, topic, option='--topic')
-        count = self._bag.counts[self._topic]
-        self._frames = count if frames is None else min(frames, count)
+        # What is counted is only expected; all that can be read is played.
+        self._expected, self._frames = self._bag.counts[self._topic], frames
         raw = self._bag.topics[self._topic] == IMAGE_TYPES[0]
         self.transport = 'raw' if raw else 'compressed'
         self.title = f'{self._topic} of {path}'
 
     def __len__(self) -> int:
-        return self._frames
+        return self._expected if self._frames is None else min(self._frames, self._expected)
 
     def __iter__(self) -> Iterator[DemoFrame]:
-        for number, recorded in enumerate(self._bag.read(self._topic)):
-            if number == self._frames:
-                return
+        for number, recorded in enumerate(islice(self._bag.read(self._topic), self._frames)):
             yield _recorded_frame(number, recorded)
 
     def loss(self) -> str:

@@ -1,0 +1,5 @@
+"""
+Attacks that go on for long, each with a seed: what breaks is a row of a table, not a surprise.
+
+1. `bags`  recordings with flipped bits, cut, with parts missing or doubled -> both their readers
+"""
