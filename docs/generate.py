@@ -48,7 +48,7 @@ TYPES = {
     'detections': 'vision_msgs/Detection2DArray',
     'label_info': 'vision_msgs/LabelInfo',
     '/diagnostics': 'diagnostic_msgs/DiagnosticArray',
-    **{name: f'sensor_msgs/Image {encoding}' for name, (encoding, _) in PICTURES.items()},
+    **{name: f'sensor_msgs/Image {encoding}' for name, encoding in PICTURES.items()},
 }
 
 MARKDOWN_HEAD = """\

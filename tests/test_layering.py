@@ -37,11 +37,12 @@ MAY_IMPORT = {
     'scores': '',
     'overlays': 'core provenance datasets',
     'finetuning': 'core scenes provenance datasets scores',
-    'bundle_export': 'core scenes provenance finetuning',
+    'bundles': 'core scenes provenance finetuning',
     'segments': 'core bags scenes provenance datasets scores',
     'meta': 'core provenance datasets scores segments',
     'evaluation': 'core provenance datasets scores',
-    'cli': 'overlays finetuning bundle_export segments meta evaluation',
+    'meta_ood_training': 'overlays finetuning bundles segments meta evaluation',
+    'cli': 'overlays finetuning bundles segments meta evaluation',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

@@ -59,15 +59,15 @@ def find_bundle(path: str | Path | None) -> Path:
         A directory in the working directory goes before an installed bundle of the same name.
 
     """
-    directory = Path('default' if path is None else path).expanduser()
-    if path is not None:
+    directory = Path(path or 'default').expanduser()
+    if path:
         recover_folder(directory)
-    if path is not None and directory.is_dir():
+    if path and directory.is_dir():
         return directory
     return installed_bundles().get(str(directory), directory)
 
 
-def load_bundle(path: str | Path | None = None) -> Bundle:
+def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
     """
     Read a bundle.
 
@@ -75,7 +75,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     ----------
     path : str or Path, optional
         Its directory, or the name of an installed one; None is the installed default, with the
-        19 classes of Cityscapes.
+        19 classes of Cityscapes. A bundle that is one already is returned itself.
 
     Returns
     -------
@@ -88,6 +88,13 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
 
     """
+    if isinstance(path, Bundle):
+        return path
+    if path is not None and not isinstance(path, (str, Path)):
+        raise BundleError(
+            f'bundle must be a directory or the name of an installed one, got a '
+            f"{type(path).__name__}. Give its path, or '' for the default."
+        )
     directory = find_bundle(path)
     if not directory.is_dir():
         raise BundleError(

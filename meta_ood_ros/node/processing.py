@@ -9,10 +9,10 @@ import math
 import time
 
 from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.received_grid import to_received_labels
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.conversions import to_rgb
-from meta_ood_ros.messages.received_grid import to_received_labels
 from meta_ood_ros.node.batching import group
 from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions, join_sentences
 from meta_ood_ros.node.publishers import CameraOutputs

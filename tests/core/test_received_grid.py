@@ -1,7 +1,7 @@
 """Places, areas and contours against the label image that they describe."""
 
 import cv2
-from meta_ood_ros.messages.received_grid import (
+from meta_ood_ros.core.received_grid import (
     locate_segments,
     nearest_index,
     to_received_labels,

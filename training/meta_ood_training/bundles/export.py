@@ -1,7 +1,6 @@
-"""`meta-ood-train bundle`: a checkpoint -> a bundle that says where its weights come from."""
+"""`export_bundle`: a checkpoint -> a bundle that says where its weights come from."""
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 import json
@@ -21,9 +20,10 @@ from meta_ood_ros.core.networks import (
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.finetuning.config import NetworkConfig
-from meta_ood_training.finetuning.config_reader import ConfigError, read_value
+from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
 from meta_ood_training.finetuning.loop_config import BundleConfig
+from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
 import torch
 from torch import Tensor
@@ -49,58 +49,119 @@ class Checkpoint:
     facts: Mapping[str, Any]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's arguments."""
-    parser.add_argument('--checkpoint', type=Path, required=True, help='of finetune, or published')
-    parser.add_argument('--output', type=Path, required=True, help='directory of the bundle')
-    parser.add_argument('--name', help='of the bundle; default as the run says, or the directory')
-    parser.add_argument(
-        '--architecture', choices=NETWORK_NAMES, help='for a checkpoint that does not say'
-    )
-    parser.add_argument(
-        '--argument',
-        action='append',
-        default=[],
-        metavar='KEY=VALUE',
-        help='of the architecture, such as scale=2.0',
-    )
-    parser.add_argument('--entropy-threshold', type=float, help='in (0, 1]; default as the run')
-    parser.add_argument('--work-short-side', type=int, help='px; default as the run')
-    parser.add_argument('--licence', help='of the weights; default as the run says')
-    parser.add_argument('--data-terms', help='terms of the training data; default as the run says')
-    parser.add_argument(
-        '--scores', type=Path, action='append', default=[], metavar='JSON', help='to state in it'
-    )
-    parser.add_argument(
-        '--half', action='store_true', help='store float16, if that changes no entropy by 0.01'
-    )
+@dataclass(frozen=True, repr=False)
+class BundleResult:
+    """
+    A bundle that was written.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        With its digest.
+    path : Path
+        Its directory.
+    size : int
+        Of its files, in bytes.
+    half_difference : float or None
+        By how much float16 weights change the entropy of a scene at most; None where they are
+        float32.
+
+    """
+
+    bundle: Bundle
+    path: Path
+    size: int
+    half_difference: float | None = None
+
+    def __repr__(self) -> str:
+        """Return name, place and size in a line."""
+        return f'BundleResult({self.bundle.model_id}, {self.size / 1e6:.1f} MB, in {self.path})'
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write the bundle."""
-    checkpoint = open_checkpoint(arguments.checkpoint)
-    network_config = _describe_network(arguments, checkpoint)
+def export_bundle(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    name: str | None = None,
+    architecture: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    entropy_threshold: float | None = None,
+    work_short_side: int | None = None,
+    licence: str | None = None,
+    data_terms: str | None = None,
+    scores: str | Path | Sequence[str | Path] = (),
+    half: bool = False,
+) -> BundleResult:
+    """
+    Turn a checkpoint into a bundle that says where its weights come from.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        Of `finetune`, or a published file.
+    output : str or Path
+        Directory of the bundle.
+    name : str, optional
+        Of the bundle; as the run says, or that of the directory.
+    architecture : str, optional
+        A name of `build_network`, for a checkpoint that does not say.
+    arguments : mapping, optional
+        Keyword arguments of that architecture: {'scale': 2.0}.
+    entropy_threshold : float, optional
+        In (0, 1]; as the run says.
+    work_short_side : int, optional
+        In pixels; as the run says.
+    licence, data_terms : str, optional
+        Of the weights, and terms of the training data; as the run says.
+    scores : str, Path or sequence of them
+        JSON files to state in its provenance.
+    half : bool
+        Store float16, if that changes no entropy by 0.01.
+
+    Returns
+    -------
+    BundleResult
+        The bundle, its directory and size.
+
+    Raises
+    ------
+    ConfigError
+        A ValueError: the checkpoint is missing, damaged, of other classes or of an unknown
+        network; no licence is known; or float16 would change too much.
+
+    """
+    path, output = Path(checkpoint), Path(output)
+    opened = open_checkpoint(path)
+    network_config = _describe_network(path, opened, architecture, arguments or {})
     if network_config.num_classes != len(CITYSCAPES_NAMES):
         raise ConfigError(
             f'a bundle made by this verb must have the {len(CITYSCAPES_NAMES)} Cityscapes '
             f'classes, got a network of {network_config.num_classes}, whose names the checkpoint '
             'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.'
         )
-    described = _describe_bundle(arguments, checkpoint)
-    weights = read_weights(
-        arguments.checkpoint, network_config.architecture, network_config.num_classes
+    described = _describe_bundle(
+        opened,
+        output.name,
+        {
+            'name': name,
+            'entropy_threshold': entropy_threshold,
+            'work_short_side': work_short_side,
+            'licence_of_weights': licence,
+            'data_terms': data_terms,
+        },
     )
+    weights = read_weights(path, network_config.architecture, network_config.num_classes)
     network = open_network(replace(network_config, weights=''), {})
-    load_weights(network, weights, source=str(arguments.checkpoint))
+    load_weights(network, weights, source=str(path))
     stored = {key: value.contiguous() for key, value in network.state_dict().items()}
-    if arguments.half:
+    difference = None
+    if half:
         difference = half_difference(network)
         if not difference <= LARGEST_HALF_DIFFERENCE:  # NaN is not smaller either
             raise ConfigError(
                 f'--half must not change an entropy by more than {LARGEST_HALF_DIFFERENCE}, got '
                 f'{difference:.4f}. Leave it out: the bundle is then twice as large.'
             )
-        print(f'float16 weights change no entropy of a scene by more than {difference:.1e}')
         stored = to_half(stored)
     bundle = save_bundle(
         Bundle(
@@ -114,16 +175,15 @@ def run(arguments: argparse.Namespace) -> int:
             entropy_threshold=described.entropy_threshold,
             work_short_side=described.work_short_side,
             min_size_px=described.min_size_px,
-            provenance=describe_origin(checkpoint, arguments.scores),
+            provenance=describe_origin(opened, as_tuple(scores, Path)),
             licence_of_weights=described.licence_of_weights,
             data_terms=described.data_terms,
             weights=stored,
         ),
-        arguments.output,
+        output,
     )
-    size = sum(path.stat().st_size for path in arguments.output.iterdir()) / 1e6
-    print(f'{bundle.model_id} in {arguments.output}, {size:.1f} MB. Next: meta-ood-train fit-meta')
-    return 0
+    size = sum(file.stat().st_size for file in output.iterdir())
+    return BundleResult(bundle, output, size, difference)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -146,7 +206,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(dict(record['state_dict']), facts if 'network' in facts else {})
 
 
-def describe_origin(checkpoint: Checkpoint, scores: list[Path]) -> dict[str, Any]:
+def describe_origin(checkpoint: Checkpoint, scores: Sequence[Path]) -> dict[str, Any]:
     """Return the provenance of a bundle."""
     facts = checkpoint.facts
     origin: dict[str, Any] = {'made': datetime.now(timezone.utc).date().isoformat()}
@@ -197,32 +257,26 @@ def half_difference(network: OodNetwork) -> float:
     return float((exact - stored).abs().max())
 
 
-def _describe_network(arguments: argparse.Namespace, checkpoint: Checkpoint) -> NetworkConfig:
+def _describe_network(
+    path: Path, checkpoint: Checkpoint, architecture: str | None, arguments: Mapping[str, Any]
+) -> NetworkConfig:
     if checkpoint.facts:
         return NetworkConfig(**checkpoint.facts['network'])
-    if not arguments.architecture:
+    if not architecture:
         raise ConfigError(
-            f'{arguments.checkpoint} does not say which network it belongs to. '
+            f'{path} does not say which network it belongs to. '
             f'Add --architecture, one of {", ".join(NETWORK_NAMES)}.'
         )
-    values = {}
-    for one in arguments.argument:
-        key, _, text = one.partition('=')
-        values[key] = read_value(text, one) if text else None
-    return NetworkConfig(arguments.architecture, values, len(CITYSCAPES_NAMES))
+    return NetworkConfig(architecture, dict(arguments), len(CITYSCAPES_NAMES))
 
 
-def _describe_bundle(arguments: argparse.Namespace, checkpoint: Checkpoint) -> BundleConfig:
+def _describe_bundle(
+    checkpoint: Checkpoint, folder: str, given: Mapping[str, Any]
+) -> BundleConfig:
     stated = checkpoint.facts['config']['bundle'] if checkpoint.facts else {}
     known = {one.name for one in fields(BundleConfig)}
     described = BundleConfig(**{key: value for key, value in stated.items() if key in known})
-    given = {
-        'name': arguments.name or described.name or arguments.output.name,
-        'entropy_threshold': arguments.entropy_threshold,
-        'work_short_side': arguments.work_short_side,
-        'licence_of_weights': arguments.licence,
-        'data_terms': arguments.data_terms,
-    }
+    given = {**given, 'name': given['name'] or described.name or folder}
     described = replace(
         described, **{key: value for key, value in given.items() if value is not None}
     )

@@ -173,6 +173,7 @@ class _Span:
     @staticmethod
     @lru_cache(maxsize=16)
     def of(received: int, work: int) -> _Span:
+        """Return them for one side; kept, for all frames of a camera have one size."""
         index = nearest_index(received, work)
         first = np.searchsorted(index, np.arange(work), side='left')
         end = np.searchsorted(index, np.arange(work), side='right')
