@@ -27,7 +27,7 @@ TITLE = 'Above the floors of this machine (CPU)'
 # Four times the 32 MB of last-level cache of the machine that we measure on, each of the two.
 COPY_BYTES = 128 * 2**20
 MATMUL_SIDE = 2048
-# Of float32 numbers a pixel and class, as written in core/dense_cpu.py: 3 to interpolate along the
+# Of float32 numbers a pixel and class, as in kernels/dense_cpu.py: 3 to interpolate along the
 # row, 1 for the distance to the best, 16 for its exponential and 3 for the two sums. Comparisons
 # and the interpolation between rows, which pixels share, are not counted.
 DENSE_FLOPS = 23

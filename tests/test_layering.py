@@ -32,7 +32,7 @@ MAY_IMPORT = {
     'node': 'core messages',
     'demo': 'core messages node bags scenes',
     # the offline half: data and measures, then one wing a verb
-    'provenance': 'core',
+    'provenance': '',
     'datasets': 'core',
     'scores': '',
     'overlays': 'core provenance datasets',
