@@ -26,6 +26,7 @@ PARTS = (
     'interpolation.py',
     'jit.py',
     'lanes.py',
+    'places/depth_modes.py',
     'raster.py',
     'segment_marks.py',
     'segment_softmax.py',

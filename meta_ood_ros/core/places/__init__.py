@@ -1,0 +1,21 @@
+"""
+Where segments are: the pixels of a segment -> its place in space. The rooms, as the data goes.
+
+1. `camera_model`       calibration of the camera -> the ray through each pixel
+2. `depth_map`          depth image (16UC1, 32FC1) -> metres, which of its pixels shows which
+3. `depth_samples`      segments and depth -> medians and spread of each; `depth_modes`: of which
+                        surface
+4. `segment_places`     what is known of where segments are, and why something is not
+5. `from_depth`         segments and depth -> places
+6. `from_ground_plane`  segments that stand on flat ground -> places, without depth
+7. `point_cloud`        segments and depth -> the points that their pixels show
+"""
+
+from meta_ood_ros.core.places.camera_model import CameraModel as CameraModel
+from meta_ood_ros.core.places.depth_map import depth_in_metres as depth_in_metres
+from meta_ood_ros.core.places.from_depth import locate_in_depth as locate_in_depth
+from meta_ood_ros.core.places.from_ground_plane import GroundPlane as GroundPlane
+from meta_ood_ros.core.places.from_ground_plane import locate_on_ground as locate_on_ground
+from meta_ood_ros.core.places.point_cloud import segment_points as segment_points
+from meta_ood_ros.core.places.segment_places import SegmentPlaces as SegmentPlaces
+from meta_ood_ros.core.places.segment_places import Verdict as Verdict
