@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
+from meta_ood_ros.core.parallel import run_over_rows
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ DISTORTION_MODELS = {
     'rational_polynomial': (8, 12, 14),
     'equidistant': (4,),
 }
-_LEAST_ERROR = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-10)
+_LEAST_ERROR = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 60, 1e-6)
 _FARTHEST_MISS_PX = 0.1  # a ray that does not project back to its pixel is none
 
 
@@ -224,10 +225,13 @@ class CameraModel:
         height, width = self.size
         rays = np.empty((height, width, 2), np.float32)
         column = np.arange(width, dtype=np.float64)
-        for first in range(0, height, 64):
-            row = np.arange(first, min(first + 64, height), dtype=np.float64)
+
+        def work(first: int, last: int) -> None:
+            row = np.arange(first, last, dtype=np.float64)
             pixels = np.stack(np.meshgrid(column, row), axis=2)
-            rays[first : first + 64] = self.rays_at(pixels).reshape(pixels.shape)
+            rays[first:last] = self.rays_at(pixels).reshape(pixels.shape)
+
+        run_over_rows(work, height, rows_per_chunk=32)
         return rays
 
 

@@ -11,7 +11,7 @@ X, Y, Z, SPREAD = 5, 6, 7, 8  # medians [m], robust standard deviation of z [m]
 LEFT, RIGHT, TOP, BOTTOM, NEAR, FAR = 9, 10, 11, 12, 13, 14  # outermost x, y; 5 % and 95 % of z
 COLUMNS = 15
 
-_MOST_SAMPLES = 6144  # pixels of a box that are looked at; larger boxes are looked at in strides
+_MOST_SAMPLES = 2048  # pixels of a box that are looked at; larger boxes are looked at in strides
 _FEWEST = 3  # pixels with depth for a position
 _FEWEST_INSIDE = 8  # pixels of the interior, below which the border is used, too
 

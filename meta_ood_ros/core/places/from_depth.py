@@ -44,7 +44,7 @@ def locate_in_depth(
     The position is the median of the deprojected pixels of the segment's interior; of a segment
     with several surfaces, of the nearest one if it holds a fifth of the pixels. Surfaces are
     apart where their median depths differ by more than a tenth of the nearer one. Of boxes of
-    more than 6144 pixels evenly spaced rows and columns are looked at. The standard deviation of
+    more than 2048 pixels evenly spaced rows and columns are looked at. The standard deviation of
     z is 1.48 times the median absolute deviation, at least 1 mm, divided by the square root of
     the share of pixels that it rests on; that of x and y adds one pixel.
 

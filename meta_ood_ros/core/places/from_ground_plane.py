@@ -152,8 +152,9 @@ def locate_on_ground(
     positions, deviations, extents = (np.full((count, 3), np.nan) for _ in range(3))
     verdicts = []
     pixel = 1 / camera.matrix[[0, 1], [0, 1]]
+    rays = camera.rays
     for k in range(count):
-        feet = plane.cut(camera.rays_at(_lower_border(labels, ids[k], boxes[k])))
+        feet = plane.cut(_lower_border(labels, ids[k], boxes[k], rays))
         feet = feet[np.isfinite(feet).all(axis=1)]
         if not len(feet):
             verdicts.append(Verdict.ABOVE_HORIZON)
@@ -167,7 +168,7 @@ def locate_on_ground(
         verdicts.append(Verdict.PLACED)
         positions[k] = position
         deviations[k] = plane.deviations(position[None], pixel)[0]
-        extents[k, :2] = _visible_size(camera, boxes[k]) * position[2]
+        extents[k, :2] = (_visible_size(boxes[k], rays) + pixel) * position[2]
     return SegmentPlaces(
         source='ground_plane',
         ids=ids,
@@ -181,22 +182,24 @@ def locate_on_ground(
 
 
 def _lower_border(
-    labels: NDArray[np.int32], label: int, box: NDArray[np.int32]
+    labels: NDArray[np.int32], label: int, box: NDArray[np.int32], rays: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return column and row of the lower edge of the segment in each of its columns."""
+    """Return the rays through the lower edge of the segment in each of its columns."""
     left, top, width, height = box
     inside = labels[top : top + height, left : left + width] == label
     columns = np.flatnonzero(inside.any(axis=0))
     lowest = top + height - 1 - inside[::-1, columns].argmax(axis=0)
-    return np.stack([left + columns, lowest + 0.5], axis=1).astype(np.float64)
+    columns += left
+    # half way to the row below; past the last row as far as from the one above
+    other = np.where(lowest + 1 < len(rays), lowest + 1, np.maximum(lowest - 1, 0))
+    here = rays[lowest, columns].astype(np.float64)
+    return here + 0.5 * (other - lowest)[:, None] * (rays[other, columns] - here)
 
 
-def _visible_size(camera: CameraModel, box: NDArray[np.int32]) -> NDArray[np.float64]:
+def _visible_size(box: NDArray[np.int32], rays: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return width and height of a box at a depth of 1 m."""
     left, top, width, height = box
-    x, y = left + (width - 1) / 2, top + (height - 1) / 2
-    ends = np.array([
-        (left - 0.5, y), (left + width - 0.5, y), (x, top - 0.5), (x, top + height - 0.5),
-    ])  # fmt: skip
-    rays = camera.rays_at(ends)
-    return np.array([rays[1, 0] - rays[0, 0], rays[3, 1] - rays[2, 1]])
+    row, column = top + (height - 1) // 2, left + (width - 1) // 2
+    across = rays[row, left + width - 1, 0] - rays[row, left, 0]
+    down = rays[top + height - 1, column, 1] - rays[top, column, 1]
+    return np.array([across, down], np.float64)
