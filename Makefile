@@ -100,5 +100,5 @@ $(VENV)/.messages: $(MESSAGE_SOURCES) $(VENV)/.requirements
 $(VENV)/.packages: $(PACKAGE_SOURCES) $(VENV)/.messages
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable ./training
 	@echo 'Compiling the kernels.'
-	$(RUN) -m meta_ood_ros.core.warm_up
+	$(RUN) -m meta_ood_ros.core.kernels.warm_up
 	@touch $@

@@ -49,5 +49,5 @@ setup(
             *('scikit-image', 'scikit-learn', 'scipy', 'tqdm'),
         ],
     },
-    entry_points={'console_scripts': ['ood_node = meta_ood_ros.start_node:main']},
+    entry_points={'console_scripts': ['ood_node = meta_ood_ros.node.start_node:main']},
 )

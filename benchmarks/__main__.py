@@ -17,11 +17,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the figures one after another.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command line without the program's name.
-
     Returns
     -------
     int

@@ -30,14 +30,8 @@ def measure_cameras(
 
     Parameters
     ----------
-    bundle : Bundle
-        Whose network is run on the backend that a node takes by itself.
     images : list of ndarray of shape (H, W, 3), uint8
         One a camera, all of one size; at least as many as there are cameras.
-    rounds : int
-        How often.
-    cameras : tuple of int
-        Numbers of cameras; growth is told against the first.
 
     """
     pipeline = OodPipeline(bundle, device=str(resolve_device('auto').device))

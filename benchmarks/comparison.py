@@ -19,10 +19,6 @@ class Options:
     ----------
     rounds : int
         How often everything is measured; figures with slow baselines take fewer.
-    image_size : (int, int)
-        Height and width of the images [px].
-    segments : int
-        OoD segments in an image.
 
     """
 
@@ -38,14 +34,6 @@ class Comparison:
 
     Attributes
     ----------
-    case : str
-        What was done, with its sizes.
-    subject, baseline : str
-        Who did it.
-    subject_values, baseline_values : list of float
-        One number a round, in `unit`.
-    unit : str
-        'ms', 'MB' or 'million instructions'.
     kind : str
         'speed-up': ratio = baseline / subject, the larger the better; 'cost': ratio = subject /
         baseline, the smaller the better; 'difference': subject - baseline in `unit`, the smaller
@@ -136,17 +124,7 @@ def find_quartiles(values: list[float]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Times:
-    """
-    Milliseconds of one run, one number a round.
-
-    Attributes
-    ----------
-    wall : list of float
-        By the clock.
-    cpu : list of float
-        Processor time of all threads of the process.
-
-    """
+    """Milliseconds of one run, one number a round."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -162,21 +140,7 @@ def compare_times(
     target: float | None = None,
     details: dict[str, Any] | None = None,
 ) -> Comparison:
-    """
-    Return a row of wall times with the ratio of processor times beside it.
-
-    Parameters
-    ----------
-    case, subject, baseline, kind, target, details
-        As in Comparison.
-    times : (Times, Times)
-        Of the subject and of the baseline.
-
-    Returns
-    -------
-    Comparison
-
-    """
+    """Return a row of wall times with the ratio of processor times beside it."""
     cost = statistics.median(times[0].cpu) / statistics.median(times[1].cpu)
     return Comparison(
         case,
@@ -209,10 +173,6 @@ def time_in_turns(
     before : dict of str to callable, optional
         What is done right before a run, untimed, such as writing its input: else one that shares
         its input with the run before finds it in the caches, and another does not.
-
-    Returns
-    -------
-    dict of str to Times
 
     """
     for run in runs.values():

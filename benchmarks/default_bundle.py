@@ -31,15 +31,7 @@ BASELINE = 'eager float32: contiguous, nothing folded'
 
 
 class PlainBackend:
-    """
-    A network called as it is: what somebody writes who has just loaded it.
-
-    Parameters
-    ----------
-    network : Module
-        In eval mode.
-
-    """
+    """A network called as it is: what somebody writes who has just loaded it."""
 
     name, precision, device = 'plain', 'fp32', torch.device('cpu')
 
@@ -72,14 +64,8 @@ def measure_bundle(
 
     Parameters
     ----------
-    bundle : Bundle
-        Of a network of ours.
     images : list of ndarray of shape (H, W, 3), uint8
         All of one size; in each round each is processed once.
-    rounds : int
-        How often.
-    backends : tuple of str
-        Those that cannot be had here are left out, with the reason printed.
 
     """
     network = bundle.build_network()

@@ -25,16 +25,16 @@ import tempfile
 import time
 
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
-from meta_ood_ros.core.memory import keep_freed_memory
+from meta_ood_ros.core.kernels.memory import keep_freed_memory
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.augmentation import AugmentationSettings
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.mixing import MixedSamples
-from meta_ood_training.trainer.batches import join_batches, RunBatches, TrainingSamples
-from meta_ood_training.trainer.cpu_layers import speed_up_layers
-from meta_ood_training.trainer.loaders import yield_to_training
-from meta_ood_training.trainer.objective import upsampled_objective
-from meta_ood_training.trainer.scene_samples import SceneSamples
+from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.batches import join_batches, RunBatches, TrainingSamples
+from meta_ood_training.finetuning.data.loaders import yield_to_training
+from meta_ood_training.finetuning.data.mixing import MixedSamples
+from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.loop.cpu_layers import speed_up_layers
+from meta_ood_training.finetuning.loop.objective import upsampled_objective
 import numpy as np
 import torch
 from torch import nn, Tensor

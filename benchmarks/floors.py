@@ -14,7 +14,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.parallel import run_over_rows
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 import numpy as np
 import torch
 
@@ -48,12 +48,8 @@ def measure_floors(
     ----------
     bundle : Bundle
         Whose network is run, on the eager backend that the node takes by itself.
-    options : Options
-        Rounds and the size of the image.
     copy_bytes : int
         Size of the array that is copied; beyond the caches, it measures the memory.
-    matmul_side : int
-        Rows and columns of the square matrices.
 
     """
     height, width = options.image_size
@@ -121,8 +117,6 @@ def count_dense_bytes(grid: tuple[int, ...], size: tuple[int, int]) -> int:
 
     Parameters
     ----------
-    grid : (C, h, w)
-        Shape of the float32 logits, each read once.
     size : (int, int)
         Height and width of the maps: 1 byte of class, 4 of entropy, 4 of probability a pixel.
 

@@ -8,22 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flops(network: nn.Module, size: tuple[int, int]) -> int:
-    """
-    Return the operations of the convolutions and matrix products for one image.
-
-    Parameters
-    ----------
-    network : Module
-        Left as it is; a copy without numbers (device 'meta') is run.
-    size : (int, int)
-        Height and width of the network's input [px].
-
-    Returns
-    -------
-    int
-        A multiplication and an addition are two.
-
-    """
+    """Return the operations of the convolutions and matrix products for one image."""
     shapes = copy.deepcopy(network).eval().to('meta')
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         shapes(torch.empty(1, 3, *size, device='meta'))

@@ -39,20 +39,10 @@ class Case:
 
     Attributes
     ----------
-    device : str
-        'cuda', or 'cpu' in tests.
-    architecture : str
-        A name of `build_network`.
     backends : tuple of str
         Those that cannot be had are left out, with the reason printed.
-    precision : str
-        Of network and matrix product.
     matmul_side : int
         Rows and columns of the square matrices; 8192 fills a large GPU.
-    grid_divisor : int
-        Image size by the size of the logits.
-    segments : int
-        In the scene that post-processing gets.
 
     """
 
@@ -71,8 +61,6 @@ class KnownLogits:
 
     Parameters
     ----------
-    backend : Backend
-        Really run, with its logits thrown away.
     logits : Tensor of shape (C, h, w)
         On the same device.
 
@@ -103,19 +91,7 @@ def measure(options: Options) -> list[Comparison]:
 
 
 def measure_case(case: Case, size: tuple[int, int], rounds: int) -> list[Comparison]:
-    """
-    Return one row a backend, and two about what follows the network.
-
-    Parameters
-    ----------
-    case : Case
-        What is run where.
-    size : (int, int)
-        Height and width of image and network input [px].
-    rounds : int
-        How often.
-
-    """
+    """Return one row a backend, and two about what follows the network."""
     grid = size[0] // case.grid_divisor, size[1] // case.grid_divisor
     scene = make_scene(grid, size, segments=case.segments, share=0.05)
     logits = scene.logits.to(case.device)

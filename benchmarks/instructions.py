@@ -71,21 +71,7 @@ def measure(options: Options) -> list[Comparison]:
 
 
 def count_instructions(scenes: dict[str, Scene], folder: Path) -> dict[str, int]:
-    """
-    Return the instructions that the post-processing of each scene takes.
-
-    Parameters
-    ----------
-    scenes : dict
-        Name -> Scene.
-    folder : Path
-        For intermediate files.
-
-    Returns
-    -------
-    dict of str to int
-
-    """
+    """Return the instructions that the post-processing of each scene takes."""
     (folder / 'scenes').mkdir()
     for name, scene in scenes.items():
         np.savez(folder / 'scenes' / f'{name}.npz', logits=scene.logits.numpy(), size=scene.size)
@@ -101,8 +87,7 @@ def count_instructions(scenes: dict[str, Scene], folder: Path) -> dict[str, int]
     }
     driver = [sys.executable, '-m', 'benchmarks.instruction_driver']
     # without valgrind first: the kernels are then in numba's cache
-    _run([sys.executable, '-c', 'from meta_ood_ros.core.warm_up import warm_up; warm_up()'],
-         environment)  # fmt: skip
+    _run([sys.executable, '-m', 'meta_ood_ros.core.kernels.warm_up'], environment)
     valgrind = ['valgrind', '--tool=callgrind', '--instr-atstart=no']
     valgrind.append(f'--callgrind-out-file={folder / "callgrind"}')
     _run([*valgrind, *driver, str(library), str(folder / 'scenes')], environment)

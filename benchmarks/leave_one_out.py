@@ -8,7 +8,7 @@ row says; the fast path is timed whole. Both find the same processors as busy or
 import time
 from typing import Any
 
-from meta_ood_training.leave_one_out import leave_one_out
+from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -23,20 +23,7 @@ TARGET = 20.0
 
 
 def measure(options: Options) -> list[Comparison]:
-    """
-    Return one row for each scaler mode and tolerance of the baseline.
-
-    Parameters
-    ----------
-    options : Options
-        Not used: refitting takes too long for rounds, and there is no image.
-
-    Returns
-    -------
-    list of Comparison
-        One round each.
-
-    """
+    """Return one row for each scaler mode and tolerance of the baseline."""
     del options
     return [
         compare(leaky_scaler=leaky_scaler, tolerance=tolerance)
@@ -54,28 +41,7 @@ def compare(
     tolerance: float = 1e-12,
     seed: int = 0,
 ) -> Comparison:
-    """
-    Time both, and compare their predictions.
-
-    Parameters
-    ----------
-    segments, metrics : int
-        Size of the problem.
-    timed_folds : int
-        Folds on which the baseline is timed.
-    leaky_scaler : bool
-        z-scores over all segments (published) or inside each fold.
-    tolerance : float
-        Of liblinear: 1e-12 for parity, 1e-4 is scikit-learn's default.
-    seed : int
-        Of the segments and of the timed folds.
-
-    Returns
-    -------
-    Comparison
-        With the largest difference of a probability on the timed folds.
-
-    """
+    """Time both, and compare their predictions."""
     values, labels = make_segments(segments, metrics, seed=seed)
     leave_one_out(values[:200], labels[:200])  # threads and libraries are warm
     start = time.perf_counter()

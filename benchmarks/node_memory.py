@@ -20,8 +20,8 @@ import tempfile
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.warm_up import warm_up
-from meta_ood_ros.demo_node import to_ros_arguments
+from meta_ood_ros.core.kernels.warm_up import warm_up
+from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 from safetensors.torch import save_file
 
@@ -53,21 +53,7 @@ def compare(
     rounds: int,
     work_short_side: int | None = None,
 ) -> Comparison:
-    """
-    Return the row of a node that is listened to for its segments and some pictures.
-
-    Parameters
-    ----------
-    pictures : tuple of str
-        Topics of type Image.
-    image_size : (int, int)
-        Height and width of the rgb8 images [px].
-    rounds : int
-        How many processes of each kind are started.
-    work_short_side : int, optional
-        By default that of the bundle.
-
-    """
+    """Return the row of a node that is listened to for its segments and some pictures."""
     subjects, baselines = [], []
     for _ in range(rounds):
         baselines.append(run_forward_pass(image_size, work_short_side))
@@ -104,7 +90,9 @@ def run_node(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(private_network(profile=False))
-        node = Program('meta_ood_ros.ood_node', to_ros_arguments(parameters), log=folder / 'node')
+        node = Program(
+            'meta_ood_ros.node.ood_node', to_ros_arguments(parameters), log=folder / 'node'
+        )
         stack.callback(node.stop)
         camera = Camera(render_scene(0, size=image_size, ood_objects=2).image)
         stack.callback(camera.close)

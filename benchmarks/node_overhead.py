@@ -20,7 +20,7 @@ import statistics
 import tempfile
 from typing import TYPE_CHECKING
 
-from meta_ood_ros.demo_node import to_ros_arguments
+from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 
 from benchmarks.comparison import Comparison, Options
@@ -43,12 +43,8 @@ class Pair:
 
     Attributes
     ----------
-    output : str
-        Topic of the node, below ~/.
     passed : str
         What the pass-through node publishes: 'answer', the whole image, or 'header'.
-    target : float or None
-        For the ratio.
 
     """
 
@@ -82,21 +78,7 @@ def measure_pairs(
     frames: int,
     parameters: Mapping[str, object] | None = None,
 ) -> list[Comparison]:
-    """
-    Return one row a pair.
-
-    Parameters
-    ----------
-    pairs : sequence of Pair
-        What to measure; of the node's outputs no other is listened to meanwhile.
-    image_size : (int, int)
-        Height and width of the rgb8 images [px].
-    frames : int
-        How many each node answers, for each pair.
-    parameters : mapping, optional
-        Of the node; all others have their defaults, except max_age, which is off.
-
-    """
+    """Return one row a pair."""
     from meta_ood_msgs.msg import OodSegmentArray
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
@@ -190,8 +172,6 @@ def find_overhead(latency: float, stages: Mapping[str, float]) -> dict[str, floa
 
     Parameters
     ----------
-    latency : float
-        From the stamp to the arrival of the answer [ms].
     stages : mapping of str to float
         As the node measured them [ms]: those of COMPUTED; wait, decode, preparation and publish;
         total, from the arrival at the node until all is published.

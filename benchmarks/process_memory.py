@@ -7,11 +7,6 @@ def read_memory(status: str) -> dict[str, float]:
     """
     Return the entries of /proc/<pid>/status about resident memory.
 
-    Parameters
-    ----------
-    status : str
-        The text of that file.
-
     Returns
     -------
     dict of str to float

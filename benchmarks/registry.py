@@ -28,19 +28,7 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Figure:
-    """
-    What is measured together.
-
-    Attributes
-    ----------
-    name : str
-        Name of the module, for --only.
-    title : str
-        For people.
-    measure : callable
-        Gets the Options, gives the rows.
-
-    """
+    """What is measured together."""
 
     name: str
     title: str
@@ -48,19 +36,7 @@ class Figure:
 
 
 def load_figures(names: tuple[str, ...] = ()) -> tuple[Figure, ...]:
-    """
-    Return the figures of those names, or all.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Module names without the package.
-
-    Returns
-    -------
-    tuple of Figure
-
-    """
+    """Return the figures of those names, or all."""
     known = {module.rpartition('.')[2]: module for module in MODULES}
     for name in names:
         if name not in known:

@@ -76,19 +76,8 @@ def write_json(
 
     Parameters
     ----------
-    rows : dict of str to list of Comparison
-        By figure.
-    titles : dict of str to str
-        Of the figures.
-    path : Path
-        Written.
     kept : dict, optional
         What an earlier run wrote; figures that are not in `rows` stay as they are.
-
-    Returns
-    -------
-    dict
-        What was written.
 
     """
     machine = describe_machine()

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from meta_ood_ros.demo_node import prepare_environment
+from meta_ood_ros.demo.node import prepare_environment
 import numpy as np
 import rclpy
 from rclpy.context import Context
@@ -54,19 +54,7 @@ def private_network(*, profile: bool = True) -> Iterator[None]:
 
 
 class Program:
-    """
-    A Python module that runs in a process of its own until `stop`.
-
-    Parameters
-    ----------
-    module : str
-        Name of the module.
-    arguments : sequence of str
-        Of its command line.
-    log : Path
-        Gets what it prints.
-
-    """
+    """A Python module that runs in a process of its own until `stop`."""
 
     def __init__(self, module: str, arguments: Sequence[str], *, log: Path) -> None:
         self._module = module
@@ -147,14 +135,8 @@ class Camera:
 
         Parameters
         ----------
-        topic : str
-            Where the images go.
         answer : str
             Where the answers come; they carry the header of the image, and begin with it.
-        kind : type
-            Of the answers.
-        check : callable
-            Raises if the program that answers has died.
 
         """
         if topic not in self._publishers:
@@ -206,15 +188,7 @@ class Camera:
 
 
 class StageTimes:
-    """
-    The file in which the node of `ros_programs` writes the times of its frames.
-
-    Parameters
-    ----------
-    path : Path
-        Need not be there yet.
-
-    """
+    """The file in which the node of `ros_programs` writes the times of its frames."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

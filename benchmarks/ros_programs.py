@@ -16,19 +16,11 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_ros.demo_node import end_with_parent
+from meta_ood_ros.demo.node import end_with_parent
 
 
 class WrittenTimes(deque[Mapping[str, float]]):
-    """
-    The times of the last frames, of which each is also a line of a file.
-
-    Parameters
-    ----------
-    path : Path
-        The file, begun anew.
-
-    """
+    """The times of the last frames, of which each is also a line of a file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(maxlen=30)
@@ -43,8 +35,8 @@ class WrittenTimes(deque[Mapping[str, float]]):
 
 def run_node(times: Path, arguments: Sequence[str]) -> int:
     """Run the node of the package with one camera until it is told to stop."""
-    from meta_ood_ros import ood_node
-    from meta_ood_ros.diagnostics import CameraRecord
+    from meta_ood_ros.node import ood_node
+    from meta_ood_ros.node.diagnostics import CameraRecord
 
     make = CameraRecord.__init__
 

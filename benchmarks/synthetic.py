@@ -26,12 +26,6 @@ class Scene:
     Attributes
     ----------
     logits : Tensor of shape (C, h, w), float32
-    size : (int, int)
-        Height and width of the image [px].
-    segments : int
-        How many segments there then are.
-    share : float
-        Share of OoD pixels.
 
     """
 
@@ -53,20 +47,8 @@ def make_scene(
 
     Parameters
     ----------
-    grid : (int, int)
-        Height and width of the logits.
-    size : (int, int)
-        Height and width of the image [px].
     segments : int
         Wanted number of blobs, on a jittered lattice so that they do not touch.
-    share : float
-        Wanted share of OoD pixels, at most 0.4.
-    seed : int
-        Of the class map and the jitter.
-
-    Returns
-    -------
-    Scene
 
     """
     rng = np.random.default_rng(seed)

@@ -20,20 +20,7 @@ RULE = '|---|---|---|---|---|---|'
 
 
 def to_markdown(results: Mapping[str, Any]) -> str:
-    """
-    Return one table a figure, below a line about the machine, each where they differ.
-
-    Parameters
-    ----------
-    results : mapping
-        What the report writes as JSON.
-
-    Returns
-    -------
-    str
-        A figure without rows says "not measured".
-
-    """
+    """Return one table a figure, below a line about the machine, each where they differ."""
     measured = {
         name: _describe(figure.get('machine', results['machine']))
         for name, figure in results['figures'].items()
@@ -93,13 +80,6 @@ def _times(value: float) -> str:
 def insert(document: str, tables: str) -> str:
     """
     Return a document with the tables between its marks.
-
-    Parameters
-    ----------
-    document : str
-        Must have BEGIN and, after it, END.
-    tables : str
-        What `to_markdown` returned.
 
     Raises
     ------

@@ -12,7 +12,7 @@ import textwrap
 from typing import Any
 
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.pictures import PICTURES
+from meta_ood_ros.messages.pictures import PICTURES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MESSAGES = REPOSITORY / 'ros2_ws' / 'src' / 'meta_ood_msgs' / 'msg'

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from catkin_pkg.changelog import get_changelog_from_path
 import meta_ood_ros
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.pictures import PICTURES
+from meta_ood_ros.messages.pictures import PICTURES
 import pytest
 import yaml
 
@@ -146,7 +146,9 @@ def test_documents_name_only_arguments_and_parameters_that_exist(repository, doc
 
 def test_documents_name_every_topic_and_no_other(repository, documents, generate):
     created = set(PICTURES) | set(
-        re.findall(r"_create\('(\w+)'", (repository / 'meta_ood_ros/publishers.py').read_text())
+        re.findall(
+            r"_create\('(\w+)'", (repository / 'meta_ood_ros/node/publishers.py').read_text()
+        )
     )
     assert {'segments', 'entropy', 'label_info'} <= created
     assert set(generate['TYPES']) == set(generate['MEANING']) == created | {'/diagnostics'}

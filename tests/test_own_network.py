@@ -232,7 +232,7 @@ def test_our_parts_are_those_that_the_page_names(data, conversions, shared_data)
         find_ecssd_objects,
         IddLite,
     )
-    from meta_ood_training.trainer.street import idd_lite_part
+    from meta_ood_training.finetuning.data.street import idd_lite_part
 
     ecssd, coco = shared_data / 'ood_proxy_ecssd', shared_data / 'coco_subset'
     listing = conversions['proxies'].partition('for part,')[0]

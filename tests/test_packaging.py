@@ -138,12 +138,14 @@ def test_executable_of_ros2_run_stands_where_setup_cfg_puts_it(repository):
 def test_executable_of_the_wheel_starts_where_missing_modules_are_explained(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (one for one in archive.namelist() if one.endswith('/entry_points.txt'))
-        assert 'ood_node = meta_ood_ros.start_node:main' in archive.read(name).decode()
+        assert 'ood_node = meta_ood_ros.node.start_node:main' in archive.read(name).decode()
 
 
 @pytest.mark.parametrize('name', ['torch', 'diagnostic_msgs'])
 def test_executable_says_which_module_its_python_lacks(name):
-    program = 'import sys; sys.modules[sys.argv[1]] = None; import meta_ood_ros.start_node as node'
+    program = (
+        'import sys; sys.modules[sys.argv[1]] = None; import meta_ood_ros.node.start_node as node'
+    )
     done = run(sys.executable, '-c', f'{program}; node.main([])', name)
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
@@ -327,7 +329,7 @@ def test_the_robot_does_not_need_what_only_the_demo_imports(repository, wheel):
 import sys
 for name in sys.argv[1:]:
     sys.modules[name] = None
-import meta_ood_ros.ood_node
+import meta_ood_ros.node.ood_node
 """
     done = run(sys.executable, '-c', program, *for_the_demo)
     assert done.returncode == 0, done.stderr

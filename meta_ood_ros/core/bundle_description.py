@@ -37,22 +37,7 @@ class BundleError(ValueError):
 
 
 def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:
-    """
-    Return the text of bundle.yaml.
-
-    Parameters
-    ----------
-    fields : mapping
-        One entry for each of `FIELDS`.
-    classifier_thresholds : list of float
-        Entropy thresholds that have a meta classifier of their own.
-
-    Returns
-    -------
-    str
-        YAML.
-
-    """
+    """Return the text of bundle.yaml."""
     record: dict[str, Any] = {'format_version': FORMAT_VERSION}
     record |= {name: _plain(fields[name]) for name in FIELDS}
     record['metric_names'] = list(metric_names(len(fields['class_names'])))
@@ -63,13 +48,6 @@ def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[
 def parse_description(where: Path, text: bytes) -> dict[str, Any]:
     """
     Return the fields that a bundle.yaml holds.
-
-    Parameters
-    ----------
-    where : Path
-        The file, for messages.
-    text : bytes
-        Its content.
 
     Returns
     -------

@@ -42,11 +42,6 @@ def find_bundle(path: str | Path | None) -> Path:
     """
     Return the directory that names a bundle.
 
-    Parameters
-    ----------
-    path : str or Path, optional
-        A directory, or the name of an installed bundle; None is the default.
-
     Returns
     -------
     Path

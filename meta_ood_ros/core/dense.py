@@ -11,9 +11,9 @@ from functools import cache
 from importlib.util import find_spec
 import logging
 
-from meta_ood_ros.core.dense_cpu import predict_on_cpu
-from meta_ood_ros.core.dense_torch import predict_in_strips
-from meta_ood_ros.core.host_copy import to_host
+from meta_ood_ros.core.kernels.dense_cpu import predict_on_cpu
+from meta_ood_ros.core.kernels.dense_torch import predict_in_strips
+from meta_ood_ros.core.kernels.host_copy import to_host
 import numpy as np
 from numpy.typing import NDArray
 import torch
@@ -108,13 +108,10 @@ def check_logits(
     ----------
     logits : Tensor or ndarray of shape (C, h, w), floating point
         Class scores of one image; 2 <= C <= 255.
-    size : (int, int)
-        Height and width of the image, at least 1 each.
 
     Returns
     -------
     Tensor of shape (C, h, w), float32
-    (int, int)
 
     """
     if isinstance(logits, np.ndarray):
@@ -151,7 +148,7 @@ def _find_gpu_path(device: str) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
     if find_spec('triton') is None or not device.startswith('cuda'):
         return predict_in_strips
     try:
-        from meta_ood_ros.core.dense_triton import predict_with_triton
+        from meta_ood_ros.core.kernels.dense_triton import predict_with_triton
 
         # compiles, for which Triton needs a C compiler and a GPU that it knows
         predict_with_triton(torch.zeros(2, 2, 2, device=device), (4, 4), align_corners=False)

@@ -2,17 +2,5 @@
 
 
 def first_line(error: Exception) -> str:
-    """
-    Return the first line of an error, without the full stop; its type where it says nothing.
-
-    Parameters
-    ----------
-    error : Exception
-        Of another library, often many lines long.
-
-    Returns
-    -------
-    str
-
-    """
+    """Return the first line of an error, without the full stop; its type where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip('. ')

@@ -68,8 +68,6 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     ----------
     image : ndarray of shape (H, W, 3), uint8
         RGB.
-    size : (int, int)
-        Height and width wanted, in pixels.
 
     Returns
     -------

@@ -10,11 +10,6 @@ def is_complete(content: bytes) -> bool:
     """
     Return whether an image file reaches its end marker.
 
-    Parameters
-    ----------
-    content : bytes
-        Of the file.
-
     Returns
     -------
     bool

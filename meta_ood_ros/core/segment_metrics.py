@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meta_ood_ros.core.dense import check_logits, DensePrediction
-from meta_ood_ros.core.host_copy import to_host
-from meta_ood_ros.core.segment_sums import metric_names as metric_names
-from meta_ood_ros.core.segment_sums import sum_over_segments, to_metric_values
-from meta_ood_ros.core.segment_sums_from_logits import sum_from_logits
+from meta_ood_ros.core.kernels.host_copy import to_host
+from meta_ood_ros.core.kernels.segment_sums import metric_names as metric_names
+from meta_ood_ros.core.kernels.segment_sums import sum_over_segments, to_metric_values
+from meta_ood_ros.core.kernels.segment_sums_from_logits import sum_from_logits
 from meta_ood_ros.core.segments import Segments
 import numpy as np
 from numpy.typing import NDArray

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from meta_ood_ros.core.jit import array, kernel, part
-from meta_ood_ros.core.raster import find_end, find_set
+from meta_ood_ros.core.kernels.jit import array, kernel, part
+from meta_ood_ros.core.kernels.raster import find_end, find_set
 from numba import types
 import numpy as np
 from numpy.typing import NDArray

@@ -6,15 +6,7 @@ import time
 
 
 class Stopwatch:
-    """
-    Times of the stages of one image, in the order in which they ran.
-
-    Attributes
-    ----------
-    milliseconds : dict of str to float
-        By stage.
-
-    """
+    """Times of the stages of one image, in the order in which they ran."""
 
     def __init__(self) -> None:
         self.milliseconds: dict[str, float] = {}

@@ -24,22 +24,10 @@ def setting(
 
     Parameters
     ----------
-    default : bool, int, float, str or tuple of str
-        The value without any configuration; its type is the type of the setting.
-    description : str
-        One sentence for `ros2 param describe` and the documentation.
     minimum, maximum : float, optional
         Closed range of a number. Holes inside it (such as -1 or 64..4096) are checked apart.
-    choices : tuple of str
-        The only strings allowed; empty allows any.
     live : bool
         Whether the node applies a change at the next frame; otherwise only while unconfigured.
-    unit : str
-        Unit of the number, for the documentation.
-    allowed : str
-        The range in words where it is not simply [minimum, maximum].
-    hint : str
-        What the message about a wrong value tells the user to do.
 
     """
     return field(

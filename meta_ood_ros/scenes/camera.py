@@ -11,20 +11,6 @@ class Camera:
     Pinhole camera without roll; pitch is expressed by the row of the horizon.
 
     World axes: x right, y up from the ground, z forward [m].
-
-    Attributes
-    ----------
-    size : tuple of int
-        (height, width) in px.
-    focal : float
-        Focal length [px].
-    horizon : float
-        Row of the horizon [px].
-    x, z : float
-        Position on the ground plane [m].
-    elevation : float
-        Height above the ground [m].
-
     """
 
     size: tuple[int, int]

@@ -47,12 +47,8 @@ class Canvas:
 
     Parameters
     ----------
-    camera : Camera
-        Where the picture is taken.
     haze_colour : ndarray, shape (3,)
         Colour of the air far away, 0..255.
-    haze_range : float
-        Distance at which 63 % of the light comes from the air [m].
 
     """
 
@@ -71,23 +67,7 @@ class Canvas:
         return np.exp(-np.maximum(depth, 0) / self.haze_range)
 
     def paint(self, top, left, sprite: Sprite, *, depth, ood_id=0, surface=None):
-        """
-        Lay a sprite of final pixel size over the picture.
-
-        Parameters
-        ----------
-        top, left : int
-            Where its first pixel goes; parts outside the picture are cut off.
-        sprite : Sprite
-            What to paint; pixels with at least half opacity take its label.
-        depth : float
-            Distance for the haze [m].
-        ood_id : int
-            0, or the id of the unknown object (its class becomes 255).
-        surface : ndarray of float32, shape (h, w), or None
-            Depth of each pixel of the sprite [m]; None takes `depth` for all.
-
-        """
+        """Lay a sprite of final pixel size over the picture; surface is its depth by pixel."""
         height, width = self.classes.shape
         h, w = sprite.alpha.shape
         y0, y1, x0, x1 = max(top, 0), min(top + h, height), max(left, 0), min(left + w, width)
@@ -115,10 +95,6 @@ class Canvas:
         ----------
         corners : array_like, shape (4, 3)
             World positions of the sprite's top left, top right, bottom right, bottom left [m].
-        sprite : Sprite
-            What to paint.
-        ood_id : int
-            As in `paint`.
 
         """
         corners = np.asarray(corners, dtype=np.float64)
@@ -166,10 +142,6 @@ class Canvas:
         ----------
         near, far : tuple of float
             x and z of the wall's two ends [m]; the sprite's left edge is at `near`.
-        bottom, top : float
-            Height of its lower and upper edge [m].
-        sprite : Sprite
-            What to paint.
 
         """
         (x0, z0), (x1, z1) = near, far
@@ -193,8 +165,6 @@ class Canvas:
         ----------
         polygons : sequence of array_like, each of shape (N, 2)
             x and z of the corners [m].
-        strength : float
-            Share of the light taken away, 0..1.
         softness : float
             Width of the soft edge as a share of the polygons' height in the picture.
 

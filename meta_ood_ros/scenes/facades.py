@@ -36,22 +36,7 @@ def _weathered(rng, rgb, strength=1.0):
 
 
 def facade(rng, width, height) -> Sprite:
-    """
-    Return a house front.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses colours and windows.
-    width, height : float
-        Size [m].
-
-    Returns
-    -------
-    Sprite
-        Label building.
-
-    """
+    """Return a house front."""
     per_metre = 14
     floor_height = rng.uniform(2.9, 3.7)
     floors = max(int(height / floor_height), 1)

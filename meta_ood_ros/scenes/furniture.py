@@ -16,17 +16,8 @@ def tree(rng, base, bare=False) -> Sprite:
 
     Parameters
     ----------
-    rng : numpy.random.Generator
-        Chooses its shape.
     base : array_like of float, shape (3,)
         Colour of its leaves in the light, 0..255.
-    bare : bool
-        Draw a winter tree: branches, hardly any leaf.
-
-    Returns
-    -------
-    Sprite
-        Label vegetation, trunk included (as Cityscapes labels trees).
 
     """
     rows = 224

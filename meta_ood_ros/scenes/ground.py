@@ -17,30 +17,14 @@ class Street:
 
     Attributes
     ----------
-    kind : str
-        'city', 'suburb' or 'country'.
     left, right : float
         Where the carriageway ends [m], left < 0 < right.
-    pavement_left, pavement_right : float
-        Width of the pavements [m], 0 for none.
     lane_lines : tuple of float
         Lateral position of the lane lines [m], () for none.
     lanes : tuple of tuple of float
         (centre [m], +1 our direction or -1 oncoming) of each lane.
     parking : float
         Width of the parking strip at each edge of the carriageway [m], 0 for none.
-    edge_lines : bool
-        Paint solid lines at both edges.
-    crossing : float
-        Distance of a zebra crossing [m]; negative for none.
-    bend : float
-        Curvature [1/m].
-    asphalt, paving, verge : tuple of float
-        Colours, 0..255.
-    wear : float
-        0 new .. 1 patched and cracked.
-    seed : int
-        Shifts the textures.
 
     """
 

@@ -16,11 +16,6 @@ def noise_tile(kind: str) -> np.ndarray:
     """
     Return one fixed tile of noise that continues across its own borders.
 
-    Parameters
-    ----------
-    kind : str
-        A key of `ROUGHNESS`: the higher its value, the softer the field.
-
     Returns
     -------
     ndarray of float32, shape (512, 512)
@@ -53,17 +48,6 @@ def noise(
     """
     Return a random cut-out of a noise tile.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses the place.
-    kind : str
-        A key of `ROUGHNESS`.
-    shape : tuple of int
-        (height, width) in px.
-    zoom : float
-        Output pixels per tile pixel; above 1 the grain gets coarser.
-
     Returns
     -------
     ndarray of float32, shape (height, width)
@@ -89,12 +73,8 @@ def noise_on_plane(kind: str, x: np.ndarray, z: np.ndarray, per_metre: float) ->
 
     Parameters
     ----------
-    kind : str
-        A key of `ROUGHNESS`.
     x, z : ndarray of float32, shape (H, W)
         Ground position of each pixel [m].
-    per_metre : float
-        Tile pixels per metre of ground.
 
     Returns
     -------

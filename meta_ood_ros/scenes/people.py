@@ -38,17 +38,7 @@ def _head(rng, sketch, x, y, skin):
 
 
 def pedestrian(rng: np.random.Generator, sun: float) -> Sprite:
-    """
-    Return a person, standing or walking, of height 1 and width `PERSON_ASPECT`.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses clothes and pose.
-    sun : float
-        -1 left .. 1 right.
-
-    """
+    """Return a person, standing or walking, of height 1 and width `PERSON_ASPECT`."""
     top, trousers, skin = _clothes(rng), _clothes(rng), _SKIN[rng.integers(4)]
     sketch = Sketch(180, PERSON_ASPECT, top, PERSON)
     x = PERSON_ASPECT / 2

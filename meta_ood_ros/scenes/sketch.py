@@ -9,21 +9,7 @@ _SHIFT = 4  # cv2 takes coordinates in 1/16 px
 
 
 class Sketch:
-    """
-    A sprite under work; coordinates are shares of its height, x right, y down.
-
-    Parameters
-    ----------
-    height : int
-        Rows [px].
-    aspect : float
-        Width divided by height.
-    base : tuple of float
-        Colour under the soft edges, 0..255.
-    label : int
-        Cityscapes train id of what is drawn, until `label` is set anew.
-
-    """
+    """A sprite under work; coordinates are shares of its height, x right, y down."""
 
     def __init__(self, height: int, aspect: float, base, label: int = 255):
         width = max(round(height * aspect), 2)

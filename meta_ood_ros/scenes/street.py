@@ -46,23 +46,7 @@ def paint_backdrop(canvas: Canvas, rng: np.random.Generator, kind: str) -> None:
 
 
 def street_sides(rng: np.random.Generator, street: Street, weather: Weather) -> list[Thing]:
-    """
-    Return what lines a street.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses everything.
-    street : Street
-        The ground it stands on.
-    weather : Weather
-        Sun, for the shadows.
-
-    Returns
-    -------
-    list of Thing
-
-    """
+    """Return what lines a street."""
     sunlight = weather.sun * weather.sunshine
     leaf = _leaf_colour(rng)
     bare = rng.random() < 0.12

@@ -16,18 +16,10 @@ class Thing:
 
     Attributes
     ----------
-    x, z : float
-        Where it stands in frame 0 [m].
     depth : float
         Its far end [m]; things are painted in the order of falling depth.
     box : tuple of float
         Left, right (relative to x), top [m]: the upright rectangle it fills at z.
-    draw : callable
-        (canvas, x, z): paint it.
-    cast : callable or None
-        (canvas, x, z): paint its shadow on the ground.
-    velocity : tuple of float
-        Movement in x and z a frame [m].
 
     """
 
@@ -67,16 +59,8 @@ def standing(sprite: Sprite, x, z, width, height, *, sunlight=0.0, velocity=(0.0
 
     Parameters
     ----------
-    sprite : Sprite
-        What it looks like.
-    x, z, width, height : float
-        Where its foot is and how large it is [m].
     sunlight : float
         Direction x strength of the sun, -1..1: a long shadow falls the other way.
-    velocity : tuple of float
-        As in `Thing`.
-    ood_id : int
-        0, or the id of an unknown object.
 
     """
 
@@ -116,23 +100,7 @@ def driving(vehicle: Vehicle, x, z, yaw, *, sunlight=0.0, velocity=(0.0, 0.0)):
 
 
 def lining(sprite: Sprite, near, far, height, *, shadow=0.0, sunlight=0.0):
-    """
-    Return an upright surface along the street (house front, wall, hedge) as a thing.
-
-    Parameters
-    ----------
-    sprite : Sprite
-        What it looks like, left edge at `near`.
-    near, far : tuple of float
-        x and z of its ends [m].
-    height : float
-        Its height [m].
-    shadow : float
-        Which side its foot darkens, -1 left .. 1 right, 0 neither.
-    sunlight : float
-        As in `standing`.
-
-    """
+    """Return an upright surface along the street (house front, wall, hedge) as a thing."""
     x0, x1 = sorted((near[0], far[0]))
 
     def draw(canvas, x, z):

@@ -23,23 +23,7 @@ class _Pool:
 
 
 def traffic(rng: np.random.Generator, street: Street, sunlight: float) -> list[Thing]:
-    """
-    Return vehicles: moving in their lanes, parked at the edges, sometimes one that crosses.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses them.
-    street : Street
-        Where they drive.
-    sunlight : float
-        Direction x strength of the sun, -1..1.
-
-    Returns
-    -------
-    list of Thing
-
-    """
+    """Return vehicles: moving in their lanes, parked at the edges, sometimes one that crosses."""
     cars = _Pool(rng, vehicles.random_car, 4)
     large = _Pool(rng, _large_vehicle, 2)
 
@@ -88,19 +72,7 @@ def _parked(rng, street, cars, sunlight):
 
 
 def people_about(rng: np.random.Generator, street: Street, sunlight: float) -> list[Thing]:
-    """
-    Return people on the pavements, sometimes on the road, and riders at its edge.
-
-    Parameters
-    ----------
-    rng, street, sunlight
-        As in `traffic`.
-
-    Returns
-    -------
-    list of Thing
-
-    """
+    """Return people on the pavements, sometimes on the road, and riders at its edge."""
     things = []
     crowd = _Pool(rng, lambda source: people.pedestrian(source, sunlight), 4)
 

@@ -20,8 +20,6 @@ class Vehicle:
     ----------
     faces : tuple
         (corners (4, 3) [m] clockwise from the top left as seen from outside, Sprite).
-    width, length, height : float
-        Size [m].
 
     """
 
@@ -32,23 +30,7 @@ class Vehicle:
 
 
 def paint_vehicle(canvas: Canvas, vehicle: Vehicle, x, z, yaw, sun) -> None:
-    """
-    Paint a vehicle.
-
-    Parameters
-    ----------
-    canvas : Canvas
-        Where to paint.
-    vehicle : Vehicle
-        What to paint.
-    x, z : float
-        Where its middle stands [m].
-    yaw : float
-        Its heading, 0 away from the camera, pi towards it [rad].
-    sun : float
-        -1 left .. 1 right.
-
-    """
+    """Paint a vehicle."""
     turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
     reach = np.hypot(vehicle.width, vehicle.length) / 2
     if z - canvas.camera.z < reach + NEAR:

@@ -18,18 +18,10 @@ class Weather:
 
     Attributes
     ----------
-    sun : float
-        Where the light comes from: -1 left, 1 right.
-    sunshine : float
-        0 overcast .. 1 hard sun.
     zenith, horizon : tuple of float
         Colour of the sky above and at the horizon, 0..255.
-    clouds : float
-        Share of clouds, 0..1.
     haze_range : float
         Distance at which 63 % of the light comes from the air [m].
-    seed : int
-        Shapes of the clouds.
 
     """
 
@@ -90,22 +82,10 @@ class Lens:
 
     Attributes
     ----------
-    exposure : float
-        Factor on the brightness that the camera meters.
-    white_balance : tuple of float
-        Factors on red, green, blue.
-    contrast : float
-        1 leaves it; below 1 is flatter.
-    saturation : float
-        1 leaves it; 0 is grey.
     blur : float
         Standard deviation of the optical blur at 640 px width [px].
     noise : float
         Standard deviation of the sensor noise at mid grey, 0..255.
-    vignette : float
-        Light lost in the corners, 0..1.
-    jpeg_quality : int
-        1..100; 0 leaves the picture uncompressed.
 
     """
 
@@ -143,12 +123,6 @@ def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.n
     ----------
     image : ndarray of float32, shape (H, W, 3)
         0..255; overwritten.
-    camera : Camera
-        Its size scales the blur.
-    lens : Lens
-        The camera's properties.
-    rng : numpy.random.Generator
-        Sensor noise.
 
     Returns
     -------

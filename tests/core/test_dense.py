@@ -6,8 +6,8 @@ import sys
 import threading
 
 from meta_ood_ros.core.dense import predict_dense
-from meta_ood_ros.core.dense_cpu import predict_on_cpu
-from meta_ood_ros.core.dense_torch import predict_in_strips
+from meta_ood_ros.core.kernels.dense_cpu import predict_on_cpu
+from meta_ood_ros.core.kernels.dense_torch import predict_in_strips
 from meta_ood_ros.core.uncertainty import normalized_entropy, softmax_probabilities
 import numpy as np
 import pytest
@@ -213,8 +213,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize(('shape', 'size'), CASES)
 def test_strips_on_any_device_agree_with_the_definition(shape, size, align_corners, monkeypatch):
-    from meta_ood_ros.core import dense_torch
     from meta_ood_ros.core.dense import DensePrediction
+    from meta_ood_ros.core.kernels import dense_torch
 
     monkeypatch.setattr(dense_torch, 'STRIP_NUMBERS', 3 * shape[0] * size[1])
     torch.manual_seed(8)

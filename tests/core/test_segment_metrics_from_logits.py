@@ -5,8 +5,8 @@ import threading
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meta_ood_ros.core import segment_sums_from_logits
 from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.kernels import segment_sums_from_logits
 from meta_ood_ros.core.segment_metrics import measure_segments, measure_segments_from_logits
 from meta_ood_ros.core.segments import find_segments, Segments
 import numpy as np

@@ -8,10 +8,10 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_msgs.msg import OodSegmentArray
-from meta_ood_ros.conversions import to_image
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
-from meta_ood_ros.ood_node import OodNode
+from meta_ood_ros.messages.conversions import to_image
+from meta_ood_ros.node.ood_node import OodNode
 import numpy as np
 import pytest
 import rclpy
@@ -89,7 +89,7 @@ def colour_network(monkeypatch):
             self.backend = ColourBackend(self.bundle, network.gate)
             network.backends.append(self.backend)
 
-    monkeypatch.setattr('meta_ood_ros.loading.OodPipeline', ColourPipeline)
+    monkeypatch.setattr('meta_ood_ros.node.loading.OodPipeline', ColourPipeline)
     yield network
     network.gate.set()
 

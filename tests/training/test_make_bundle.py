@@ -5,8 +5,8 @@ from pathlib import Path
 import subprocess
 
 from meta_ood_training.cli import NearestParser, VERBS
-from meta_ood_training.config_reader import read_config
-from meta_ood_training.training_config import FinetuneConfig
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.config_reader import read_config
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]

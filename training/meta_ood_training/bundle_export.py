@@ -20,11 +20,11 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
-from meta_ood_training.config_reader import ConfigError, read_value
-from meta_ood_training.loop_config import BundleConfig
-from meta_ood_training.revision import source_revision
-from meta_ood_training.trainer.starting_network import open_network, read_weights
-from meta_ood_training.training_config import NetworkConfig
+from meta_ood_training.finetuning.config import NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError, read_value
+from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
+from meta_ood_training.finetuning.loop_config import BundleConfig
+from meta_ood_training.provenance.revision import source_revision
 import torch
 from torch import Tensor
 
@@ -40,8 +40,6 @@ class Checkpoint:
 
     Attributes
     ----------
-    weights : dict of str to Tensor
-        State dict.
     facts : mapping of str
         What `finetune` wrote beside it; empty for a published file.
 
@@ -52,15 +50,7 @@ class Checkpoint:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the verb's arguments.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Of the verb.
-
-    """
+    """Declare the verb's arguments."""
     parser.add_argument('--checkpoint', type=Path, required=True, help='of finetune, or published')
     parser.add_argument('--output', type=Path, required=True, help='directory of the bundle')
     parser.add_argument('--name', help='of the bundle; default as the run says, or the directory')
@@ -87,20 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Write the bundle.
-
-    Parameters
-    ----------
-    arguments : argparse.Namespace
-        See `add_arguments`.
-
-    Returns
-    -------
-    int
-        0.
-
-    """
+    """Write the bundle."""
     checkpoint = open_checkpoint(arguments.checkpoint)
     network_config = _describe_network(arguments, checkpoint)
     if network_config.num_classes != len(CITYSCAPES_NAMES):
@@ -148,19 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """
-    Read a checkpoint with what it says about itself.
-
-    Parameters
-    ----------
-    path : Path
-        A `.pth` file.
-
-    Returns
-    -------
-    Checkpoint
-
-    """
+    """Read a checkpoint with what it says about itself."""
     if not path.is_file():
         raise ConfigError(
             f'--checkpoint must be a file, got {str(path)!r}, which is none. '
@@ -180,22 +145,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def describe_origin(checkpoint: Checkpoint, scores: list[Path]) -> dict[str, Any]:
-    """
-    Return the provenance of a bundle.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        Its facts.
-    scores : list of Path
-        JSON files to be stated, by their names.
-
-    Returns
-    -------
-    dict
-        Plain values.
-
-    """
+    """Return the provenance of a bundle."""
     facts = checkpoint.facts
     origin: dict[str, Any] = {'made': datetime.now(timezone.utc).date().isoformat()}
     if facts:
@@ -220,20 +170,7 @@ def describe_origin(checkpoint: Checkpoint, scores: list[Path]) -> dict[str, Any
 
 
 def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """
-    Return weights in float16.
-
-    Parameters
-    ----------
-    weights : mapping of str to Tensor
-        State dict.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Integers and what float16 cannot hold stay as they are.
-
-    """
+    """Return weights in float16."""
     largest = torch.finfo(torch.float16).max
     return {
         key: value.half()
@@ -244,20 +181,7 @@ def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def half_difference(network: OodNetwork) -> float:
-    """
-    Return by how much storing float16 changes the entropy of one scene at most.
-
-    Parameters
-    ----------
-    network : OodNetwork
-        With its weights.
-
-    Returns
-    -------
-    float
-        Share of log C.
-
-    """
+    """Return by how much storing float16 changes the entropy of one scene at most."""
     image = render_scene(_HALF_SEED, size=(16 * network.stride, 32 * network.stride)).image
     x = to_network_input(image)
     kept = {key: value.clone() for key, value in network.state_dict().items()}

@@ -9,11 +9,14 @@ import sys
 from typing import NoReturn
 
 VERBS = {
-    'finetune': ('finetune', 'train a network for high entropy on OoD objects'),
-    'segments': ('segment_dataset', 'write segment metrics and targets of images or bags'),
-    'fit-meta': ('fit_meta', 'fit, judge and explain meta classifiers'),
-    'evaluate': ('evaluate', 'score a bundle on data sets'),
-    'overlay': ('overlay', 'paste OoD objects on street frames: a test set with exact labels'),
+    'finetune': ('finetuning.command', 'train a network for high entropy on OoD objects'),
+    'segments': ('segments.command', 'write segment metrics and targets of images or bags'),
+    'fit-meta': ('meta.command', 'fit, judge and explain meta classifiers'),
+    'evaluate': ('evaluation.command', 'score a bundle on data sets'),
+    'overlay': (
+        'overlays.command',
+        'paste OoD objects on street frames: a test set with exact labels',
+    ),
     'bundle': ('bundle_export', 'turn a checkpoint into a bundle'),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
@@ -51,19 +54,7 @@ class NearestParser(argparse.ArgumentParser):
     """An argument parser that names the nearest option to an unknown one."""
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        """
-        Return the parsed arguments, or exit naming the nearest known option.
-
-        Parameters
-        ----------
-        args, namespace
-            As argparse has them.
-
-        Returns
-        -------
-        argparse.Namespace
-
-        """
+        """Return the parsed arguments, or exit naming the nearest known option."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
@@ -73,26 +64,13 @@ class NearestParser(argparse.ArgumentParser):
         return parsed
 
     def error(self, message: str) -> NoReturn:
-        """
-        Print one sentence and exit.
-
-        Parameters
-        ----------
-        message : str
-            What was wrong.
-
-        """
+        """Print one sentence and exit."""
         self.exit(WRONG_USE, f'{self.prog}: {message}\n')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run one verb.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Command line without the program's name; default sys.argv.
 
     Returns
     -------

@@ -11,15 +11,7 @@ from torch import nn, Tensor
 
 @dataclass(frozen=True)
 class Tolerance:
-    """
-    How far a backend's entropy may be from float32 eager, in shares of log C.
-
-    Parameters
-    ----------
-    mean, largest : float
-        Of the absolute difference over the pixels of one frame.
-
-    """
+    """How far a backend's entropy may be from float32 eager, in shares of log C."""
 
     mean: float
     largest: float

@@ -65,18 +65,9 @@ def to_inference(network: nn.Module, *, device: torch.device, precision: str) ->
 
     Parameters
     ----------
-    network : Module
-        Left as it is.
-    device : torch.device
-        Of the copy.
     precision : str
         'fp32', 'fp16' or 'bf16': type of the convolutions' weights. Under `autocast` they would
         be converted at every call otherwise.
-
-    Returns
-    -------
-    Module
-        In eval mode; to be called under `autocast`.
 
     """
     if network.training:

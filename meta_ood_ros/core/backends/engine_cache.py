@@ -17,23 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """
-    All that an engine depends on: another value of any field asks for another engine.
-
-    Parameters
-    ----------
-    network : str
-        See `hash_network`.
-    gpu : str
-        Name and compute capability.
-    tensorrt : str
-        Version.
-    precision : str
-        'fp32' or 'fp16'.
-    shape : (int, int, int, int)
-        N, 3, h0, w0.
-
-    """
+    """All that an engine depends on: another value of any field asks for another engine."""
 
     network: str
     gpu: str
@@ -49,34 +33,13 @@ class EngineKey:
 
 
 class EngineCache:
-    """
-    A folder of engines.
-
-    Parameters
-    ----------
-    folder : str or Path
-        '' is meta_ood below the XDG cache folder.
-
-    """
+    """A folder of engines."""
 
     def __init__(self, folder: str | Path = '') -> None:
         self.folder = Path(folder).expanduser() if str(folder) else default_folder()
 
     def load(self, key: EngineKey) -> bytes | None:
-        """
-        Return the engine built for exactly this key, or None.
-
-        Parameters
-        ----------
-        key : EngineKey
-            What is wanted; what differs from the stored engine is logged.
-
-        Returns
-        -------
-        bytes or None
-            The serialized engine.
-
-        """
+        """Return the engine built for exactly this key, or None."""
         path = self.folder / key.file_name
         try:
             engine = path.read_bytes()
@@ -96,17 +59,7 @@ class EngineCache:
         return engine
 
     def store(self, key: EngineKey, engine: bytes) -> None:
-        """
-        Keep an engine; where that fails, warn and go on.
-
-        Parameters
-        ----------
-        key : EngineKey
-            What it was built for.
-        engine : bytes
-            The serialized engine.
-
-        """
+        """Keep an engine; where that fails, warn and go on."""
         path = self.folder / key.file_name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -128,20 +81,7 @@ def default_folder() -> Path:
 
 
 def hash_network(network: nn.Module) -> str:
-    """
-    Return the SHA-256 of a network: its layers, its weights and the version of this package.
-
-    Parameters
-    ----------
-    network : Module
-        Of any kind; an ONNX network counts by its file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    """
+    """Return the SHA-256 of a network: its layers, its weights and the version of this package."""
     digest = hashlib.sha256(f'{__version__}\n{network!r}\n'.encode())
     digest.update(getattr(network, 'content', b''))
     for name, value in network.state_dict().items():

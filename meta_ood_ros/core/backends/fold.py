@@ -16,11 +16,6 @@ def fold_batch_norms(network: Network) -> Network:
     """
     Return a copy of a network in which convolutions do the normalisation that follows them.
 
-    Parameters
-    ----------
-    network : Module
-        In eval mode; left as it is.
-
     Returns
     -------
     Module

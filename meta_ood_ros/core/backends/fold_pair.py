@@ -18,19 +18,6 @@ def fold_pair(conv: AnyConv, norm: Norm) -> AnyConv:
 
     In eval mode y = gamma (conv(x) - mean) / sqrt(var + eps) + beta is a convolution with scaled
     weights. They are computed in float64, so only the rounding of the weights' type is added.
-
-    Parameters
-    ----------
-    conv : Conv1d or Conv2d
-        Left as it is.
-    norm : BatchNorm1d or BatchNorm2d
-        With running statistics; left as it is.
-
-    Returns
-    -------
-    Conv1d or Conv2d
-        With the weights' type of `conv`.
-
     """
     mean, var = norm.running_mean, norm.running_var
     assert isinstance(mean, Tensor)

@@ -22,12 +22,6 @@ class FoldedPyramidPool(nn.Module):
     scale. The channels are filled up with zeros to whole blocks. Measured for ESPNetv2 on two
     cores at 512 x 1024: 178 instead of 232 ms of CPU time in PyTorch, 158 instead of 184 in
     onnxruntime.
-
-    Parameters
-    ----------
-    pool : PyramidPool
-        In eval mode; left as it is.
-
     """
 
     def __init__(self, pool: PyramidPool) -> None:

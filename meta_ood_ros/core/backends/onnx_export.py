@@ -21,15 +21,8 @@ def to_onnx(network: nn.Module, shape: tuple[int, int, int, int]) -> bytes:
 
     Parameters
     ----------
-    network : Module
-        In eval mode, float32, on the CPU; left as it is.
     shape : (int, int, int, int)
         N, 3, h0, w0: fixed, so that pooling windows and grids are constants of the graph.
-
-    Returns
-    -------
-    bytes
-        Input `image`, output `logits`, both float32; normalisations folded.
 
     Raises
     ------

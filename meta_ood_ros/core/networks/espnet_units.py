@@ -136,8 +136,6 @@ def at_scale(x: Tensor, scale: float, stage: nn.Module) -> Tensor:
         The map.
     scale : float
         Above 1 it is enlarged before and averaged after; below 1 the other way round.
-    stage : Module
-        Keeps the size.
 
     Returns
     -------

@@ -24,14 +24,6 @@ class MobileNetV2(nn.Module):
 
     Strides beyond the output stride are replaced by dilation (atrous convolution), so the weights
     fit both.
-
-    Parameters
-    ----------
-    width : float
-        Multiplier of all channels, rounded to multiples of 8.
-    output_stride : int
-        8 or 16.
-
     """
 
     def __init__(self, *, width: float = 1.0, output_stride: int = 16) -> None:
@@ -97,12 +89,8 @@ class InvertedResidual(nn.Module):
 
     Parameters
     ----------
-    inputs, outputs : int
-        Channels.
     expansion : int
         t: the depthwise convolution has t x inputs channels; no expansion layer for t = 1.
-    stride, dilation : int
-        Of the depthwise convolution.
 
     """
 

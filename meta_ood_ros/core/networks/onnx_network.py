@@ -111,26 +111,7 @@ def make_session(
     options: Mapping[str, object] = MappingProxyType({}),
     threads: int = 0,
 ) -> Any:
-    """
-    Return an onnxruntime session for a graph.
-
-    Parameters
-    ----------
-    content : bytes
-        An .onnx file.
-    provider : str
-        Of onnxruntime; parts that it cannot run fall to the CPU.
-    options : mapping of str to object
-        Of the provider, such as the `device_id` of a GPU.
-    threads : int
-        On the CPU; 0 takes as many as PyTorch.
-
-    Returns
-    -------
-    onnxruntime.InferenceSession
-        Ready to run.
-
-    """
+    """Return an onnxruntime session for a graph."""
     try:
         import onnxruntime
     except ImportError as error:

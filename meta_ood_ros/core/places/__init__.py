@@ -3,12 +3,12 @@ Where segments are: the pixels of a segment -> its place in space. The rooms, as
 
 1. `camera_model`       calibration of the camera -> the ray through each pixel
 2. `depth_map`          depth image (16UC1, 32FC1) -> metres, which of its pixels shows which
-3. `depth_samples`      segments and depth -> medians and spread of each; `depth_modes`: of which
-                        surface
-4. `segment_places`     what is known of where segments are, and why something is not
-5. `from_depth`         segments and depth -> places
-6. `from_ground_plane`  segments that stand on flat ground -> places, without depth
-7. `point_cloud`        segments and depth -> the points that their pixels show
+3. `segment_places`     what is known of where segments are, and why something is not
+4. `from_depth`         segments and depth -> places
+5. `from_ground_plane`  segments that stand on flat ground -> places, without depth
+6. `point_cloud`        segments and depth -> the points that their pixels show
+
+Each of these reads the pixels of the segments only, with `kernels.depth_samples`.
 """
 
 from meta_ood_ros.core.places.camera_model import CameraModel as CameraModel

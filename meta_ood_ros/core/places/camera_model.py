@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
-from meta_ood_ros.core.parallel import run_over_rows
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 import numpy as np
 from numpy.typing import NDArray
 
@@ -174,11 +174,12 @@ class CameraModel:
             return plain
         k, d = self.matrix, self.coefficients
         if self.distortion_model == 'equidistant':
-            rays = cv2.fisheye.undistortPoints(points[:, None], k, d, criteria=_LEAST_ERROR)[:, 0]
+            found = cv2.fisheye.undistortPoints(points[:, None], k, d, criteria=_LEAST_ERROR)
         else:
-            rays = cv2.undistortPointsIter(
-                points[:, None], k, d, None, None, _LEAST_ERROR
-            )[:, 0]  # fmt: skip
+            found = cv2.undistortPointsIter(
+                points[:, None], k, d, np.eye(3), np.eye(3), _LEAST_ERROR
+            )
+        rays = np.asarray(found, np.float64)[:, 0]
         # The polynomials fold back far outside the picture, where the solver answers nonsense.
         rays[~(np.abs(rays) < 1e3).all(axis=1)] = np.nan
         known = np.flatnonzero(np.isfinite(rays).all(axis=1))
@@ -207,9 +208,11 @@ class CameraModel:
             return flat * self.matrix[[0, 1], [0, 1]] + self.matrix[:2, 2]
         k, d = self.matrix, self.coefficients
         if self.distortion_model == 'equidistant':
-            return cv2.fisheye.distortPoints(flat[:, None], k, d)[:, 0]
+            pixels = cv2.fisheye.distortPoints(flat[:, None], k, d)
+            return np.asarray(pixels, np.float64)[:, 0]
         zero = np.zeros(3)
-        return cv2.projectPoints(_forward(flat)[:, None], zero, zero, k, d)[0][:, 0]
+        pixels, _ = cv2.projectPoints(_forward(flat)[:, None], zero, zero, k, d)
+        return np.asarray(pixels, np.float64)[:, 0]
 
     @cached_property
     def rays(self) -> NDArray[np.float32]:

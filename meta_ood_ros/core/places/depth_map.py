@@ -23,7 +23,6 @@ def depth_in_metres(image: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[
         positive and finite; 0, NaN, infinite and negative values are holes.
 
     """
-    image = np.asarray(image)
     if image.ndim != 2 or 0 in image.shape or image.dtype not in (np.uint16, np.float32):
         raise ValueError(
             'a depth image must be uint16 [mm] or float32 [m] of shape (H, W), got '

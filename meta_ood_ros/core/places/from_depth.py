@@ -1,7 +1,7 @@
 """Segments and a depth map -> where the segments are."""
 
-from meta_ood_ros.core.parallel import run_over_rows
-from meta_ood_ros.core.places import depth_samples as column
+from meta_ood_ros.core.kernels import depth_samples as column
+from meta_ood_ros.core.kernels.parallel import run_over_rows
 from meta_ood_ros.core.places.camera_model import CameraModel
 from meta_ood_ros.core.places.depth_map import depth_in_metres, nearest_pixels
 from meta_ood_ros.core.places.segment_places import checked_segments, SegmentPlaces, Verdict
@@ -55,13 +55,12 @@ def locate_in_depth(
     columns = nearest_pixels(labels.shape[1], metres.shape[1])
     table = np.empty((len(ids), column.COLUMNS))
 
+    rays = camera.rays  # made once, before the threads start
+
     def work(first: int, last: int) -> None:
-        column.sample_depth(
-            labels, ids, boxes, metres, rows, columns, camera.rays, first, last, table
-        )
+        column.sample_depth(labels, ids, boxes, metres, rows, columns, rays, first, last, table)
 
     if len(ids):
-        camera.rays  # made once, before the threads ask for it
         run_over_rows(work, len(ids), rows_per_chunk=max(1, len(ids) // 8))
     t = table.T
     z = t[column.Z]
@@ -73,12 +72,10 @@ def locate_in_depth(
     lateral = np.hypot(positions[:, :2] / z[:, None] * deviation[:, None], pixel)
     # outermost pixel centres -> outermost pixel borders of the segment
     border = pixel * (t[column.STRIDE] + 2 * t[column.EDGE])[:, None]
-    across = np.stack(
-        [t[column.RIGHT] - t[column.LEFT], t[column.BOTTOM] - t[column.TOP]], axis=1
-    )
+    across = np.stack([t[column.RIGHT] - t[column.LEFT], t[column.BOTTOM] - t[column.TOP]], axis=1)
     verdicts = tuple(
         Verdict.PLACED if kept else Verdict.NO_DEPTH if valid < 3 else Verdict.MIXED_DEPTH
-        for kept, valid in zip(t[column.KEPT], t[column.VALID])
+        for kept, valid in zip(t[column.KEPT], t[column.VALID], strict=True)
     )
     return SegmentPlaces(
         source='depth',

@@ -16,28 +16,7 @@ SCENE_SPLITS = {'train': TRAIN_SHAPES, 'test': TEST_SHAPES}
 def random_unknown(
     rng: np.random.Generator, split: str, sun: float
 ) -> tuple[str, Sprite, float, float]:
-    """
-    Return an unknown thing.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Chooses family, shape, colour and size.
-    split : str
-        'train' or 'test': the families to choose from.
-    sun : float
-        -1 left .. 1 right.
-
-    Returns
-    -------
-    family : str
-        A key of `SCENE_SPLITS[split]`.
-    sprite : Sprite
-        One 8-connected piece; its label is 255.
-    width, height : float
-        Size [m].
-
-    """
+    """Return an unknown thing."""
     families = SCENE_SPLITS[split]
     family = list(families)[rng.integers(len(families))]
     draw, smallest, largest = families[family]

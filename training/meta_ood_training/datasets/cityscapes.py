@@ -83,19 +83,5 @@ class Cityscapes(PairedImages):
 
 
 def nested_files(folder: Path, ending: str) -> dict[str, Path]:
-    """
-    Return the files one folder below, by name without the ending.
-
-    Parameters
-    ----------
-    folder : Path
-        Holds one folder per city or sequence.
-    ending : str
-        Common end of the file names, suffix included.
-
-    Returns
-    -------
-    dict of str to Path
-
-    """
+    """Return the files one folder below, by name without the ending."""
     return {path.name[: -len(ending)]: path for path in sorted(folder.glob(f'*/*{ending}'))}

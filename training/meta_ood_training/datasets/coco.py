@@ -22,15 +22,11 @@ class CocoReport:
 
     Attributes
     ----------
-    total, kept : int
-        Images in the annotation file, and left.
     removed : dict of str to int
         Images by the first rule that removed them, in the order in which rules are applied.
     pixel_share : dict of str to float
         Share of all OoD pixels of the kept images by supercategory (figure 3 of Chan et al.);
         where instances overlap the later one counts.
-    ood_share : float
-        Share of OoD pixels in the kept images.
 
     """
 

@@ -28,22 +28,7 @@ class CocoImage:
 
 
 def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], list[CocoImage]]:
-    """
-    Return the content of a COCO instance annotation file.
-
-    Parameters
-    ----------
-    root : Path
-        Holds <part>/<image>.jpg and annotations/instances_<part>.json.
-    part : str
-        `train2017` or another part.
-
-    Returns
-    -------
-    tuple of (dict of int to (str, str), list of CocoImage)
-        Category id -> (name, supercategory); the images, sorted by name.
-
-    """
+    """Return the content of a COCO instance annotation file."""
     folder = require_folder(root / part, 'COCO', 'images')
     path = root / 'annotations' / f'instances_{part}.json'
     if not path.is_file():

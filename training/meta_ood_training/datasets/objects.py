@@ -242,12 +242,6 @@ def is_whole(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
     ----------
     mask : ndarray of shape (H, W), bool
         The object in its source image.
-    min_area : int
-        Least number of pixels.
-
-    Returns
-    -------
-    bool
 
     """
     if mask.sum() < min_area:

@@ -128,11 +128,6 @@ def read_label(path: Path) -> np.ndarray:
     """
     Return a label file as it is.
 
-    Parameters
-    ----------
-    path : Path
-        Single-channel 8-bit image.
-
     Returns
     -------
     ndarray of shape (H, W), uint8
@@ -150,23 +145,7 @@ def read_label(path: Path) -> np.ndarray:
 
 
 def require_folder(path: Path, layout: str, holds: str) -> Path:
-    """
-    Return a folder, or say what was expected where.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    layout : str
-        Name of the dataset for the message.
-    holds : str
-        What should be in it, for the message.
-
-    Returns
-    -------
-    Path
-
-    """
+    """Return a folder, or say what was expected where."""
     if not path.is_dir():
         raise FileNotFoundError(
             f'{layout} expects {holds} in {path}, got no such folder. Give the folder that '
@@ -178,21 +157,7 @@ def require_folder(path: Path, layout: str, holds: str) -> Path:
 def pair_files(
     images: Mapping[str, Path], labels: Mapping[str, Path], layout: str, where: str
 ) -> list[tuple[str, Path, Path]]:
-    """
-    Return image and label files joined by their key, sorted by key.
-
-    Parameters
-    ----------
-    images, labels : mapping of str to Path
-        Files by the key that both share.
-    layout, where : str
-        For the message.
-
-    Returns
-    -------
-    list of (key, image path, label path)
-
-    """
+    """Return image and label files joined by their key, sorted by key."""
     if not images:
         raise FileNotFoundError(f'{layout} expects images in {where}, got none.')
     for kind, lacking in (('label', images.keys() - labels), ('image', labels.keys() - images)):
@@ -208,23 +173,7 @@ def pair_files(
 def files_by_stem(
     folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES, *, ending: str = ''
 ) -> dict[str, Path]:
-    """
-    Return the files of a folder by name without suffix and without a common ending.
-
-    Parameters
-    ----------
-    folder : Path
-        Not searched below.
-    suffixes : iterable of str
-        Lower-case suffixes that count.
-    ending : str
-        Only files whose stem ends with this; it is cut off the key.
-
-    Returns
-    -------
-    dict of str to Path
-
-    """
+    """Return the files of a folder by name without suffix and without a common ending."""
     wanted = set(suffixes)
     return {
         path.stem[: len(path.stem) - len(ending)]: path
@@ -236,22 +185,7 @@ def files_by_stem(
 def target_by_table(
     table: Mapping[int, int], layout: str
 ) -> Callable[[np.ndarray, Path], np.ndarray]:
-    """
-    Return the function that maps label values to target values and refuses all others.
-
-    Parameters
-    ----------
-    table : mapping of int to int
-        Label value -> target value.
-    layout : str
-        For the message.
-
-    Returns
-    -------
-    callable
-        (H, W) uint8 label, path -> (H, W) uint8 target.
-
-    """
+    """Return the function that maps label values to target values and refuses all others."""
     lookup = np.zeros(256, np.uint8)
     known = np.zeros(256, bool)
     for value, target in table.items():

@@ -60,21 +60,7 @@ others hold Cityscapes train ids."""
 
 
 def fits_classes(name: str, class_names: Sequence[str]) -> bool:
-    """
-    Return whether the class ids in a layout's labels, if there are any, mean a network's classes.
-
-    Parameters
-    ----------
-    name : str
-        A key of DATASETS, or 'scenes' for rendered ones.
-    class_names : sequence of str
-        The network's.
-
-    Returns
-    -------
-    bool
-
-    """
+    """Return whether the class ids in a layout's labels, if any, mean a network's classes."""
     return name in FOR_ANY_CLASSES or tuple(class_names) == tuple(CITYSCAPES_NAMES)
 
 

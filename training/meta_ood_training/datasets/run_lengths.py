@@ -15,8 +15,6 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     segmentation : list or dict
         A list of polygons [x0, y0, x1, y1, ...] in px, or {'size': [H, W], 'counts': ...} with
         run lengths as a list of int or as COCO's compressed string.
-    size : tuple of int
-        (H, W) of the image.
 
     Returns
     -------
@@ -44,13 +42,6 @@ def decode_runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """
     Return the mask of uncompressed run lengths.
 
-    Parameters
-    ----------
-    counts : sequence of int
-        Lengths of alternating runs, zeros first, down the columns from left to right.
-    size : tuple of int
-        (H, W).
-
     Returns
     -------
     ndarray of shape (H, W), bool
@@ -76,11 +67,6 @@ def encode_runs(mask: np.ndarray) -> list[int]:
     mask : ndarray of shape (H, W), bool
         Any mask.
 
-    Returns
-    -------
-    list of int
-        Lengths of alternating runs, zeros first, down the columns; `decode_runs` inverts it.
-
     """
     column = np.asarray(mask, bool).ravel(order='F')
     changes = np.flatnonzero(np.diff(column, prepend=False))
@@ -90,15 +76,6 @@ def encode_runs(mask: np.ndarray) -> list[int]:
 def decompress_counts(text: str) -> list[int]:
     """
     Return the run lengths in COCO's compressed string.
-
-    Parameters
-    ----------
-    text : str
-        Characters from '0' (48) to 'o' (111).
-
-    Returns
-    -------
-    list of int
 
     Notes
     -----
@@ -140,8 +117,6 @@ def fill_polygon(corners: Sequence[float], size: tuple[int, int]) -> np.ndarray:
     ----------
     corners : sequence of float
         x0, y0, x1, y1, ... in px; pixel (row, column) covers [column, column + 1) in x.
-    size : tuple of int
-        (H, W).
 
     Returns
     -------

@@ -81,13 +81,6 @@ def parse_background(background: str, class_names: Sequence[str] = CITYSCAPES_NA
     background : str
         `ignore` (default of every proxy: l_in is over in-distribution data only) or
         `class:<name>`; the published code amounts to `class:road`.
-    class_names : sequence of str
-        Names by class id.
-
-    Returns
-    -------
-    int
-        IGNORED or a class id.
 
     """
     if background == 'ignore':

@@ -41,21 +41,7 @@ def source_split(dataset: str, name: str) -> str:
 
 
 def in_split(dataset: str, name: str, split: str) -> bool:
-    """
-    Return whether a source image belongs to a split.
-
-    Parameters
-    ----------
-    dataset, name : str
-        See `source_split`.
-    split : str
-        `all`, `train`, `select` or `test`.
-
-    Returns
-    -------
-    bool
-
-    """
+    """Return whether a source image belongs to a split."""
     if split == 'all':
         return True
     if split not in SPLITS:

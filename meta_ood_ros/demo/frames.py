@@ -1,0 +1,240 @@
+"""What the demo plays: rendered streets, a folder of pictures, a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+import re
+from typing import Protocol
+
+import cv2
+from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
+from meta_ood_ros.messages.compressed import decode_compressed
+from meta_ood_ros.scenes import render_sequence, Scene
+import numpy as np
+
+#: Training draws from small seeds; the demo shows streets that no network has seen.
+FIRST_SEED = 1_000_000
+#: Pictures of the bundled scene, two of each street: the next one shows the same objects again.
+SCENE_FRAMES = 40
+STREET_FRAMES = 2
+SCENE_SIZE = (360, 640)
+
+#: Values of rendered labels and of recorded ones.
+VOID, OOD_LABEL = 255, 254
+
+_ENDINGS = {'.bmp', '.jpeg', '.jpg', '.png', '.pgm', '.ppm', '.tif', '.tiff', '.webp'}
+
+
+@dataclass(frozen=True, eq=False)
+class DemoFrame:
+    """
+    One picture on its way to the node.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8, or None
+        RGB; None where a recorded message cannot be decoded (the node will say why).
+    labels : ndarray of shape (H, W), uint8, or None
+        The truth as fit-meta takes it: class ids, 254 unknown, 255 ignored.
+
+    """
+
+    name: str
+    image: np.ndarray | None
+    recorded: RecordedMessage | None = None
+    scene: Scene | None = None
+    labels: np.ndarray | None = None
+    complaint: str = ''
+
+
+class Source(Protocol):
+    """Something to play: its number of frames, the frames, and how they are sent."""
+
+    title: str
+    #: 'raw' or 'compressed'.
+    transport: str
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[DemoFrame]: ...
+
+    def loss(self) -> str:
+        """Return what could not be read, '' for nothing; to be asked after iteration."""
+        ...
+
+
+def find_source(
+    *,
+    images: Path | None = None,
+    labels: Path | None = None,
+    bag: Path | None = None,
+    topic: str = '',
+    frames: int | None = None,
+) -> Source:
+    """
+    Return what is to be played: a folder, a bag, or else rendered streets.
+
+    Raises
+    ------
+    ValueError
+        The folder or bag holds nothing to play.
+
+    """
+    if images is not None:
+        return FolderSource(images, frames, labels)
+    if bag is not None:
+        return BagSource(bag, frames, topic)
+    return SceneSource(frames or SCENE_FRAMES)
+
+
+class SceneSource:
+    """Rendered streets with unknown objects that no training scene shows."""
+
+    transport = 'raw'
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self.title = 'bundled scene'
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def __iter__(self) -> Iterator[DemoFrame]:
+        for first in range(0, self._frames, STREET_FRAMES):
+            street = first // STREET_FRAMES
+            count = min(STREET_FRAMES, self._frames - first)
+            scenes = render_sequence(FIRST_SEED + street, count, size=SCENE_SIZE, split='test')
+            for number, scene in enumerate(scenes):
+                name = f'street{street + 1:02d}_{number + 1}'
+                yield DemoFrame(name, scene.image, scene=scene, labels=to_labels(scene))
+
+    def loss(self) -> str:
+        """Return '': nothing is read."""
+        return ''
+
+
+class FolderSource:
+    """
+    The pictures of a folder, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        There are none.
+
+    """
+
+    transport = 'raw'
+
+    def __init__(self, folder: Path, frames: int | None, labels: Path | None = None) -> None:
+        self._labels = labels
+        there = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
+        self._files = [one for one in there if one.suffix.lower() in _ENDINGS][:frames]
+        self.title = str(folder)
+        if not self._files:
+            got = f'{len(there)} other files' if folder.is_dir() else 'no folder'
+            raise ValueError(
+                f'--images must be a folder with pictures ({", ".join(sorted(_ENDINGS))}), got '
+                f'{got} at {folder}. Name the folder in which the pictures lie.'
+            )
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[DemoFrame]:
+        for file in self._files:
+            try:
+                image = decode_compressed(file.read_bytes())
+                labels = self._labels and read_labels(
+                    self._labels / f'{file.stem}.png', image.shape[:2]
+                )
+                yield DemoFrame(file.stem, image, labels=labels)
+            except (OSError, ValueError) as error:
+                yield DemoFrame(file.name, None, complaint=str(error))
+
+    def loss(self) -> str:
+        """Return '': a picture that cannot be read is a frame with a complaint."""
+        return ''
+
+
+def to_labels(scene: Scene) -> np.ndarray:
+    """Return the truth of a scene as fit-meta takes it from a bag: 254 on unknown pixels."""
+    return np.where(scene.classes == VOID, np.uint8(OOD_LABEL), scene.classes)
+
+
+def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """
+    Return a picture of labels.
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint8
+
+    Raises
+    ------
+    ValueError
+        There is none, or it is something else.
+
+    """
+    labels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    if labels is None or labels.dtype != np.uint8 or labels.shape != size:
+        got = 'none' if labels is None else f'{labels.dtype} of shape {labels.shape}'
+        raise ValueError(
+            f'its labels must be uint8 of shape {size} with class ids, 254 unknown, 255 ignored, '
+            f'got {got} at {file}. Write them as a grey .png of the same name.'
+        )
+    return labels
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort 9.jpg before 10.jpg."""
+    return [(int(part or 0), text) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+
+
+class BagSource:
+    """
+    The images of a recorded topic.
+
+    Raises
+    ------
+    ValueError
+        No bag, or no such topic.
+
+    """
+
+    def __init__(self, path: Path, frames: int | None, topic: str = '') -> None:
+        self._bag = Bag(path)
+        self._topic = self._bag.choose_topic(IMAGE_TYPES, topic, option='--topic')
+        count = self._bag.counts[self._topic]
+        self._frames = count if frames is None else min(frames, count)
+        raw = self._bag.topics[self._topic] == IMAGE_TYPES[0]
+        self.transport = 'raw' if raw else 'compressed'
+        self.title = f'{self._topic} of {path}'
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def __iter__(self) -> Iterator[DemoFrame]:
+        for number, recorded in enumerate(self._bag.read(self._topic)):
+            if number == self._frames:
+                return
+            yield _recorded_frame(number, recorded)
+
+    def loss(self) -> str:
+        """Return what could not be read of the bag."""
+        return self._bag.loss
+
+
+def _recorded_frame(number: int, recorded: RecordedMessage) -> DemoFrame:
+    try:
+        recorded.message  # noqa: B018 - read here, so that no broken bytes go out
+        stamp = recorded.stamp_ns
+    except ValueError as error:
+        return DemoFrame(f'message {number}', None, complaint=str(error))
+    name = f'{stamp // 10**9}_{stamp % 10**9:09d}'
+    try:
+        return DemoFrame(name, recorded.to_rgb(), recorded=recorded)
+    except ValueError:
+        return DemoFrame(name, None, recorded=recorded)

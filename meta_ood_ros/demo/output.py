@@ -1,0 +1,102 @@
+"""The folder that a demo fills: pictures, contact sheet, recording, the node's log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+import cv2
+from meta_ood_ros.bags.bag import BagWriter
+from meta_ood_ros.demo.answers import Received
+from meta_ood_ros.demo.contact_sheet import ContactSheet
+import numpy as np
+
+_SHEET, _RECORDING, _MANIFEST = 'contact_sheet.png', 'demo', '.pictures'
+_JPEG_QUALITY = 92
+
+
+class OutputFolder:
+    """
+    Writes what a run leaves behind; the pictures of the run before are removed.
+
+    Raises
+    ------
+    OSError
+        Here and in every method that writes: disk full, no permission.
+
+    """
+
+    def __init__(self, folder: Path, *, frames: int, title: str, record: bool) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._manifest = folder / _MANIFEST
+        self._remove_old()
+        self._title = title
+        self._pictures = 0
+        self.sheet = ContactSheet(frames)
+        self._sheet_written = False
+        self._bag = BagWriter(folder, _RECORDING) if record else None
+
+    def _remove_old(self) -> None:
+        """Remove what an earlier run has listed, and nothing else."""
+        if self._manifest.exists():
+            for name in self._manifest.read_text().splitlines():
+                (self.folder / Path(name).name).unlink(missing_ok=True)
+        self._manifest.write_text(f'{_SHEET}\n')
+
+    def record(self, message: Received) -> None:
+        """Append a message to the bag."""
+        if self._bag is not None:
+            self._bag.write(
+                message.topic,
+                message.type_name,
+                message.data,
+                message.time_ns,
+                latched=message.latched,
+            )
+
+    def write_picture(self, number: int, name: str, picture: np.ndarray) -> None:
+        """
+        Write the picture of one frame.
+
+        Parameters
+        ----------
+        picture : ndarray of shape (H, W, 3), uint8
+            RGB.
+
+        """
+        file = f'{number + 1:04d}_{re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:80]}.jpg'
+        with self._manifest.open('a') as manifest:
+            manifest.write(f'{file}\n')
+        _write(self.folder / file, picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        self._pictures += 1
+
+    def summary(self) -> str:
+        """Return what lies where."""
+        lines = [f'pictures      {self.folder}/*.jpg ({self._pictures})']
+        if self._sheet_written:
+            lines.append(f'contact sheet {self.folder / _SHEET}')
+        if self._bag is not None and self._bag.path.exists():
+            megabytes = self._bag.path.stat().st_size / 1e6
+            lines.append(
+                f'recording     {self._bag.path} ({len(self._bag.counts)} topics, '
+                f'{self._bag.counts.total()} messages, {megabytes:.0f} MB)'
+            )
+        return '\n'.join(lines)
+
+    def close(self) -> None:
+        """Write the contact sheet and finish the bag."""
+        try:
+            page = self.sheet.draw(self._title)
+            if page is not None:
+                _write(self.folder / _SHEET, page, [])
+                self._sheet_written = True
+        finally:
+            if self._bag is not None:
+                self._bag.close()
+
+
+def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
+    # cv2.imwrite would only return False where the disk is full.
+    _, code = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    path.write_bytes(code.tobytes())

@@ -1,0 +1,11 @@
+"""
+Between ROS messages and arrays; what is decoded here needs no ROS, what is built here does.
+
+1. `encodings`         bytes of a camera image -> (H, W, 3) uint8 RGB
+2. `compressed`        bytes of a JPEG, PNG or other image file -> (H, W, 3) uint8 RGB
+3. `conversions`       sensor_msgs <-> arrays
+4. `received_grid`     work grid (h, w) -> the pixels of the received image (H, W)
+5. `pictures`          OodResult -> the image messages of one frame
+6. `segment_messages`  OodResult -> the messages about segments
+7. `vision_messages`   segments and class names -> vision_msgs, where installed
+"""

@@ -1,0 +1,338 @@
+"""The demo as users run it: its own process, the real node in another, DDS between them."""
+
+from __future__ import annotations
+
+from collections import Counter
+import os
+from pathlib import Path
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+from meta_ood_ros.bags.bag import Bag, BagWriter
+from meta_ood_ros.core.bundle_files import save_bundle
+from meta_ood_ros.demo.__main__ import main
+from meta_ood_ros.demo.answers import Answer
+from meta_ood_ros.demo.frames import DemoFrame, find_source
+from meta_ood_ros.demo.node import NodeProcess
+from meta_ood_ros.demo.output import OutputFolder
+from meta_ood_ros.demo.report import Tally
+from meta_ood_ros.demo.truth import FrameTruth, ObjectTruth
+from meta_ood_ros.messages.conversions import to_image
+from meta_ood_ros.messages.pictures import PICTURES
+import numpy as np
+import pytest
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    # The demo chooses these itself.
+    if name not in ('ROS_DOMAIN_ID', 'FASTDDS_DEFAULT_PROFILES_FILE')
+}
+
+
+@pytest.fixture(scope='module')
+def bundle(tiny_bundle, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('bundles') / 'tiny'
+    save_bundle(tiny_bundle, folder)
+    return folder
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, '-m', 'meta_ood_ros.demo', *map(str, arguments)],
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def play(*arguments):
+    """Run the demo; return its exit status, its table as a dict, stdout and stderr."""
+    process = start(*arguments)
+    try:
+        output, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    table = dict(re.findall(r'^(\S[^|\n]*?) +\| (.*)$', output, re.MULTILINE))
+    return process.returncode, table, output, errors
+
+
+def pictures_of(folder):
+    return sorted(path.name for path in folder.glob('*.jpg'))
+
+
+def stamps_by_topic(bag):
+    stamps = {}
+    for one in bag.read():
+        stamps.setdefault(one.raw.topic, []).append((one.stamp_ns, one.message.header.frame_id))
+    return stamps
+
+
+def processes_of(text):
+    """Return the ids of processes with a text on their command line."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            if str(text).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_rendered_streets(bundle, tmp_path):
+    out = tmp_path / 'out'
+    status, table, output, errors = play('--bundle', bundle, '--output', out, '--frames', 3)
+    assert status == 0, output + errors
+    assert table['frames in'] == table['frames processed'] == '3'
+    assert table['frames dropped'] == '0'
+    assert 'ms' in table['latency p50 / p95']
+    assert 'false accepted segments a frame' in table
+    names = ('street01_1', 'street01_2', 'street02_1')
+    assert pictures_of(out) == [f'000{k}_{name}.jpg' for k, name in enumerate(names, 1)]
+    assert cv2.imread(str(out / '0001_street01_1.jpg')).shape == (40 + 540 + 64, 1444, 3)
+    assert cv2.imread(str(out / 'contact_sheet.png')) is not None
+
+    bag = Bag(out)
+    stamps = stamps_by_topic(bag)
+    names = {f'/ood/{name}' for name in ('segments', *PICTURES)}
+    assert names | {'/image', '/labels'} <= set(stamps)
+    for topic in names | {'/labels'}:
+        assert stamps[topic] == stamps['/image'], topic
+    assert len(set(stamps['/image'])) == 3
+    found, accepted = map(int, table['segments found / accepted'].split(' / '))
+    messages = [one.message for one in bag.read('/ood/segments')]
+    assert sum(one.segments_found for one in messages) == found > 0
+    assert sum(s.accepted for one in messages for s in one.segments) == accepted
+    # Complete records: fit-meta can use them.
+    assert all(one.segments_found == len(one.segments) for one in messages)
+    assert all(len(s.metrics) == 75 for one in messages for s in one.segments)
+    labels = np.concatenate([one.message.data for one in bag.read('/labels')])
+    assert set(np.unique(labels)) <= {*range(19), 254}
+    assert (labels == 254).any()
+    assert not processes_of(bundle)
+
+
+def test_a_shorter_run_leaves_nothing_of_the_one_before(tmp_path):
+    picture = np.zeros((4, 4, 3), np.uint8)
+    for count in (3, 1):
+        output = OutputFolder(tmp_path, frames=count, title='run', record=False)
+        for number in range(count):
+            output.write_picture(number, f'a/b {number}', picture)
+        output.sheet.add(picture, 'one')
+        output.close()
+        (tmp_path / 'mine.jpg').write_bytes(b'')
+    assert pictures_of(tmp_path) == ['0001_a_b_0.jpg', 'mine.jpg']
+    assert (tmp_path / 'contact_sheet.png').is_file()
+    assert '*.jpg (1)' in output.summary()
+
+
+def test_a_folder_of_mixed_sizes_on_two_cameras_of_a_namespace(bundle, tmp_path):
+    folder, truth, out = tmp_path / 'in', tmp_path / 'truth', tmp_path / 'out'
+    folder.mkdir()
+    truth.mkdir()
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(72, 128), (90, 120), (72, 128), (128, 72), (72, 128)]):
+        cv2.imwrite(str(folder / f'{number}.png'), rng.integers(0, 255, (*size, 3), np.uint8))
+        cv2.imwrite(str(truth / f'{number}.png'), np.full(size, number, np.uint8))
+    (folder / '2b.jpg').write_bytes(b'no picture')
+    status, table, output, errors = play(
+        '--images', folder, '--labels', truth, '--bundle', bundle, '--output', out,
+        '--namespace', 'fleet/one', '--cameras', 'front', 'rear',
+    )  # fmt: skip
+    assert status == 0, output + errors
+    assert table['frames in'] == '6'
+    assert table['unreadable, not sent'] == '1'
+    assert table['frames processed'] == '5'
+    assert table['frames dropped'] == '0'
+    assert '2b.jpg is left out: compressed image' in output + errors
+    assert len(pictures_of(out)) == 5
+    bag = Bag(out / 'demo.mcap')
+    stamps = stamps_by_topic(bag)
+    for camera, count in (('front', 3), ('rear', 2)):
+        sent = stamps[f'/fleet/one/{camera}/image']
+        assert len(sent) == count
+        assert {frame_id for _, frame_id in sent} == {f'{camera}_optical_frame'}
+        for name in ('segments', *PICTURES):
+            assert stamps[f'/fleet/one/ood/{camera}/{name}'] == sent, name
+        messages = [one.message for one in bag.read(f'/fleet/one/ood/{camera}/segments')]
+        assert {one.camera for one in messages} == {camera}
+    sizes = [
+        (one.message.height, one.message.width) for one in bag.read('/fleet/one/ood/front/entropy')
+    ]
+    assert sizes == [(72, 128), (72, 128), (72, 128)]
+    labels = [one.message.data for one in bag.read('/fleet/one/front/labels')]
+    assert [set(one) for one in labels] == [{0}, {2}, {4}]
+    assert stamps['/fleet/one/front/labels'] == stamps['/fleet/one/front/image']
+
+
+def test_a_picture_without_fitting_labels_is_left_out(tmp_path):
+    pictures, truth = tmp_path / 'pictures', tmp_path / 'truth'
+    pictures.mkdir()
+    truth.mkdir()
+    for name in ('good', 'none', 'large', 'colour'):
+        cv2.imwrite(str(pictures / f'{name}.png'), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(truth / 'good.png'), np.full((4, 6), 254, np.uint8))
+    cv2.imwrite(str(truth / 'large.png'), np.zeros((5, 6), np.uint8))
+    cv2.imwrite(str(truth / 'colour.png'), np.zeros((4, 6, 3), np.uint8))
+    frames = {one.name: one for one in find_source(images=pictures, labels=truth)}
+    assert (frames['good'].labels == 254).all()
+    for name, got in (('none', 'none'), ('large', r'\(5, 6\)'), ('colour', r'\(4, 6, 3\)')):
+        frame = frames[f'{name}.png']
+        assert frame.image is None
+        assert re.search(f'uint8 of shape \\(4, 6\\).*got .*{got}', frame.complaint)
+
+
+def test_a_bag_is_played_as_it_is_and_a_bad_message_is_reported(bundle, tmp_path, capsys):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    rng = np.random.default_rng(0)
+    with BagWriter(source, 'drive') as writer:
+        for number in range(4):
+            # Smooth, so that the JPEG is small.
+            picture = cv2.resize(rng.integers(0, 255, (4, 6, 3), np.uint8), (120, 90))
+            data = cv2.imencode('.jpg', picture)[1].tobytes()
+            message = CompressedImage(header=Header(frame_id='lens'), format='jpeg')
+            message.header.stamp.sec = 100 + number
+            message.data.frombytes(data[: len(data) // (2 if number == 1 else 1)])
+            writer.write('/lens/compressed', COMPRESSED, serialize_message(message), number)
+        other = to_image(Header(), np.zeros((4, 4), np.uint8), 'mono8')
+        writer.write('/other', 'sensor_msgs/msg/Image', serialize_message(other), 9)
+    assert main(['--bag', str(source)]) == 2
+    assert 'got /lens/compressed, /other. Choose with --topic.' in capsys.readouterr().err
+    status, table, output, errors = play(
+        '--bag', source, '--topic', '/lens/compressed', '--bundle', bundle, '--output', out
+    )
+    assert status == 0, output + errors
+    assert table['frames in'] == '4'
+    assert table['frames processed'] == '3'
+    assert table['frames dropped'] == '1 (invalid: 1)'
+    assert '101_000000000 was dropped by the node: invalid: compressed image' in output + errors
+    stamps = stamps_by_topic(Bag(out))
+    assert stamps['/ood/segments'] == [(sec * 10**9, 'lens') for sec in (100, 102, 103)]
+    assert pictures_of(out) == [
+        f'000{k}_{s}_000000000.jpg' for k, s in ((1, 100), (3, 102), (4, 103))
+    ]
+
+
+def test_a_node_that_cannot_start_says_why(tmp_path):
+    out = tmp_path / 'out'
+    status, table, _, errors = play('--bundle', tmp_path / 'none', '--output', out)
+    assert status == 1
+    assert 'The node ended with status 1. Its last lines:' in errors
+    assert 'Cannot configure: ' in errors
+    assert str(tmp_path / 'none') in errors
+    assert table['frames in'] == '0'
+
+
+def test_warnings_of_the_node_are_found_however_the_terminal_formats_its_log(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv('RCUTILS_CONSOLE_OUTPUT_FORMAT', '{message}')
+    node = NodeProcess({'bundle': str(tmp_path)}, namespace='', log=tmp_path / 'log')
+    try:
+        node._process.wait(120)
+        (warning,) = node.warnings()
+    finally:
+        node.stop()
+    assert warning.startswith('Cannot configure: bundle ')
+
+
+def test_the_node_ends_with_a_demo_that_was_killed(tmp_path):
+    program = (
+        'import os, sys; from pathlib import Path; from meta_ood_ros.demo.node import NodeProcess;'
+        "node = NodeProcess({'bundle': sys.argv[1]}, namespace='', log=Path(sys.argv[2]));"
+        'print(node._process.pid, flush=True); os._exit(9)'
+    )
+    arguments = [sys.executable, '-c', program, str(tmp_path), str(tmp_path / 'log')]
+    done = subprocess.run(arguments, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 9, done.stderr
+    deadline = time.monotonic() + 60
+    while int(done.stdout) in processes_of('ood_node'):
+        assert time.monotonic() < deadline, (tmp_path / 'log').read_text()
+        time.sleep(0.05)
+    # Not because it failed to start.
+    assert 'Cannot configure' not in (tmp_path / 'log').read_text()
+
+
+def test_ctrl_c_keeps_what_was_written_and_ends_the_node(bundle, tmp_path):
+    out = tmp_path / 'out'
+    process = start('--bundle', bundle, '--output', out, '--frames', 500)
+    try:
+        deadline = time.monotonic() + 200
+        while len(pictures_of(out) if out.is_dir() else []) < 2:
+            assert time.monotonic() < deadline, process.communicate()
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert 'Interrupted. What was written before is kept.' in errors
+    assert 'Traceback' not in errors
+    assert 'frames processed' in output
+    bag = Bag(out)
+    assert bag.counts['/ood/segments'] >= 2
+    list(bag.read())
+    assert bag.loss == ''
+    assert (out / 'contact_sheet.png').is_file()
+    assert not processes_of(bundle)
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(bundle, tmp_path, capsys):
+    (tmp_path / 'file').write_text('in the way')
+    assert main(['--output', str(tmp_path / 'file'), '--frames', '2']) == 1
+    assert f'Cannot write to {tmp_path / "file"}: ' in capsys.readouterr().err
+    # In the middle of the run: what was written before stays.
+    out = tmp_path / 'out'
+    (out / '0002_street01_2.jpg').mkdir(parents=True)
+    status, table, _, errors = play('--bundle', bundle, '--output', out, '--frames', 5)
+    assert status == 1
+    assert f'Cannot write to {out}: Is a directory. Free some space or name another' in errors
+    assert 'Traceback' not in errors
+    assert int(table['frames processed']) < 5
+    assert (out / '0001_street01_1.jpg').is_file()
+    assert Bag(out / 'demo.mcap').counts['/ood/segments'] >= 2
+
+
+def answer(*, found=0, rejected=0, **changes):
+    from meta_ood_msgs.msg import OodSegmentArray
+
+    segments = OodSegmentArray(segments_found=found, segments_rejected=rejected)
+    return Answer(DemoFrame('one', None), '', **({'segments': segments} | changes))
+
+
+def test_table_of_a_run_counted_by_hand():
+    tally = Tally(frames=6, unreadable=1)
+    tally.add(answer(found=5, rejected=3, latency_ms=100.0))
+    tally.add(answer(found=1, latency_ms=200.0, missing=('overlay',)))
+    tally.add(answer(segments=None, drop='invalid: image step must be at least 9'))
+    tally.add(answer(segments=None, drop='invalid: something else'))
+    lost = answer(segments=None)
+    assert lost.is_lost
+    tally.add(lost)
+    large = (ObjectTruth(400, 0.25), ObjectTruth(900, 0.24))
+    tally.truth = [FrameTruth(large, 1), FrameTruth((ObjectTruth(399, 0.9),), 0)]
+    assert tally.drops == Counter(invalid=2)
+    assert dict(tally.rows()) == {
+        'frames in': '6',
+        'unreadable, not sent': '1',
+        'frames processed': '2',
+        'frames dropped': '2 (invalid: 2)',
+        'frames lost without a reason': '1',
+        'frames that lack an output': '1',
+        'segments found / accepted': '6 / 3',
+        'latency p50 / p95': '150 / 195 ms',
+        'unknown objects found, of 400 px or more': '1 of 2 (50%)',
+        'unknown objects found, smaller': '1 of 1 (100%)',
+        'false accepted segments a frame': '0.50',
+    }

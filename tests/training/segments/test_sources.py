@@ -1,0 +1,31 @@
+"""Which sources of frames are refused before anything is opened."""
+
+from argparse import Namespace
+from types import SimpleNamespace
+
+from meta_ood_training.segments.sources import open_sources
+import pytest
+
+COLOURS = SimpleNamespace(class_names=('red', 'green', 'blue'), num_classes=3)
+
+
+def options(**given):
+    return Namespace(**{'data': [], 'scenes': [], 'bag': [], 'split': 'fit', **given})
+
+
+@pytest.mark.parametrize(
+    ('given', 'sentence'),
+    [
+        (
+            {'data': ['camvid_test=nowhere']},
+            'labels of camvid_test are Cityscapes train ids, got a',
+        ),
+        (
+            {'scenes': ['0:3']},
+            r'labels of rendered scenes .* classes \(red, green, blue, \.\.\.\)',
+        ),
+    ],
+)
+def test_labels_of_other_classes_than_the_networks_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        open_sources(options(**given), COLOURS)

@@ -1,0 +1,206 @@
+"""Predictions on a data set -> pixel scores, intervals, mIoU, control pastes: one pass."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_ros.core.dense import DensePrediction
+from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.evaluation.scores import (
+    ConfusionCounts,
+    GroupCounts,
+    Interval,
+    measure_scores,
+    PixelScores,
+    ScoreCounts,
+    ScoreHistogram,
+)
+from meta_ood_training.meta.fitting.cross_validation import join_groups
+import numpy as np
+
+SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {
+    'entropy': lambda dense: dense.entropy,
+    'max_softmax': lambda dense: 1 - dense.max_probability,
+}
+"""OoD scores of a pixel, larger = more OoD."""
+
+
+@dataclass(frozen=True)
+class ControlScores:
+    """
+    In-distribution objects that were pasted, against the same classes unpasted.
+
+    Attributes
+    ----------
+    pasted_fpr, unpasted_fpr : float
+        Share of their pixels at or above the threshold of 95 % TPR, both with the classes in
+        the proportion of the pasted pixels: another mix of classes is no effect of pasting. A
+        score that sees pasting instead of OoD has a large ratio.
+
+    """
+
+    pasted_fpr: float
+    unpasted_fpr: float
+    pasted_pixels: int
+    unpasted_pixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class PixelEvaluation:
+    """
+    One network on one data set, or on a part of it.
+
+    Attributes
+    ----------
+    scores : dict of str to PixelScores
+        By name of the score; empty where the data has no OoD or no in-distribution pixel.
+    intervals : dict of str to dict of str to Interval
+        95 % bootstrap intervals over groups, by name of the score.
+
+    """
+
+    images: int
+    groups: int
+    scores: Mapping[str, PixelScores]
+    intervals: Mapping[str, Mapping[str, Interval]]
+    counts: Mapping[str, ScoreCounts]
+    confusion: ConfusionCounts
+    control: ControlScores | None
+
+
+def evaluate_pixels(
+    predict: Callable[[np.ndarray], DensePrediction],
+    dataset: SampleDataset,
+    *,
+    scores: Sequence[str] = ('entropy',),
+    parts: Sequence[str] = (),
+    num_classes: int = len(CITYSCAPES_NAMES),
+    names_classes: bool = True,
+    indices: Iterable[int] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, PixelEvaluation]:
+    """
+    Return the scores of a network on a data set.
+
+    Parameters
+    ----------
+    predict : callable
+        (H, W, 3) uint8 RGB image -> DensePrediction at (H, W), such as a `Predictor`.
+    parts : sequence of str
+        Beginnings of names (`Seq05VD`), or tags of a manifest, that are reported separately, too.
+    names_classes : bool
+        Whether the class ids of the targets are the network's; without, there is no mean IoU.
+
+    Returns
+    -------
+    dict of str to PixelEvaluation
+        Under '' the whole set, under each part its own; parts without an image are left out.
+
+    """
+    same = getattr(dataset, 'equivalent_predictions', {})
+    control = getattr(dataset, 'control', None)
+    tags = getattr(dataset, 'tags', {})
+    tallies = {
+        part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
+    }
+    for index in range(len(dataset)) if indices is None else indices:
+        sample = dataset[index]
+        dense = predict(sample.image)
+        pasted = control(index) if control is not None else None
+        for part, tally in tallies.items():
+            if is_of_part(sample.name, tags, part):
+                tally.update(sample, dense, pasted)
+    return {
+        part: tally.evaluate(draws, seed)
+        for part, tally in tallies.items()
+        if tally.images or not part
+    }
+
+
+def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
+    """Return whether an image belongs to a part of its data set."""
+    return name.startswith(part) or part in tags.get(name, ())
+
+
+@dataclass(eq=False)
+class _Tally:
+    """Counts of one part of a data set."""
+
+    score_names: tuple[str, ...]
+    num_classes: int
+    names_classes: bool
+    same: Mapping[int, int]
+    images: int = 0
+    histograms: dict[str, ScoreHistogram] = field(init=False)
+    groups: dict[str, GroupCounts] = field(init=False)
+    confusion: ConfusionCounts = field(init=False)
+    # by class; is_ood = pasted, so that both sides of the comparison share one histogram
+    controls: dict[int, ScoreHistogram] = field(init=False)
+    seen_groups: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.histograms = {name: ScoreHistogram() for name in self.score_names}
+        self.groups = {name: GroupCounts() for name in self.score_names}
+        self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
+        self.controls = {one: ScoreHistogram() for one in _control_classes()}
+
+    def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
+        self.images += 1
+        self.seen_groups.add(sample.group)
+        if self.names_classes:
+            self.confusion.update(dense.semantic, dense.entropy, sample.target)
+        valid = sample.target != IGNORED
+        is_ood = sample.target[valid] == OOD
+        for name in self.score_names:
+            values = SCORES[name](dense)[valid]
+            self.histograms[name].update(values, is_ood)
+            self.groups[name].update(sample.group, values, is_ood)
+        if pasted is not None and 'entropy' in self.score_names:
+            for one, histogram in self.controls.items():
+                pixels = sample.target == one
+                histogram.update(dense.entropy[pixels], pasted[pixels])
+
+    def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
+        counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
+        both = next(iter(self.histograms.values()))
+        scorable = both.positives > 0 and both.negatives > 0
+        measured = {name: measure_scores(one) for name, one in counts.items()} if scorable else {}
+        intervals = {
+            name: one.intervals(draws=draws, seed=seed) if scorable and draws else {}
+            for name, one in self.groups.items()
+        }
+        control = None
+        comparable = [
+            one.counts() for one in self.controls.values() if one.positives and one.negatives
+        ]
+        if comparable and 'entropy' in measured:
+            control = _compare_controls(comparable, measured['entropy'].threshold95)
+        return PixelEvaluation(
+            self.images,
+            len(set(join_groups(sorted(self.seen_groups)).tolist())),
+            measured,
+            intervals,
+            counts,
+            self.confusion,
+            control,
+        )
+
+
+def _control_classes() -> list[int]:
+    return [CITYSCAPES_NAMES.index(name) for name in ('person', 'car', 'bicycle')]
+
+
+def _compare_controls(classes: Sequence[ScoreCounts], threshold: float) -> ControlScores:
+    pasted = np.array([one.positives.sum() for one in classes], dtype=np.float64)
+    unpasted = np.array([one.negatives.sum() for one in classes], dtype=np.float64)
+    hits, others = (
+        np.array([side(one)[one.thresholds >= threshold].sum() for one in classes])
+        for side in (lambda one: one.positives, lambda one: one.negatives)
+    )
+    return ControlScores(
+        float(hits.sum() / pasted.sum()),
+        float(np.average(others / unpasted, weights=pasted)),
+        int(pasted.sum()),
+        int(unpasted.sum()),
+    )

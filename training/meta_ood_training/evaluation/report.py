@@ -1,0 +1,134 @@
+"""Evaluations of bundles on data -> Markdown table, JSON and figures."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+import json
+from pathlib import Path
+from typing import Any
+
+from meta_ood_training.evaluation.figures import FIGURES, thin
+from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
+from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
+import numpy as np
+
+Results = dict[str, dict[str, PixelEvaluation]]
+"""Row of the data (set, or set and part) -> title of the bundle -> evaluation."""
+
+
+def format_table(results: Results) -> str:
+    """
+    Return the scores as a Markdown table.
+
+    Returns
+    -------
+    str
+        One row a score, and a row of what a random score gets; 95 % intervals over groups in
+        brackets; a bound after +- where binning could change the third decimal.
+
+    """
+    lines = [
+        '| data | images | bundle | score | AUROC | AP | FPR95 | max J | mIoU |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for row, by_bundle in results.items():
+        prevalence = None
+        for title, evaluation in by_bundle.items():
+            mean_iou = evaluation.confusion.mean_iou()
+            miou = '' if np.isnan(mean_iou) else f'{mean_iou:.3f}'
+            begin = f'| {row} | {evaluation.images} | {title} '
+            if not evaluation.scores:
+                lines.append(f'{begin}| | | | | | {miou} |')
+            for name, value in evaluation.scores.items():
+                prevalence = value.prevalence
+                cells = _score_cells(value, evaluation.intervals.get(name, {}))
+                lines.append(f'{begin}| {name} | {cells} | {miou} |')
+        if prevalence is not None:
+            lines.append(
+                f'| {row} | | | random (AP = prevalence) | 0.500 | {prevalence:.3f} | 0.950 | '
+                f'0.000 | |'
+            )
+    notes = [
+        f'{row}, {title}: of pasted in-distribution objects {one.control.pasted_fpr:.3f} of the '
+        f'pixels lie above the entropy of 95 % TPR, of the same classes unpasted '
+        f'{one.control.unpasted_fpr:.3f} '
+        f'(ratio {one.control.pasted_fpr / max(one.control.unpasted_fpr, 1e-12):.2f})'
+        for row, by_bundle in results.items()
+        for title, one in by_bundle.items()
+        if one.control is not None
+    ]
+    return '\n'.join([*lines, *([''] if notes else []), *notes])
+
+
+def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
+    """Return an evaluation as plain values for JSON."""
+    confusion = evaluation.confusion
+    record: dict[str, Any] = {
+        'images': evaluation.images,
+        'groups': evaluation.groups,
+        'mean_iou': _number(confusion.mean_iou()),
+        'iou': [_number(value) for value in confusion.iou()],
+        'mean_iou_over_threshold': {
+            str(threshold): _number(value)
+            for threshold, value in zip(
+                confusion.thresholds, confusion.mean_iou_over_threshold(), strict=True
+            )
+        },
+        'control': None if evaluation.control is None else asdict(evaluation.control),
+        'scores': {},
+    }
+    for name, value in evaluation.scores.items():
+        counts = evaluation.counts[name]
+        fpr, tpr = thin(*roc_curve(counts))
+        recall, precision = thin(*precision_recall_curve(counts))
+        record['scores'][name] = {
+            **asdict(value),
+            'intervals_95': {
+                key: [one.low, one.high] for key, one in evaluation.intervals.get(name, {}).items()
+            },
+            'roc': {'fpr': fpr.round(6).tolist(), 'tpr': tpr.round(6).tolist()},
+            'precision_recall': {
+                'recall': recall.round(6).tolist(),
+                'precision': precision.round(6).tolist(),
+            },
+        }
+    return record
+
+
+def write_report(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
+    """Write scores.json, scores.md and one set of figures for each row of the data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
+    lines = [table, '']
+    for row, by_bundle in results.items():
+        stem = ''.join(letter if letter.isalnum() else '_' for letter in row)
+        first = next(iter(by_bundle.values()))
+        wanted = {
+            'curves': bool(first.scores),
+            'entropy': 'entropy' in first.scores,
+            'miou': not np.isnan(first.confusion.mean_iou()),
+        }
+        for figure, is_wanted in wanted.items():
+            if is_wanted:
+                name = f'{stem}_{figure}.png'
+                FIGURES[figure](by_bundle, row, folder / name)
+                lines.append(f'![{row}: {figure}]({name})')
+    (folder / 'scores.md').write_text('\n'.join(lines) + '\n')
+    print(f'written to {folder}')
+
+
+def _score_cells(value: PixelScores, intervals: Mapping[str, Any]) -> str:
+    cells = []
+    for key in ('auroc', 'average_precision', 'fpr95', 'max_j'):
+        bound = getattr(value, f'{key}_bound')
+        cell = f'{getattr(value, key):.3f}'
+        if bound >= 0.0005:
+            cell += f' ± {bound:.3f}'
+        if key in intervals:
+            cell += f' [{intervals[key].low:.3f}, {intervals[key].high:.3f}]'
+        cells.append(cell)
+    return ' | '.join(cells)
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)

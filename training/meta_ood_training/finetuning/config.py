@@ -1,0 +1,226 @@
+"""What a fine-tuning run is made of: the records behind config/finetune_*.yaml."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.mixing import MixingSettings
+from meta_ood_training.finetuning.data.pasting import PasteSettings
+from meta_ood_training.finetuning.loop.losses import Normalization
+from meta_ood_training.finetuning.loop_config import (
+    BundleConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    ValidationConfig,
+)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """
+    Which network, and what it starts from.
+
+    Attributes
+    ----------
+    weights : str
+        Name under `data` of the checkpoint or bundle to start from; '' is random weights.
+
+    """
+
+    architecture: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    num_classes: int = 19
+    weights: str = ''
+
+
+@dataclass(frozen=True)
+class StreetConfig:
+    """
+    One source of in-distribution images.
+
+    Attributes
+    ----------
+    layout : str
+        `camvid_fit`, `idd_lite_fit`, `scenes`, or a name of the dataset registry.
+    data : str
+        Name under `data` of its folder; '' for `scenes`, which need none.
+    repeats : float
+        How often an epoch holds each image: 1 once, 0.25 a new quarter each epoch.
+    targets : str
+        `labels` trains on the labels alone. `teacher` takes the teacher's probabilities where
+        there is no label. `consistent` takes the teacher's probabilities everywhere, restricted
+        to the classes that the label may stand for and renormalised: a label that names one
+        class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
+        the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
+        they are left to the teacher alone.
+    short_side : int
+        Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
+    ood_objects : int
+        Unknown objects in a scene at most, for `scenes` alone.
+
+    """
+
+    layout: str
+    data: str = ''
+    repeats: float = 1.0
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
+    short_side: int = 0
+    count: int = 200
+    ood_objects: int = 3
+
+    def __post_init__(self) -> None:
+        if self.repeats <= 0:
+            raise ValueError(f'repeats must be positive, got {self.repeats}.')
+        if self.short_side < 0 or self.count < 1:
+            raise ValueError('short_side must not be negative and count must be at least 1.')
+
+
+_SELECTING_CAMVID = ('camvid_train', 'camvid_select', 'camvid_val')
+"""Layouts with frames of CamVid's select block, or of val, which lie a second beside them."""
+_SUBSETS = {'L-20%': (0.0, 0.2), 'M-80%': (0.8, 1.0)}
+
+
+@dataclass(frozen=True)
+class ProxyConfig:
+    """
+    One source of OoD proxies.
+
+    Attributes
+    ----------
+    split : str
+        Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
+    rules : str
+        For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
+    subset : str
+        `L-20%` (at most 20 % labelled; of COCO those without any object, too) or `M-80%` (at
+        least 80 %), the informative subsets of Runtas & Petkovic; '' for none.
+
+    """
+
+    layout: Literal['ecssd', 'coco']
+    data: str
+    split: Literal['train', 'all'] = 'train'
+    rules: Literal['ours', 'published'] = 'ours'
+    background: str = 'ignore'
+    min_share: float = 0.0
+    max_share: float = 1.0
+    subset: Literal['', 'L-20%', 'M-80%'] = ''
+
+    def __post_init__(self) -> None:
+        if self.subset and (self.min_share, self.max_share) != (0.0, 1.0):
+            raise ValueError(
+                f'subset {self.subset} has its own shares, got min_share {self.min_share} and '
+                f'max_share {self.max_share} beside it. Leave out one or the other.'
+            )
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Bounds on the labelled share, those of the subset where there is one."""
+        return _SUBSETS.get(self.subset, (self.min_share, self.max_share))
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """
+    L = (1 - lambda) l_in + lambda l_out.
+
+    Attributes
+    ----------
+    ood_loss_weight : float
+        lambda. It belongs to its normalisation: the paper's 0.9 is for `all_pixels`.
+    teacher : str
+        Name under `data` of the checkpoint or bundle whose probabilities are soft targets;
+        '' takes the network's own start, frozen (self-distillation). Used only where a street
+        source asks for it.
+    class_weights : tuple of C float
+        Factor of each class in l_in; () is 1 for all, as in the paper.
+
+    """
+
+    ood_loss_weight: float
+    normalization: Normalization = 'per_term'
+    teacher: str = ''
+    teacher_architecture: NetworkConfig | None = None
+    class_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ood_loss_weight <= 1:
+            raise ValueError(f'ood_loss_weight must lie in [0, 1], got {self.ood_loss_weight}.')
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """
+    One run of `meta-ood-train finetune`.
+
+    Attributes
+    ----------
+    proxies : tuple of ProxyConfig
+        Whole proxy images, as many per epoch as `mixing` says.
+    objects : tuple of ProxyConfig
+        Sources of objects that are pasted on street crops, as often as `mixing` says.
+    controls : str
+        Name under `data` of CamVid, whose cars, people and bicycles are pasted with their own
+        labels as `mixing.control_probability` says; '' for none.
+
+    """
+
+    network: NetworkConfig
+    street: tuple[StreetConfig, ...]
+    objective: ObjectiveConfig
+    proxies: tuple[ProxyConfig, ...] = ()
+    objects: tuple[ProxyConfig, ...] = ()
+    controls: str = ''
+    mixing: MixingSettings = field(default_factory=MixingSettings)
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    pasting: PasteSettings = field(default_factory=PasteSettings)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    validation: ValidationConfig | None = None
+    bundle: BundleConfig = field(default_factory=BundleConfig)
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        mixing = self.mixing
+        for name, sources, share in (
+            ('proxies', self.proxies, 'proxies_per_street_image'),
+            ('objects', self.objects, 'paste_probability'),
+            ('controls', self.controls, 'control_probability'),
+        ):
+            if sources and not getattr(mixing, share):
+                raise ValueError(
+                    f'mixing.{share} must be above 0 where there are {name}, got 0: they would '
+                    f'not be used. Set it, or leave out {name}.'
+                )
+        for one in self.objects:
+            if one != ProxyConfig(one.layout, one.data, one.split):
+                raise ValueError(
+                    f'objects must have layout, data and split alone, got {one}: rules, '
+                    'background and shares are about whole proxy images. Leave them out.'
+                )
+        self._refuse_trained_selection()
+
+    def _refuse_trained_selection(self) -> None:
+        """Refuse to train on what the best checkpoint is chosen with."""
+        selected = self.validation
+        if selected is None:
+            return
+        whole = [
+            f'{name} of layout {one.layout} with split: all'
+            for name, sources in (('proxies', self.proxies), ('objects', self.objects))
+            for one in sources
+            if one.split == 'all' and one.data in (selected.ecssd, selected.coco)
+        ]
+        whole += [
+            f'street of layout {one.layout}'
+            for one in self.street
+            if (one.layout in _SELECTING_CAMVID and selected.camvid == one.data)
+            or (one.layout == 'idd_lite' and selected.idd_lite == one.data)
+        ]
+        if whole:
+            raise ValueError(
+                f'training and validation must not share images, got {whole[0]} beside '
+                'validation on the same data. Take split: train, camvid_fit or idd_lite_fit, or '
+                'leave it out of validation.'
+            )

@@ -1,0 +1,207 @@
+"""Config -> street sources, OoD proxies and objects, opened and checked."""
+
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
+
+import cv2
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.coco import CocoOod
+from meta_ood_training.datasets.coco_rules import (
+    AUTHORS_EIGHT,
+    CocoRules,
+    informative_rules,
+    KNOWN_CATEGORIES,
+)
+from meta_ood_training.datasets.ecssd import Ecssd
+from meta_ood_training.datasets.idd_lite import allowed_table, IddLite
+from meta_ood_training.datasets.objects import (
+    find_coco_objects,
+    find_ecssd_objects,
+    find_street_objects,
+    ObjectSource,
+)
+from meta_ood_training.datasets.paired import PairedImages, target_by_table
+from meta_ood_training.datasets.registry import FOR_ANY_CLASSES, open_dataset
+from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.datasets.sources import source_split
+from meta_ood_training.finetuning.config import FinetuneConfig, ProxyConfig, StreetConfig
+from meta_ood_training.finetuning.data.augmentation import resize
+from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, label_sets
+from meta_ood_training.finetuning.data.mixing import MixedSamples
+from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.loop.starting_network import find_data
+import numpy as np
+
+IDD_COARSE_CLASSES = 7
+LIVING_THINGS, VEHICLES = 2, 3
+
+
+@dataclass(frozen=True, eq=False)
+class StreetSource:
+    """
+    In-distribution images with what their labels mean.
+
+    Attributes
+    ----------
+    allowed : ndarray of shape (256, C), bool
+        Classes that each label value may stand for (see `label_sets`).
+    short_side : int
+        Scale from which the augmentation's factor counts [px]; 0 is the images' own.
+
+    """
+
+    samples: SampleDataset
+    allowed: np.ndarray
+    repeats: float
+    short_side: int
+
+
+def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
+    """Return a sample at another size."""
+    target = cv2.resize(sample.target, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return Sample(resize(sample.image, size), target, sample.name, sample.group)
+
+
+def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
+    """Return the frames of IDD-Lite's select sequences (a tenth), of the others, or all."""
+    coarse = target_by_table(
+        {**{value: value for value in range(IDD_COARSE_CLASSES)}, IGNORED: IGNORED}, 'IDD-Lite'
+    )
+    pairs = [
+        pair
+        for pair in dataset.pairs
+        if part == 'all'
+        or (source_split('idd_lite', pair.group) == 'select') == (part == 'select')
+    ]
+    return PairedImages(pairs, coarse)
+
+
+def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int) -> StreetSource:
+    """Return one street source."""
+    if config.layout not in FOR_ANY_CLASSES:
+        _require_cityscapes(f'street of layout {config.layout}', num_classes)
+    # Labels of other layouts are as fine as the classes are: each stands for itself.
+    sets = CAMVID_SETS if config.layout.startswith('camvid') else None
+    allowed = label_sets(num_classes, config.targets, sets)
+    if config.layout == 'scenes':
+        samples: SampleDataset = SceneSamples(config.count, ood_objects=config.ood_objects)
+    elif config.layout in ('idd_lite', 'idd_lite_fit'):
+        dataset = IddLite(find_data(config.data, data, use='street'))
+        part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
+        if config.targets in ('consistent', 'cautious'):
+            samples = idd_lite_part(dataset, part)
+            allowed = allowed_table()
+            if config.targets == 'cautious':
+                # Living things may be animals, vehicles may be carts: no train id names these.
+                allowed[[LIVING_THINGS, VEHICLES]] = True
+            # Coarse values end at 6; 7..18 come from pasted controls and are class ids.
+            rest = slice(IDD_COARSE_CLASSES, num_classes)
+            allowed[rest] = np.eye(num_classes, dtype=bool)[rest]
+        else:
+            names = set(idd_lite_part(dataset, part).names) if part == 'fit' else None
+            samples = dataset.select(lambda pair: names is None or pair.name in names)
+    else:
+        root = find_data(config.data, data, use='street')
+        samples = open_dataset(config.layout, root, num_classes=num_classes)
+    return StreetSource(samples, allowed, config.repeats, config.short_side)
+
+
+def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
+    """Return whole OoD proxy images."""
+    root = find_data(config.data, data, use='proxies')
+    if config.layout == 'ecssd':
+        images = Ecssd(root, split=config.split, background=config.background)
+        low, high = config.shares
+        if (low, high) == (0.0, 1.0):
+            return images
+        shares = {
+            name: float((images[index].target == OOD).mean())
+            for index, name in enumerate(images.names)
+        }
+        return images.select(lambda pair: low <= shares[pair.name] <= high)
+    published = config.rules == 'published'
+    least = 480 if published else 0
+    rules = CocoRules(
+        excluded_categories=AUTHORS_EIGHT if published else KNOWN_CATEGORIES,
+        min_height=least,
+        min_width=least,
+        min_share=config.min_share,
+        max_share=config.max_share,
+        background=config.background,
+    )
+    if config.subset:
+        rules = informative_rules(config.subset, rules)
+    return CocoOod(root, rules=rules, split=config.split)
+
+
+def open_objects(config: ProxyConfig, data: Mapping[str, str]) -> tuple[ObjectSource, ...]:
+    """Return OoD objects to paste."""
+    find = find_ecssd_objects if config.layout == 'ecssd' else find_coco_objects
+    return find(find_data(config.data, data, use='objects'), split=config.split)
+
+
+def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
+    """
+    Return all training samples of a run, and what their labels mean.
+
+    Returns
+    -------
+    allowed : ndarray of shape (S + 1, 256, C), bool
+        Label sets of the S street sources; the last is that of proxies, which only name classes.
+
+    """
+    classes = config.network.num_classes
+    if config.controls:
+        _require_cityscapes('controls', classes)
+    if any(one.background != 'ignore' for one in config.proxies):
+        _require_cityscapes('a background of proxies', classes)
+    if config.validation is not None and config.validation.camvid:
+        _require_cityscapes('validation.camvid', classes)
+    sources = [open_street(one, config.data, classes) for one in config.street]
+    controls: tuple[tuple[ObjectSource, int], ...] = ()
+    if config.controls:
+        frames = CamVid(find_data(config.controls, config.data, use='controls'), 'fit')
+        controls = find_street_objects(frames)
+    proxies = [open_proxies(one, config.data) for one in config.proxies]
+    objects = [open_objects(one, config.data) for one in config.objects]
+    _refuse_empty('street', config.street, [source.samples for source in sources])
+    _refuse_empty('proxies', config.proxies, proxies)
+    _refuse_empty('objects', config.objects, objects)
+    samples = MixedSamples(
+        street=[source.samples for source in sources],
+        proxies=proxies,
+        objects=[found for one in objects for found in one],
+        controls=controls,
+        mixing=config.mixing,
+        augmentation=config.augmentation,
+        pasting=config.pasting,
+        street_repeats=[source.repeats for source in sources],
+        street_short_sides=[source.short_side for source in sources],
+        seed=config.training.seed,
+    )
+    tables = [source.allowed for source in sources] + [label_sets(classes, 'labels')]
+    return samples, np.stack(tables)
+
+
+def _require_cityscapes(use: str, num_classes: int) -> None:
+    """Refuse labels that would be taken for other classes, or for none."""
+    expected = len(CITYSCAPES_NAMES)
+    if num_classes != expected:
+        raise ValueError(
+            f'{use} has labels in Cityscapes train ids, for a network of {expected} classes, got '
+            f'one of {num_classes}. Give images with labels of its own classes as a folder '
+            f'(layout: folder), or set network.num_classes to {expected}.'
+        )
+
+
+def _refuse_empty(
+    use: str, configs: Sequence[StreetConfig | ProxyConfig], opened: Sequence[Sized]
+) -> None:
+    """Say which source has nothing to train on, instead of a run that goes without it."""
+    for config, samples in zip(configs, opened, strict=True):
+        if not len(samples):
+            raise ValueError(
+                f'{use} must hold images, got none that fit {config}. Leave this source out, or '
+                'correct its split and shares.'
+            )

@@ -1,0 +1,15 @@
+"""
+From a batch to the weights that are kept.
+
+1.  `starting_network`  config -> the network with the weights it starts from
+2.  `modes`             which parts of it behave as in training
+3.  `cpu_layers`        layers with fast gradients on a CPU
+4.  `losses`            entropy maximization: the definition
+5.  `objective`         low-resolution logits -> the objective at the size of the target
+6.  `fused_loss`, `value_tables`  the same in one pass on the CPU
+7.  `schedule`          step -> learning rate
+8.  `module`            one training step (Lightning)
+9.  `validation`        select frames with pasted select objects -> scores
+10. `checkpoints`       where a killed run goes on; the best weights and the last
+11. `run_log`           CSV and curves
+"""

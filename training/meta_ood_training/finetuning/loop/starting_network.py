@@ -1,0 +1,86 @@
+"""Config -> the network with the weights that training starts from."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.networks import (
+    build_network,
+    cityscapes_19,
+    load_checkpoint,
+    load_weights,
+    OodNetwork,
+)
+from meta_ood_training.finetuning.config import FinetuneConfig, NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError
+from torch import Tensor
+
+PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
+"""Last layer of the published ESPNetv2, which has a 20th output for unlabelled pixels."""
+
+
+def find_data(name: str, data: Mapping[str, str], *, use: str) -> Path:
+    """Return the path that a name of the configuration stands for."""
+    if name not in data:
+        raise ConfigError(
+            f'{use} needs the data {name!r}, got {", ".join(sorted(data)) or "none"}. '
+            f'Add --data {name}=PATH.'
+        )
+    path = Path(data[name]).expanduser()
+    if not path.exists():
+        raise ConfigError(f'data {name} must exist, got {str(path)!r}, which does not ({use}).')
+    return path
+
+
+def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, Tensor]:
+    """
+    Return the weights of a checkpoint, or of a bundle, for a network of this architecture.
+
+    Parameters
+    ----------
+    path : Path
+        A `.pth` file (published, or written by `finetune`), or the directory of a bundle.
+
+    """
+    if path.is_dir():
+        return dict(load_bundle(path).build_network().state_dict())
+    weights = load_checkpoint(path)
+    if architecture == 'espnet_v2' and num_classes == 19:
+        head = weights.get(PUBLISHED_HEAD)
+        if head is not None and head.shape[0] == 20:
+            return cityscapes_19(weights)
+    return weights
+
+
+def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
+    """Return a network ready to train or to teach."""
+    network = build_network(
+        config.architecture, num_classes=config.num_classes, **config.arguments
+    )
+    if config.weights:
+        path = find_data(config.weights, data, use='network.weights')
+        weights = read_weights(path, config.architecture, config.num_classes)
+        load_weights(network, weights, source=str(path))
+    return network
+
+
+def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
+    """Return the network to train, and its teacher."""
+    network = open_network(config.network, config.data)
+    if all(street.targets == 'labels' for street in config.street):
+        return network, None
+    described = config.objective.teacher_architecture or config.network
+    if described.num_classes != config.network.num_classes:
+        raise ConfigError(
+            f'a teacher must have the {config.network.num_classes} classes of the network, got '
+            f'{described.num_classes}. Correct objective.teacher_architecture.num_classes, or '
+            'take another teacher.'
+        )
+    weights = config.objective.teacher or described.weights
+    if not weights:
+        raise ConfigError(
+            'a teacher needs trained weights, got none: network.weights and objective.teacher '
+            'are both empty. Name one, or set targets: labels.'
+        )
+    return network, open_network(replace(described, weights=weights), config.data)

@@ -1,0 +1,130 @@
+"""Errors of each group -> 95 % intervals of their sums: neighbouring images are drawn together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from meta_ood_training.meta.fitting.cross_validation import join_groups
+from meta_ood_training.meta.judging.segment_errors import found_objects
+from meta_ood_training.segments.segment_set import SegmentSet
+import numpy as np
+
+_QUANTILES = (0.025, 0.975)
+
+
+@dataclass(frozen=True, eq=False)
+class GroupErrors:
+    """
+    False positives and missed objects of each group of images.
+
+    Parameters
+    ----------
+    false_positives, missed_objects, objects : ndarray of shape (G,), int64
+
+    """
+
+    groups: tuple[str, ...]
+    false_positives: np.ndarray
+    missed_objects: np.ndarray
+    objects: np.ndarray
+
+
+def count_group_errors(segments: SegmentSet, accepted: np.ndarray) -> GroupErrors:
+    """
+    Return the errors of each honest group.
+
+    Parameters
+    ----------
+    accepted : ndarray of shape (K,), bool
+        What counts as OoD.
+
+    """
+    number = join_groups(list(segments.frame_group))
+    first = {int(one): index for index, one in reversed(list(enumerate(number)))}
+    names = [str(segments.frame_group[first[one]]) for one in sorted(first)]
+    order = np.argsort(names, kind='stable')
+
+    def count(frames: np.ndarray) -> np.ndarray:
+        return np.bincount(number[frames], minlength=len(names))[order]
+
+    missed = ~found_objects(segments, accepted)
+    return GroupErrors(
+        groups=tuple(names[one] for one in order),
+        false_positives=count(segments.segment_frame[accepted & ~segments.is_true_ood]),
+        missed_objects=count(segments.object_frame[missed]),
+        objects=count(segments.object_frame),
+    )
+
+
+@dataclass(frozen=True)
+class ErrorInterval:
+    """A count with its 95 % percentile interval over groups; NaN for fewer than two groups."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_errors(
+    errors: GroupErrors, *, draws: int = 2000, seed: int = 0
+) -> dict[str, ErrorInterval]:
+    """Return intervals of FP, FN and FP + FN."""
+    weights = _draw(len(errors.groups), draws, seed)
+    return {
+        name: _interval(float(counts.sum()), weights @ counts, len(errors.groups))
+        for name, counts in _counts(errors).items()
+    }
+
+
+def bootstrap_reductions(
+    before: GroupErrors, after: GroupErrors, *, draws: int = 2000, seed: int = 0
+) -> dict[str, ErrorInterval]:
+    """
+    Return by which share FP, FN and FP + FN went down, on the same images.
+
+    Returns
+    -------
+    dict of str to ErrorInterval
+        1 - after / before: 0.52 means 52 % fewer; NaN where there was none before.
+
+    Raises
+    ------
+    ValueError
+        The groups differ.
+
+    """
+    if before.groups != after.groups:
+        raise ValueError(
+            f'errors compared must be of the same groups of images, got {len(before.groups)} and '
+            f'{len(after.groups)} that differ. Extract both networks from the same data.'
+        )
+    weights = _draw(len(before.groups), draws, seed)
+    result = {}
+    for name, old in _counts(before).items():
+        new = _counts(after)[name]
+        with np.errstate(divide='ignore', invalid='ignore'):
+            value = 1.0 - np.float64(new.sum()) / np.float64(old.sum())
+            sampled = 1.0 - (weights @ new) / (weights @ old)
+        finite = sampled[np.isfinite(sampled)]
+        result[name] = _interval(float(value), finite, len(before.groups))
+    return result
+
+
+def _counts(errors: GroupErrors) -> dict[str, np.ndarray]:
+    return {
+        'false_positives': errors.false_positives,
+        'missed_objects': errors.missed_objects,
+        'errors': errors.false_positives + errors.missed_objects,
+    }
+
+
+def _draw(groups: int, draws: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(groups, np.full(groups, 1.0 / max(groups, 1)), size=draws)
+
+
+def _interval(value: float, samples: np.ndarray, groups: int) -> ErrorInterval:
+    if groups < 2 or not len(samples):  # one group drawn again and again never varies
+        return ErrorInterval(value, float('nan'), float('nan'))
+    low, high = np.quantile(samples, _QUANTILES)
+    return ErrorInterval(value, float(low), float(high))

@@ -1,0 +1,1 @@
+"""From numbers to a report: `report` writes it of `tables`, `sections` and `figures`."""

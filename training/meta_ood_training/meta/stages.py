@@ -1,0 +1,99 @@
+"""What was chosen on the segments to fit on -> the stages that are judged on the test."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+import sys
+
+from meta_ood_training.meta.judging.comparison import (
+    choose_entropy_threshold,
+    find_error_minimising_threshold,
+    Stage,
+)
+from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
+from meta_ood_training.segments.loading import load_segment_set
+from meta_ood_training.segments.segment_set import SegmentSet
+import numpy as np
+
+
+def load_segments(
+    arguments: argparse.Namespace,
+    folders: Sequence[Path],
+    threshold: float,
+    *,
+    split: str | None = None,
+    is_test: bool = False,
+) -> SegmentSet:
+    """Read the segments of one entropy threshold as the options of the verb say."""
+    segments = load_segment_set(
+        folders,
+        threshold,
+        split=split,
+        # nothing is fitted on a test: all of it counts
+        max_segments=sys.maxsize if is_test else arguments.max_segments,
+        min_object_px=arguments.min_object_px,
+        seed=arguments.seed,
+    )
+    if arguments.drop_incomplete:
+        incomplete = ~np.isfinite(segments.metrics).all(axis=1)
+        if incomplete.any():
+            print(f'left out {int(incomplete.sum())} segments with metrics that are not finite')
+            segments = segments.without_unknown(incomplete)
+    return segments
+
+
+def make_stages(
+    arguments: argparse.Namespace,
+    evaluations: Sequence[ThresholdEvaluation],
+    baseline: Sequence[ThresholdEvaluation],
+    chosen: ThresholdEvaluation,
+) -> list[Stage]:
+    """
+    Return what is judged on the test, every choice made on the segments to fit on.
+
+    Parameters
+    ----------
+    evaluations, baseline : sequence of ThresholdEvaluation
+        Of the segments to fit on; of the network before OoD training, perhaps none.
+
+    Returns
+    -------
+    list of Stage
+        Before OoD training, after it, each classifier; that of the bundle is the last.
+
+    """
+    stages = []
+    if baseline and arguments.baseline_test:
+        threshold = find_error_minimising_threshold(baseline)
+        stages.append(_plain_stage(arguments, arguments.baseline_test, threshold, 'before'))
+    alone = find_error_minimising_threshold(evaluations)
+    stages.append(_plain_stage(arguments, arguments.test, alone, 'OoD training'))
+    for kind in sorted(chosen.fits, key=lambda kind: kind == arguments.classifier):
+        best = (
+            chosen
+            if kind == arguments.classifier
+            else choose_entropy_threshold(evaluations, kind, arguments.choose)
+        )
+        fit = best.fits[kind]
+        threshold = best.segments.entropy_threshold
+        segments = load_segments(arguments, arguments.test, threshold, is_test=True)
+        probability = fit.classifier.predict(segments.metrics)
+        stages.append(
+            Stage(
+                title=f'OoD training + {kind}',
+                entropy_threshold=threshold,
+                meta_threshold=fit.meta_threshold,
+                segments=segments,
+                accepted=probability >= np.float32(fit.meta_threshold),
+            )
+        )
+    return stages
+
+
+def _plain_stage(
+    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, title: str
+) -> Stage:
+    segments = load_segments(arguments, folders, threshold, is_test=True)
+    return Stage(title, threshold, None, segments, np.ones(len(segments), dtype=bool))

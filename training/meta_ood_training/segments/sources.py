@@ -1,0 +1,92 @@
+"""Options of `segments` -> the data sets, scenes and bags whose frames are taken."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_training.datasets.registry import fits_classes, open_dataset, parse_dataset
+from meta_ood_training.segments.labelled_bags import BagFrames, BagOptions, LabelledBag
+from meta_ood_training.segments.labelled_frames import (
+    DatasetFrames,
+    FrameSource,
+    parse_seeds,
+    SceneFrames,
+)
+from meta_ood_training.segments.recorded_segments import RecordedSegments
+
+
+def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:
+    """
+    Return the sources of frames in the order of the tables.
+
+    Raises
+    ------
+    ValueError
+        None at all, one that does not fit the bundle, or several that do not go together.
+
+    """
+    sources: list[FrameSource] = []
+    for text in arguments.data:
+        title, name, path = parse_dataset(text)
+        split = title if title != name else arguments.split
+        _check_classes(name, name, bundle)
+        opened = open_dataset(name, path, num_classes=bundle.num_classes)
+        sources.append(DatasetFrames(name, opened, split))
+    if arguments.scenes:
+        _check_classes('scenes', 'rendered scenes', bundle)
+    sources += [
+        SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
+        for text in arguments.scenes
+    ]
+    options = BagOptions(
+        image_topic=arguments.image_topic,
+        label_topic=arguments.label_topic,
+        label_folder=arguments.label_folder,
+        segments_topic=arguments.recorded,
+        ids_topic=arguments.recorded_ids,
+        block_seconds=arguments.block_seconds,
+        split=arguments.split,
+    )
+    kind = RecordedSegments if arguments.recorded else BagFrames
+    bags = [kind(path, options, bundle) for path in arguments.bag]
+    _check_bags(bags)
+    sources += bags
+    if not sources:
+        raise ValueError(
+            'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
+        )
+    if arguments.recorded and arguments.label_rule != 'deployed':
+        raise ValueError(
+            f'recorded segments are as the node formed them, got --label-rule '
+            f'{arguments.label_rule}. Leave it out, or leave out --recorded.'
+        )
+    if arguments.recorded and len(sources) != len(arguments.bag):
+        raise ValueError(
+            'recorded segments cannot be mixed with images, got --recorded beside --data or '
+            '--scenes. Write them into two folders and give fit-meta both.'
+        )
+    return sources
+
+
+def _check_classes(layout: str, described: str, bundle: Bundle) -> None:
+    """Refuse labels that mean other classes than those of the network."""
+    if not fits_classes(layout, bundle.class_names):
+        raise ValueError(
+            f'labels of {described} are Cityscapes train ids, got a network of other classes '
+            f'({", ".join(bundle.class_names[:3])}, ...). Write images with labels of its own ids '
+            'into a folder and pass --data folder=PATH.'
+        )
+
+
+def _check_bags(bags: Sequence[LabelledBag]) -> None:
+    """Refuse bags that cannot be told apart: their frames would be one another's."""
+    known: dict[str, LabelledBag] = {}
+    for one in bags:
+        same = known.setdefault(one.title, one)
+        if same is not one:
+            raise ValueError(
+                f'bags must differ in name or begin, got {same.bag.path} and {one.bag.path}, both '
+                f'{one.title}. Give each bag once, or rename one.'
+            )
