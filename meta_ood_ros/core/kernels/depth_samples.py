@@ -42,6 +42,13 @@ def select(values, count, rank):  # type: ignore[no-untyped-def]
 
 
 @part
+def _median(values, count):  # type: ignore[no-untyped-def]
+    """Return the median of the first count; reorders them."""
+    upper = np.float64(select(values, count, count // 2))
+    return upper if count % 2 else (upper + select(values, count, count // 2 - 1)) / 2
+
+
+@part
 def _is_inside(labels, y, x, label):  # type: ignore[no-untyped-def]
     """Tell whether the four neighbours belong to the segment, too."""
     height, width = labels.shape
@@ -58,10 +65,11 @@ def _is_inside(labels, y, x, label):  # type: ignore[no-untyped-def]
 @part
 def _take(labels, label, box, depth, rows, columns, rays, stride, edge, xs, ys, zs):  # type: ignore[no-untyped-def]
     """Collect the points of a segment, without its border if edge; return looked at and valid."""
-    begin = (stride - 1) // 2
+    # as far from one border of the box as from the other
+    left, top = box[0] + (box[2] - 1) % stride // 2, box[1] + (box[3] - 1) % stride // 2
     samples, valid = 0, 0
-    for y in range(box[1] + min(begin, box[3] - 1), box[1] + box[3], stride):
-        for x in range(box[0] + min(begin, box[2] - 1), box[0] + box[2], stride):
+    for y in range(top, box[1] + box[3], stride):
+        for x in range(left, box[0] + box[2], stride):
             if labels[y, x] != label or (edge and not _is_inside(labels, y, x, label)):
                 continue
             samples += 1
@@ -96,15 +104,15 @@ def _describe(xs, ys, zs, kept, row):  # type: ignore[no-untyped-def]
     for i in range(1, kept):
         row[LEFT], row[RIGHT] = min(row[LEFT], xs[i]), max(row[RIGHT], xs[i])
         row[TOP], row[BOTTOM] = min(row[TOP], ys[i]), max(row[BOTTOM], ys[i])
-    row[X] = select(xs, kept, kept // 2)
-    row[Y] = select(ys, kept, kept // 2)
-    middle = select(zs, kept, kept // 2)
+    row[X] = _median(xs, kept)
+    row[Y] = _median(ys, kept)
+    middle = _median(zs, kept)
     row[Z] = middle
     row[NEAR] = select(zs, kept, kept // 20)
     row[FAR] = select(zs, kept, kept - 1 - kept // 20)
     for i in range(kept):
         zs[i] = abs(zs[i] - middle)
-    row[SPREAD] = 1.4826 * select(zs, kept, kept // 2)
+    row[SPREAD] = 1.4826 * _median(zs, kept)
 
 
 @kernel(

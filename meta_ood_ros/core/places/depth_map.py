@@ -47,7 +47,7 @@ def nearest_pixels(count: int, of: int) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (count,), int64
-        Indices 0..of-1; of two equally near ones the farther from 0.
+        Indices 0..of-1, non-decreasing; in integers, so that no rounding moves a border.
 
     """
-    return np.minimum((2 * np.arange(count, dtype=np.int64) + 1) * of // (2 * count), of - 1)
+    return ((2 * np.arange(count, dtype=np.int64) + 1) * of) // (2 * count)

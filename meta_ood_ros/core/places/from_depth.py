@@ -4,7 +4,7 @@ from meta_ood_ros.core.kernels import depth_samples as column
 from meta_ood_ros.core.kernels.parallel import run_over_rows
 from meta_ood_ros.core.places.camera_model import CameraModel
 from meta_ood_ros.core.places.depth_map import depth_in_metres, nearest_pixels
-from meta_ood_ros.core.places.segment_places import checked_segments, SegmentPlaces, Verdict
+from meta_ood_ros.core.places.placed_segments import checked_segments, PlacedSegments, Verdict
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ def locate_in_depth(
     boxes: NDArray[np.int32],
     depth: NDArray[np.uint16] | NDArray[np.float32],
     camera: CameraModel,
-) -> SegmentPlaces:
+) -> PlacedSegments:
     """
     Return where segments are, from the depths of their pixels.
 
@@ -37,13 +37,13 @@ def locate_in_depth(
 
     Returns
     -------
-    SegmentPlaces
+    PlacedSegments
 
     Notes
     -----
     The position is the median of the deprojected pixels of the segment's interior; of a segment
     with several surfaces, of the nearest one if it holds a fifth of the pixels. Surfaces are
-    apart where their median depths differ by more than a tenth of the nearer one. Of boxes of
+    apart where the gap between their quartiles is more than a tenth of the nearer depth. Of boxes of
     more than 2048 pixels evenly spaced rows and columns are looked at. The standard deviation of
     z is 1.48 times the median absolute deviation, at least 1 mm, divided by the square root of
     the share of pixels that it rests on; that of x and y adds one pixel.
@@ -77,7 +77,7 @@ def locate_in_depth(
         Verdict.PLACED if kept else Verdict.NO_DEPTH if valid < 3 else Verdict.MIXED_DEPTH
         for kept, valid in zip(t[column.KEPT], t[column.VALID], strict=True)
     )
-    return SegmentPlaces(
+    return PlacedSegments(
         source='depth',
         ids=ids,
         positions=positions,

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import math
 
 from meta_ood_ros.core.places.camera_model import CameraModel
-from meta_ood_ros.core.places.segment_places import checked_segments, SegmentPlaces, Verdict
+from meta_ood_ros.core.places.placed_segments import checked_segments, PlacedSegments, Verdict
 import numpy as np
 from numpy.typing import NDArray
 
 _PITCH_DEVIATION = math.radians(0.5)
+_AS_NEAR = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def locate_on_ground(
     camera: CameraModel,
     *,
     max_range: float = math.inf,
-) -> SegmentPlaces:
+) -> PlacedSegments:
     """
     Return where the lower borders of segments meet the ground.
 
@@ -135,14 +136,14 @@ def locate_on_ground(
 
     Returns
     -------
-    SegmentPlaces
+    PlacedSegments
 
     Notes
     -----
     Assumed is that the segment stands on the ground and that its foot is in the picture. The
     lower edge of the lowest pixel of each of its columns is cut with the plane; the position is
-    the median of the nearest third of these points (all that are as near as the farthest of
-    them). The standard deviation is that of one pixel and of 0.5 degrees of pitch.
+    the median of the nearest third of these points along the optical axis, and of all that are
+    as near: else a straight foot would have its place at the end towards the camera. The standard deviation is that of one pixel and of 0.5 degrees of pitch.
 
     """
     if not max_range > 0:
@@ -159,9 +160,9 @@ def locate_on_ground(
         if not len(feet):
             verdicts.append(Verdict.ABOVE_HORIZON)
             continue
-        ranges = np.linalg.norm(feet, axis=1)
-        third = np.partition(ranges, (len(feet) + 2) // 3 - 1)[(len(feet) + 2) // 3 - 1]
-        position = np.median(feet[ranges <= third], axis=0)
+        rank = (len(feet) + 2) // 3 - 1
+        nearest = feet[:, 2] <= (1 + _AS_NEAR) * np.partition(feet[:, 2], rank)[rank]
+        position = np.median(feet[nearest], axis=0)
         if not np.linalg.norm(position) <= max_range:
             verdicts.append(Verdict.OUT_OF_RANGE)
             continue
@@ -169,7 +170,7 @@ def locate_on_ground(
         positions[k] = position
         deviations[k] = plane.deviations(position[None], pixel)[0]
         extents[k, :2] = (_visible_size(boxes[k], rays) + pixel) * position[2]
-    return SegmentPlaces(
+    return PlacedSegments(
         source='ground_plane',
         ids=ids,
         positions=positions,

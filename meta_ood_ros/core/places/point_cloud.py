@@ -5,7 +5,7 @@ import math
 from meta_ood_ros.core.kernels.depth_samples import gather_points
 from meta_ood_ros.core.places.camera_model import CameraModel
 from meta_ood_ros.core.places.depth_map import depth_in_metres, nearest_pixels
-from meta_ood_ros.core.places.segment_places import checked_segments
+from meta_ood_ros.core.places.placed_segments import checked_segments
 import numpy as np
 from numpy.typing import NDArray
 

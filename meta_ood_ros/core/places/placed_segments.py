@@ -36,7 +36,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentPlaces:
+class PlacedSegments:
     """
     Where segments are, in the optical frame (x right, y down, z forward); NaN = not known.
 
