@@ -51,7 +51,9 @@ def measure(options: Options) -> list[Comparison]:
             case, 'locate_in_depth', baseline, (times['places'], times['naive']), target=10.0,
             details=details,
         ),
-        compare_times(case, 'segment_points, stride 2', baseline, (times['points'], times['naive'])),
+        compare_times(
+            case, 'segment_points, stride 2', baseline, (times['points'], times['naive'])
+        ),
     ]  # fmt: skip
 
 

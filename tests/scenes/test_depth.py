@@ -73,9 +73,7 @@ def test_truth_projects_onto_the_object():
             assert columns.min() - 2 < column < columns.max() + 2
             row = (scene.camera_matrix @ foot)[1] / foot[2]
             assert abs(row - rows.max()) < 2.5
-            np.testing.assert_allclose(
-                np.median(scene.depth[rows, columns]), middle[2], rtol=1e-5
-            )
+            np.testing.assert_allclose(np.median(scene.depth[rows, columns]), middle[2], rtol=1e-5)
 
 
 def test_truth_moves_with_the_camera():

@@ -1,7 +1,7 @@
 """Segments and a depth map -> what the depths of each segment's pixels say, in one pass."""
 
 from meta_ood_ros.core.kernels.depth_modes import BINS, depth_bin, nearest_mode
-from meta_ood_ros.core.kernels.jit import array, kernel, part
+from meta_ood_ros.core.kernels.jit import array, Kernel, kernel, part
 from numba import types
 import numpy as np
 
@@ -63,7 +63,7 @@ def _is_inside(labels, y, x, label):  # type: ignore[no-untyped-def]
 
 
 @part
-def _take(labels, label, box, depth, rows, columns, rays, stride, edge, xs, ys, zs):  # type: ignore[no-untyped-def]
+def _take(labels, label, box, depth, unit, rows, columns, rays, stride, edge, xs, ys, zs):  # type: ignore[no-untyped-def]
     """Collect the points of a segment, without its border if edge; return looked at and valid."""
     # as far from one border of the box as from the other
     left, top = box[0] + (box[2] - 1) % stride // 2, box[1] + (box[3] - 1) % stride // 2
@@ -73,7 +73,8 @@ def _take(labels, label, box, depth, rows, columns, rays, stride, edge, xs, ys, 
             if labels[y, x] != label or (edge and not _is_inside(labels, y, x, label)):
                 continue
             samples += 1
-            z, ray_x, ray_y = depth[rows[y], columns[x]], rays[y, x, 0], rays[y, x, 1]
+            z = depth[rows[y], columns[x]] * unit
+            ray_x, ray_y = rays[y, x, 0], rays[y, x, 1]
             # false for NaN, too
             if 0 < z < np.inf and np.isfinite(ray_x) and np.isfinite(ray_y):
                 xs[valid], ys[valid], zs[valid] = ray_x * z, ray_y * z, z
@@ -115,22 +116,17 @@ def _describe(xs, ys, zs, kept, row):  # type: ignore[no-untyped-def]
     row[SPREAD] = 1.4826 * _median(zs, kept)
 
 
-@kernel(
-    array(types.int32, 2), array(types.int32, 1), array(types.int32, 2), array(types.float32, 2),
-    array(types.int64, 1), array(types.int64, 1), array(types.float32, 3), types.intp,
-    types.intp, array(types.float64, 2, readonly=False),
-)  # fmt: skip
-def sample_depth(labels, ids, boxes, depth, rows, columns, rays, first, last, table):  # type: ignore[no-untyped-def]
+def _sample_depth(labels, ids, boxes, depth, unit, rows, columns, rays, table):  # type: ignore[no-untyped-def]
     """
-    Fill the rows first..last-1 of the table, one a segment.
+    Fill the table, one row a segment.
 
-    rows and columns say which pixel of the depth map shows a pixel of labels.
+    unit is in metres; rows and columns say which pixel of depth shows a pixel of labels.
     """
     xs = np.empty(_MOST_SAMPLES, np.float32)
     ys = np.empty(_MOST_SAMPLES, np.float32)
     zs = np.empty(_MOST_SAMPLES, np.float32)
     histogram = np.empty(BINS, np.int64)
-    for k in range(first, last):
+    for k in range(ids.size):
         box = boxes[k]
         stride = 1
         while -(-box[2] // stride) * -(-box[3] // stride) > _MOST_SAMPLES:
@@ -138,7 +134,7 @@ def sample_depth(labels, ids, boxes, depth, rows, columns, rays, first, last, ta
         edge, samples, valid = 1, 0, 0
         while edge >= 0 and samples < _FEWEST_INSIDE:
             samples, valid = _take(
-                labels, ids[k], box, depth, rows, columns, rays, stride, edge, xs, ys, zs
+                labels, ids[k], box, depth, unit, rows, columns, rays, stride, edge, xs, ys, zs
             )
             edge -= 1
         kept = 0
@@ -152,17 +148,11 @@ def sample_depth(labels, ids, boxes, depth, rows, columns, rays, first, last, ta
             _describe(xs, ys, zs, kept, row)
 
 
-@kernel(
-    array(types.int32, 2), array(types.int32, 1), array(types.int32, 2), array(types.float32, 2),
-    array(types.int64, 1), array(types.int64, 1), array(types.float32, 3), types.intp,
-    types.float64, array(types.float32, 2, readonly=False), array(types.int32, 1, readonly=False),
-    returns=types.intp,
-)  # fmt: skip
-def gather_points(labels, ids, boxes, depth, rows, columns, rays, stride, reach, points, owner):  # type: ignore[no-untyped-def]
+def _gather_points(labels, ids, boxes, depth, unit, rows, columns, rays, stride, reach, xyz, of):  # type: ignore[no-untyped-def]
     """
     Write the points of the segments' pixels and return how many there are.
 
-    Only every stride-th row and column; owner gets the number of the segment.
+    Only every stride-th row and column; of gets the number of the segment.
     """
     count = 0
     for k in range(ids.size):
@@ -171,13 +161,32 @@ def gather_points(labels, ids, boxes, depth, rows, columns, rays, stride, reach,
             for x in range(-(-left // stride) * stride, left + boxes[k, 2], stride):
                 if labels[y, x] != label:
                     continue
-                z = depth[rows[y], columns[x]]
+                z = depth[rows[y], columns[x]] * unit
                 if not 0 < z < np.inf:
                     continue
                 px, py = rays[y, x, 0] * z, rays[y, x, 1] * z
                 # false where there is no ray, too
                 if px * px + py * py + z * z <= reach * reach:
-                    points[count, 0], points[count, 1], points[count, 2] = px, py, z
-                    owner[count] = k
+                    xyz[count, 0], xyz[count, 1], xyz[count, 2] = px, py, z
+                    of[count] = k
                     count += 1
     return count
+
+
+def _for_depths(function, *rest, returns=types.void) -> dict[np.dtype, Kernel]:  # type: ignore[no-untyped-def]
+    """Return the kernel for each type of depth image, by dtype."""
+    return {
+        np.dtype(name): kernel(
+            array(types.int32, 2), array(types.int32, 1), array(types.int32, 2),
+            array(getattr(types, name), 2), types.float32, array(types.int64, 1),
+            array(types.int64, 1), array(types.float32, 3), *rest, returns=returns,
+        )(function)
+        for name in ('uint16', 'float32')
+    }  # fmt: skip
+
+
+SAMPLE_DEPTH = _for_depths(_sample_depth, array(types.float64, 2, readonly=False))
+GATHER_POINTS = _for_depths(
+    _gather_points, types.intp, types.float64, array(types.float32, 2, readonly=False),
+    array(types.int32, 1, readonly=False), returns=types.intp,
+)  # fmt: skip

@@ -29,11 +29,14 @@ def warm_up(*, depth: bool = True) -> None:
     NUMBA_CACHE_DIR; where none can be written, each start compiles.
 
     """
-    modules = [dense_cpu, segments, segment_sums_from_logits]
-    for module in modules + [depth_samples] * depth:
+    for module in (dense_cpu, segments, segment_sums_from_logits):
         for value in vars(module).values():
             if isinstance(value, Kernel):
                 value.compile()
+    if depth:
+        for kernels in (depth_samples.SAMPLE_DEPTH, depth_samples.GATHER_POINTS):
+            for one in kernels.values():
+                one.compile()
 
 
 if __name__ == '__main__':

@@ -1,36 +1,23 @@
-"""A depth image as cameras send it -> metres."""
+"""A depth image as cameras send it: its unit, and which of its pixels shows which."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MILLIMETRE = np.float32(1e-3)
+# Metres of one unit, as REP 118 has it: 16UC1 and 32FC1.
+UNITS = {np.dtype(np.uint16): 1e-3, np.dtype(np.float32): 1.0}
 
 
-def depth_in_metres(image: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """
-    Return the depth in metres.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W), uint16 or float32
-        Depth along the optical axis: uint16 in millimetres (16UC1), float32 in metres (32FC1),
-        as REP 118 has it.
-
-    Returns
-    -------
-    ndarray of shape (H, W), float32
-        C-contiguous; the image itself where it already is. A pixel holds a depth where it is
-        positive and finite; 0, NaN, infinite and negative values are holes.
-
-    """
-    if image.ndim != 2 or 0 in image.shape or image.dtype not in (np.uint16, np.float32):
+def checked_depth(
+    image: NDArray[np.uint16] | NDArray[np.float32],
+) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Return a depth image as the kernels want it; its type is the key of `UNITS`."""
+    native = image.dtype.newbyteorder('=')
+    if image.ndim != 2 or 0 in image.shape or native not in UNITS:
         raise ValueError(
             'a depth image must be uint16 [mm] or float32 [m] of shape (H, W), got '
             f'{image.dtype} of shape {image.shape}. Send 16UC1 or 32FC1.'
         )
-    if image.dtype == np.uint16:
-        return np.multiply(image, _MILLIMETRE, dtype=np.float32, order='C')
-    return np.ascontiguousarray(image)
+    return np.ascontiguousarray(image, native)
 
 
 def nearest_pixels(count: int, of: int) -> NDArray[np.int64]:

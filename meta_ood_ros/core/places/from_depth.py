@@ -1,9 +1,8 @@
 """Segments and a depth map -> where the segments are."""
 
 from meta_ood_ros.core.kernels import depth_samples as column
-from meta_ood_ros.core.kernels.parallel import run_over_rows
 from meta_ood_ros.core.places.camera_model import CameraModel
-from meta_ood_ros.core.places.depth_map import depth_in_metres, nearest_pixels
+from meta_ood_ros.core.places.depth_map import checked_depth, nearest_pixels, UNITS
 from meta_ood_ros.core.places.placed_segments import checked_segments, PlacedSegments, Verdict
 import numpy as np
 from numpy.typing import NDArray
@@ -43,25 +42,21 @@ def locate_in_depth(
     -----
     The position is the median of the deprojected pixels of the segment's interior; of a segment
     with several surfaces, of the nearest one if it holds a fifth of the pixels. Surfaces are
-    apart where the gap between their quartiles is more than a tenth of the nearer depth. Of boxes of
-    more than 2048 pixels evenly spaced rows and columns are looked at. The standard deviation of
-    z is 1.48 times the median absolute deviation, at least 1 mm, divided by the square root of
-    the share of pixels that it rests on; that of x and y adds one pixel.
+    apart where the gap between their quartiles is more than a tenth of the nearer depth. Of
+    boxes of more than 2048 pixels evenly spaced rows and columns are looked at. The standard
+    deviation of z is 1.48 times the median absolute deviation, at least 1 mm, divided by the
+    square root of the share of pixels that it rests on; that of x and y adds one pixel.
 
     """
     labels, ids, boxes = checked_segments(labels, ids, boxes, camera.size)
-    metres = depth_in_metres(depth)
-    rows = nearest_pixels(labels.shape[0], metres.shape[0])
-    columns = nearest_pixels(labels.shape[1], metres.shape[1])
+    depth = checked_depth(depth)
+    sample, unit = column.SAMPLE_DEPTH[depth.dtype], np.float32(UNITS[depth.dtype])
+    rows = nearest_pixels(labels.shape[0], depth.shape[0])
+    columns = nearest_pixels(labels.shape[1], depth.shape[1])
     table = np.empty((len(ids), column.COLUMNS))
 
-    rays = camera.rays  # made once, before the threads start
-
-    def work(first: int, last: int) -> None:
-        column.sample_depth(labels, ids, boxes, metres, rows, columns, rays, first, last, table)
-
     if len(ids):
-        run_over_rows(work, len(ids), rows_per_chunk=max(1, len(ids) // 8))
+        sample(labels, ids, boxes, depth, unit, rows, columns, camera.rays, table)
     t = table.T
     z = t[column.Z]
     positions = np.stack([t[column.X], t[column.Y], z], axis=1)

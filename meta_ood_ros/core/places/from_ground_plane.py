@@ -143,7 +143,8 @@ def locate_on_ground(
     Assumed is that the segment stands on the ground and that its foot is in the picture. The
     lower edge of the lowest pixel of each of its columns is cut with the plane; the position is
     the median of the nearest third of these points along the optical axis, and of all that are
-    as near: else a straight foot would have its place at the end towards the camera. The standard deviation is that of one pixel and of 0.5 degrees of pitch.
+    as near: else a straight foot would have its place at one end. The standard deviation is
+    that of one pixel and of 0.5 degrees of pitch.
 
     """
     if not max_range > 0:

@@ -2,9 +2,9 @@
 
 import math
 
-from meta_ood_ros.core.kernels.depth_samples import gather_points
+from meta_ood_ros.core.kernels.depth_samples import GATHER_POINTS
 from meta_ood_ros.core.places.camera_model import CameraModel
-from meta_ood_ros.core.places.depth_map import depth_in_metres, nearest_pixels
+from meta_ood_ros.core.places.depth_map import checked_depth, nearest_pixels, UNITS
 from meta_ood_ros.core.places.placed_segments import checked_segments
 import numpy as np
 from numpy.typing import NDArray
@@ -67,18 +67,20 @@ def segment_points(
             f'ood_probability must have one value for each of {len(ids)} ids, got shape '
             f'{probability.shape}. Select it like the ids.'
         )
-    metres = depth_in_metres(depth)
-    rows = nearest_pixels(labels.shape[0], metres.shape[0])
-    columns = nearest_pixels(labels.shape[1], metres.shape[1])
+    depth = checked_depth(depth)
+    rows = nearest_pixels(labels.shape[0], depth.shape[0])
+    columns = nearest_pixels(labels.shape[1], depth.shape[1])
     sides = -(-boxes[:, 2:].astype(np.int64) // stride)
     # boxes may overlap, but each pixel belongs to one segment
     most = min(int(sides.prod(axis=1).sum()), labels.size)
     xyz, owner = np.empty((most, 3), np.float32), np.empty(most, np.int32)
     count = 0
     if len(ids):
-        count = gather_points(
-            labels, ids, boxes, metres, rows, columns, camera.rays, stride, max_range, xyz, owner
-        )
+        unit = np.float32(UNITS[depth.dtype])
+        count = GATHER_POINTS[depth.dtype](
+            labels, ids, boxes, depth, unit, rows, columns, camera.rays, stride, max_range,
+            xyz, owner,
+        )  # fmt: skip
     points = np.empty(count, POINT)
     for axis, name in enumerate('xyz'):
         points[name] = xyz[:count, axis]

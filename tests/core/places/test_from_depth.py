@@ -1,6 +1,6 @@
 """Places from depth: planes and balls in closed form, holes, several surfaces, other sizes."""
 
-from meta_ood_ros.core.places import CameraModel, depth_in_metres, locate_in_depth, Verdict
+from meta_ood_ros.core.places import CameraModel, locate_in_depth, Verdict
 import numpy as np
 import pytest
 
@@ -190,6 +190,12 @@ def test_rays_that_do_not_exist_are_holes():
     assert found.verdicts == (Verdict.PLACED, Verdict.NO_DEPTH)
 
 
+def test_the_byte_order_of_depth_does_not_matter():
+    labels = rectangle(SIZE, (50, 70, 20, 30))
+    for dtype, value in (('>u2', 2500), ('>f4', 2.5)):
+        assert locate(labels, np.full(SIZE, value, dtype)).positions[0, 2] == pytest.approx(2.5)
+
+
 def test_no_segments_no_places():
     found = locate(np.zeros(SIZE, np.int32), np.ones(SIZE, np.float32))
     assert found.positions.shape == found.extents.shape == (0, 3)
@@ -214,7 +220,7 @@ def test_inputs_are_not_written_to():
 )
 def test_other_depth_images_are_refused(image):
     with pytest.raises(ValueError, match=r'uint16 \[mm\] or float32 \[m\] of shape \(H, W\), got'):
-        depth_in_metres(image)
+        locate(rectangle(SIZE, (0, 0, 5, 5)), image)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def rotation(pitch, roll):
 TO_OPTICAL = np.array([(0, -1, 0), (0, 0, -1), (1, 0, 0)])
 
 
-@pytest.mark.parametrize(('pitch', 'roll'), [(0, 0), (0.2, 0), (-0.05, 0), (0.1, 0.15), (0.3, -0.2)])
+@pytest.mark.parametrize(
+    ('pitch', 'roll'), [(0, 0), (0.2, 0), (-0.05, 0), (0.1, 0.15), (0.3, -0.2)]
+)
 @pytest.mark.parametrize('model', ['plumb_bob', 'equidistant'])
 def test_a_point_of_the_ground_is_found_again(pitch, roll, model):
     camera = CameraModel.from_calibration(SIZE, K, (-0.05, 0.01, 0, 0), model)
