@@ -107,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
             name=described.name,
             architecture=network_config.architecture,
             arguments=dict(network_config.arguments),
+            input_mean=network.input_mean,
+            input_std=network.input_std,
             class_names=CITYSCAPES_NAMES,
             class_colors=CITYSCAPES_COLORS,
             entropy_threshold=described.entropy_threshold,
@@ -183,7 +185,7 @@ def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def half_difference(network: OodNetwork) -> float:
     """Return by how much storing float16 changes the entropy of one scene at most."""
     image = render_scene(_HALF_SEED, size=(16 * network.stride, 32 * network.stride)).image
-    x = to_network_input(image)
+    x = to_network_input(image, mean=network.input_mean, std=network.input_std)
     kept = {key: value.clone() for key, value in network.state_dict().items()}
     network.eval()
     with torch.inference_mode():

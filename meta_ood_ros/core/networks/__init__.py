@@ -13,7 +13,9 @@ from meta_ood_ros.core.networks.deeplabv3plus import (
     DeepLabV3PlusMobileNetV2,
     DeepLabV3PlusWideResNet38,
 )
+from meta_ood_ros.core.networks.deeplabv3plus_edgetpu import DeepLabV3PlusMobileNetEdgeTpu
 from meta_ood_ros.core.networks.dual_gcn import DualGcnResNet50
+from meta_ood_ros.core.networks.efficientvit_seg import EfficientVitSegB0
 from meta_ood_ros.core.networks.espnet_v2 import cityscapes_19, EspNetV2
 from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 from meta_ood_ros.core.networks.ood_network import OodNetwork
@@ -22,7 +24,9 @@ _BUILDERS: dict[str, Callable[..., OodNetwork]] = {
     'espnet_v2': EspNetV2,
     'deeplabv3plus_wide_resnet38': DeepLabV3PlusWideResNet38,
     'deeplabv3plus_mobilenet_v2': DeepLabV3PlusMobileNetV2,
+    'deeplabv3plus_mobilenet_edgetpu': DeepLabV3PlusMobileNetEdgeTpu,
     'dual_gcn_resnet50': DualGcnResNet50,
+    'efficientvit_seg_b0': EfficientVitSegB0,
 }
 NETWORK_NAMES = tuple(_BUILDERS)
 # 255 is the id of ignored pixels in a uint8 map of class ids.

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.networks.ood_network import OodNetwork
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -26,15 +27,16 @@ _NUMPY_NUMBER: list[Any] = [
 
 def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
     """
-    Read the weights in a .pth file onto the CPU.
+    Read the weights in a .pth, .pt or .npz file onto the CPU.
 
     The file may hold the state dict itself or a record with the entry `state_dict`. Only tensors
-    and plain values are read (torch.load with weights_only): code in the file is not executed.
+    and plain values are read (torch.load with weights_only, numpy.load without pickle): code in
+    the file is not executed.
 
     Parameters
     ----------
     path : Path or str
-        A file written by torch.save, of any PyTorch version.
+        A file written by torch.save, of any PyTorch version, or by numpy.savez.
 
     Returns
     -------
@@ -45,9 +47,11 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f'Checkpoint must be a file written by torch.save, but {path} does not exist or is '
-            'not a file. Check the path.'
+            f'Checkpoint must be a file written by torch.save or numpy.savez, but {path} does not '
+            'exist or is not a file. Check the path.'
         )
+    if path.suffix == '.npz':
+        return _read_arrays(path)
     try:
         with _trust_numpy_numbers():
             record = torch.load(path, map_location='cpu', weights_only=True)
@@ -86,6 +90,8 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], *, source
         Where the weights come from, for the error message.
 
     """
+    if isinstance(network, OodNetwork):
+        state_dict = network.own_names(state_dict)
     own = network.state_dict()
     missing = [name for name in own if name not in state_dict and not name.endswith(OPTIONAL)]
     unexpected = [name for name in state_dict if name not in own]
@@ -103,6 +109,32 @@ def load_weights(network: nn.Module, state_dict: Mapping[str, Tensor], *, source
                 'network with the arguments, such as num_classes, that the file was saved from.'
             )
     network.load_state_dict(state_dict, strict=False)
+
+
+def _read_arrays(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    # A bare .npy gives an array, and a damaged archive makes the reader fail in many ways.
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f'Checkpoint must be an archive of numeric arrays written by numpy.savez, but {path} '
+            f'cannot be read so: {reason} Download it again.'
+        ) from error
+    for name, array in arrays.items():
+        if array.dtype.kind != 'f' or array.size == 0:
+            raise ValueError(
+                f'Checkpoint must hold floating point arrays with entries, but {name} in {path} '
+                f'has the type {array.dtype} and the shape {array.shape}. Save the weights '
+                'themselves, scaled if they were quantised.'
+            )
+    if not arrays:
+        raise ValueError(_not_weights(path, 'an archive without entries'))
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        for name, array in arrays.items()
+    }
 
 
 def _trust_numpy_numbers() -> AbstractContextManager[object]:

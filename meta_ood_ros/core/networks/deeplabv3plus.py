@@ -45,8 +45,8 @@ class DeepLabV3PlusWideResNet38(WideResNet38, OodNetwork):
         self.bot_fine = nn.Conv2d(self.fine_channels, FINE_PROJECTION, kernel_size=1, bias=False)
         self.bot_aspp = nn.Conv2d(5 * width, width, kernel_size=1, bias=False)
         self.final = nn.Sequential(
-            *_conv_bn_relu(FINE_PROJECTION + width, width, kernel=3),
-            *_conv_bn_relu(width, width, kernel=3),
+            *conv_bn_relu(FINE_PROJECTION + width, width, kernel=3),
+            *conv_bn_relu(width, width, kernel=3),
             nn.Conv2d(width, num_classes, kernel_size=1, bias=False),
         )
 
@@ -126,21 +126,21 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         self.num_classes = num_classes
         self.backbone = MobileNetV2(width=width, output_stride=output_stride)
         self.stride = output_stride
-        block = _separable_conv_bn_relu if is_separable else _conv_bn_relu
+        block = separable_conv_bn_relu if is_separable else conv_bn_relu
         inputs = self.backbone.coarse_channels
         rates = [rate * 16 // output_stride for rate in atrous_rates]
         self.pyramid = nn.ModuleList(
             [
-                nn.Sequential(*_conv_bn_relu(inputs, aspp_channels)),
+                nn.Sequential(*conv_bn_relu(inputs, aspp_channels)),
                 *(
                     nn.Sequential(*block(inputs, aspp_channels, kernel=3, dilation=rate))
                     for rate in rates
                 ),
             ]
         )
-        self.scene = nn.Sequential(*_conv_bn_relu(inputs, aspp_channels))
-        self.context = nn.Sequential(*_conv_bn_relu(5 * aspp_channels, aspp_channels))
-        self.fine = nn.Sequential(*_conv_bn_relu(self.backbone.fine_channels, FINE_PROJECTION))
+        self.scene = nn.Sequential(*conv_bn_relu(inputs, aspp_channels))
+        self.context = nn.Sequential(*conv_bn_relu(5 * aspp_channels, aspp_channels))
+        self.fine = nn.Sequential(*conv_bn_relu(self.backbone.fine_channels, FINE_PROJECTION))
         self.decoder = nn.Sequential(
             *block(FINE_PROJECTION + aspp_channels, aspp_channels, kernel=3),
             *block(aspp_channels, aspp_channels, kernel=3),
@@ -149,7 +149,7 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                _fill_randomly(module)
+                fill_randomly(module)
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -179,17 +179,17 @@ class _PublishedAspp(nn.Module):
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         rates = [2 * rate for rate in ATROUS_RATES_AT_16]
-        branches = [_conv_bn_relu(inputs, width)]
-        branches += [_conv_bn_relu(inputs, width, kernel=3, dilation=rate) for rate in rates]
+        branches = [conv_bn_relu(inputs, width)]
+        branches += [conv_bn_relu(inputs, width, kernel=3, dilation=rate) for rate in rates]
         self.features = nn.ModuleList(nn.Sequential(*layers) for layers in branches)
-        self.img_conv = nn.Sequential(*_conv_bn_relu(inputs, width))
+        self.img_conv = nn.Sequential(*conv_bn_relu(inputs, width))
 
     def forward(self, x: Tensor) -> Tensor:
         scene = self.img_conv(adaptive_avg_pool2d(x, 1)).expand(-1, -1, *x.shape[-2:])
         return torch.cat([scene, *(branch(x) for branch in self.features)], dim=1)
 
 
-def _fill_randomly(conv: nn.Conv2d) -> None:
+def fill_randomly(conv: nn.Conv2d) -> None:
     """Fill as He et al. 2015 do by outgoing connections, which PyTorch counts over all groups."""
     connections = conv.out_channels // conv.groups * math.prod(conv.kernel_size)
     nn.init.normal_(conv.weight, std=math.sqrt(2 / connections))
@@ -197,7 +197,7 @@ def _fill_randomly(conv: nn.Conv2d) -> None:
         nn.init.zeros_(conv.bias)
 
 
-def _conv_bn_relu(
+def conv_bn_relu(
     inputs: int, outputs: int, *, kernel: int = 1, dilation: int = 1
 ) -> list[nn.Module]:
     padding = dilation * (kernel // 2)
@@ -205,11 +205,11 @@ def _conv_bn_relu(
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def _separable_conv_bn_relu(
+def separable_conv_bn_relu(
     inputs: int, outputs: int, *, kernel: int, dilation: int = 1
 ) -> list[nn.Module]:
     padding = dilation * (kernel // 2)
     depthwise = nn.Conv2d(
         inputs, inputs, kernel, padding=padding, dilation=dilation, groups=inputs, bias=False
     )
-    return [depthwise, nn.BatchNorm2d(inputs), nn.ReLU(), *_conv_bn_relu(inputs, outputs)]
+    return [depthwise, nn.BatchNorm2d(inputs), nn.ReLU(), *conv_bn_relu(inputs, outputs)]

@@ -1,5 +1,8 @@
 """What every segmentation network of this package offers, whoever published it."""
 
+from collections.abc import Mapping
+
+from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from torch import nn, Tensor
 
 
@@ -18,6 +21,8 @@ class OodNetwork(nn.Module):
         Input sides should be multiples of it: then all grids inside the network line up.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
+    input_mean, input_std : tuple of 3 float
+        Of RGB values in [0, 1], with which its images were normalised in training.
     fixed_size : (int, int) or None
         h0 and w0 where it takes no other.
     has_fixed_batch : bool
@@ -28,6 +33,8 @@ class OodNetwork(nn.Module):
     num_classes: int
     stride: int
     align_corners: bool
+    input_mean: tuple[float, float, float] = IMAGENET_MEAN
+    input_std: tuple[float, float, float] = IMAGENET_STD
     fixed_size: tuple[int, int] | None = None
     has_fixed_batch: bool = False
 
@@ -47,3 +54,20 @@ class OodNetwork(nn.Module):
 
         """
         raise NotImplementedError
+
+    def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """
+        Return weights as a published file names them under this network's names.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor
+            As `load_checkpoint` gives it.
+
+        Returns
+        -------
+        mapping of str to Tensor
+            The same where the file has these names already, as nearly all do.
+
+        """
+        return state_dict

@@ -4,6 +4,7 @@ import copy
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
 from meta_ood_ros.core.backends.fold_pyramid import FoldedPyramidPool
+from meta_ood_ros.core.networks import build_network
 from meta_ood_ros.core.networks.espnet_units import PyramidPool
 import pytest
 import torch
@@ -77,6 +78,24 @@ def test_real_network_keeps_its_logits(tiny_network, tiny_image):
     assert _count(folded) < _count(tiny_network) / 2
     expected = tiny_network(tiny_image)
     assert (folded(tiny_image) - expected).abs().max() <= 1e-5 * expected.std()
+
+
+@pytest.mark.parametrize(
+    ('name', 'arguments'),
+    [('efficientvit_seg_b0', {}), ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8})],
+)
+def test_no_normalisation_is_left(name, arguments):
+    generator = torch.Generator().manual_seed(5)
+    network = _lively(build_network(name, num_classes=5, **arguments)).double()
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d) and not conv.weight.any():  # a new decoder adds nothing
+            conv.weight.data.normal_(generator=generator)
+    assert _count(network) > 0
+    folded = fold_batch_norms(network)
+    assert _count(folded) == 0
+    x = torch.randn(1, 3, 64, 96, generator=generator, dtype=torch.float64)
+    expected = network(x)
+    assert (folded(x) - expected).abs().max() <= 1e-9 * expected.std()
 
 
 @pytest.mark.parametrize('size', [(6, 8), (7, 13), (2, 3), (33, 40)])

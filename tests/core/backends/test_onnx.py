@@ -9,6 +9,7 @@ from meta_ood_ros.core.backends.onnx_export import to_onnx
 from meta_ood_ros.core.networks import build_network
 import pytest
 import torch
+from torch import nn
 
 pytest.importorskip('onnxruntime')
 
@@ -20,6 +21,11 @@ pytest.importorskip('onnxruntime')
         ('espnet_v2', {'scale': 0.5}, (96, 128)),
         ('espnet_v2', {'scale': 0.5}, (33, 130)),
         ('deeplabv3plus_mobilenet_v2', {'width': 0.35, 'aspp_channels': 16}, (64, 96)),
+        # even and odd sides: padding after the image only, and around it
+        ('deeplabv3plus_mobilenet_edgetpu', {}, (64, 96)),
+        ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'is_centred': True}, (65, 98)),
+        ('efficientvit_seg_b0', {}, (64, 96)),
+        ('efficientvit_seg_b0', {}, (65, 98)),
         pytest.param('dual_gcn_resnet50', {}, (32, 48), marks=pytest.mark.slow),
     ],
 )
@@ -27,6 +33,9 @@ def test_graph_computes_the_network(name, arguments, size):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         network = build_network(name, num_classes=5, **arguments)
+        for conv in network.modules():
+            if isinstance(conv, nn.Conv2d) and not conv.weight.any():  # a new decoder adds nothing
+                nn.init.normal_(conv.weight)
         network(torch.rand(2, 3, 64, 64))  # train mode: running statistics leave 0 and 1
         x = torch.randn(2, 3, *size)
     network.eval()

@@ -9,13 +9,17 @@ import torch
 SMALL: dict[str, dict] = {
     'espnet_v2': {'scale': 0.5},
     'deeplabv3plus_mobilenet_v2': {'width': 0.35, 'aspp_channels': 16},
+    'deeplabv3plus_mobilenet_edgetpu': {'decoder_channels': 8},
     'dual_gcn_resnet50': {},
+    'efficientvit_seg_b0': {},
 }
 # Grid of the logits for an input of 64 x 96; DualGCN's pooling rounds up.
 GRIDS = {
     'espnet_v2': (32, 48),
     'deeplabv3plus_mobilenet_v2': (16, 24),
+    'deeplabv3plus_mobilenet_edgetpu': (16, 24),
     'dual_gcn_resnet50': (9, 13),
+    'efficientvit_seg_b0': (8, 12),
 }
 
 
@@ -33,7 +37,7 @@ def test_attributes_and_grid(name, noise):
     assert isinstance(network, OodNetwork)
     assert network.training
     assert network.num_classes == 6
-    assert network.stride in (8, 16)
+    assert network.stride in (8, 16, 32)
     assert isinstance(network.align_corners, bool)
     with torch.inference_mode():
         logits = network.eval()(noise(1, 3, 64, 96))

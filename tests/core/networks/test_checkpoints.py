@@ -48,6 +48,54 @@ def test_a_prefix_on_some_names_only_is_a_name(tmp_path):
     assert list(load_checkpoint(tmp_path / 'weights.pth')) == ['module.a', 'b']
 
 
+def test_arrays_of_numpy_are_read(tmp_path):
+    arrays = {'000_weight': np.arange(6.0).reshape(2, 3), '000_bias': np.ones(2, np.float16)}
+    np.savez(tmp_path / 'weights.npz', **arrays)
+    weights = load_checkpoint(tmp_path / 'weights.npz')
+    assert list(weights) == list(arrays)
+    assert all(value.dtype == torch.float32 for value in weights.values())
+    assert torch.equal(weights['000_weight'], torch.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ('array', 'found'),
+    [
+        (
+            np.ones(3, np.int8),
+            r'a in .*weights\.npz has the type int8 and the shape \(3,\)\. Save',
+        ),
+        (np.array(['x']), r'has the type <U1'),
+        (np.ones((0, 3)), r'has the type float64 and the shape \(0, 3\)'),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, array, found):
+    np.savez(tmp_path / 'weights.npz', a=array)
+    with pytest.raises(ValueError, match=r'must hold floating point arrays with entries, but .*'):
+        load_checkpoint(tmp_path / 'weights.npz')
+    with pytest.raises(ValueError, match=found):
+        load_checkpoint(tmp_path / 'weights.npz')
+
+
+def test_archive_without_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / 'weights.npz')
+    with pytest.raises(ValueError, match=r'must map names to tensors.*an archive without entries'):
+        load_checkpoint(tmp_path / 'weights.npz')
+
+
+def test_damaged_or_foreign_archive_is_refused(tmp_path):
+    path = tmp_path / 'weights.npz'
+    np.savez(path, a=np.random.default_rng(0).standard_normal(500))
+    whole = path.read_bytes()
+    spoiled = whole[:2000] + bytes(100) + whole[2100:]
+    with (tmp_path / 'bare').open('wb') as file:
+        np.save(file, np.ones(3))
+    bare = (tmp_path / 'bare').read_bytes()
+    for content in (b'', b'version https://git-lfs', whole[:1000], spoiled, bare):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r'written by numpy\.savez, but .* Download it again'):
+            load_checkpoint(path)
+
+
 class _Bomb:
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -61,6 +109,14 @@ def test_code_in_a_file_is_not_executed(tmp_path):
         save({'state_dict': _Bomb(tmp_path / 'exploded')}, tmp_path / name)
         with pytest.raises(ValueError, match='must hold tensors and plain values only'):
             load_checkpoint(tmp_path / name)
+    assert not (tmp_path / 'exploded').exists()
+
+
+def test_code_in_an_archive_is_not_executed(tmp_path):
+    bomb = np.array([_Bomb(tmp_path / 'exploded')], dtype=object)
+    np.savez(tmp_path / 'weights.npz', a=bomb)
+    with pytest.raises(ValueError, match=r'written by numpy\.savez, but .*allow_pickle=False'):
+        load_checkpoint(tmp_path / 'weights.npz')
     assert not (tmp_path / 'exploded').exists()
 
 
@@ -92,7 +148,9 @@ def test_text_is_refused(tmp_path):
 
 
 def test_missing_file_is_named(tmp_path):
-    match = r'must be a file written by torch.save, but .*nothing.pth does not exist'
+    match = (
+        r'must be a file written by torch.save or numpy.savez, but .*nothing.pth does not exist'
+    )
     with pytest.raises(FileNotFoundError, match=match):
         load_checkpoint(tmp_path / 'nothing.pth')
     with pytest.raises(FileNotFoundError, match='or is not a file'):

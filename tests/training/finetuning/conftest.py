@@ -92,6 +92,18 @@ def make_small_config(root, *, validation=False, **training):
 
 
 @pytest.fixture
+def save_numbered():
+    """Return a function that saves weights as the published file of MobileNet-EdgeTPU does."""
+
+    def save(network, path):
+        values = [value.numpy() for value in network.state_dict().values()]
+        names = [f'{i // 2:03}_{("weight", "bias")[i % 2]}' for i in range(len(values))]
+        np.savez(path, **dict(zip(names, values, strict=True)))
+
+    return save
+
+
+@pytest.fixture
 def quiet():
     """Return options of Lightning's Trainer for a silent run on the CPU."""
     return dict(QUIET)

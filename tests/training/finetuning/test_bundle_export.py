@@ -55,6 +55,17 @@ def test_a_published_checkpoint_becomes_a_bundle_with_the_same_logits(
     assert bundle.provenance['command'] == 'converted as published'
 
 
+def test_a_bundle_keeps_the_normalisation_of_its_network(tmp_path, save_numbered):
+    name = 'deeplabv3plus_mobilenet_edgetpu'
+    network = build_network(name, num_classes=19)
+    save_numbered(network, tmp_path / 'published.npz')
+    words = ['bundle', '--checkpoint', str(tmp_path / 'published.npz'), '--architecture', name]
+    assert main([*words, '--output', str(tmp_path / 'bundle'), '--licence', 'Apache-2.0']) == 0
+    bundle = load_bundle(tmp_path / 'bundle')
+    assert tuple(bundle.input_mean) == tuple(bundle.input_std) == (128 / 255,) * 3
+    assert torch.equal(logits(bundle.build_network()), logits(network.eval()))
+
+
 def test_a_network_of_classes_without_names_is_refused(tmp_path, small_config, capsys):
     config = small_config()
     network = build_network('espnet_v2', num_classes=12, scale=0.5)

@@ -3,7 +3,7 @@ Data sets on disk -> `Sample(image, target, name, group)`, one module per layout
 
 sample                  the record, and what a target's values mean
 paired                  image file + label file -> sample; what all layouts share
-camvid, cityscapes, idd_lite                     in-distribution streets
+camvid, cityscapes, idd_lite, labelme_facade     in-distribution streets
 ecssd, coco, objects, sources                    OoD proxies, objects to paste, their splits
 coco_rules, coco_annotations, run_lengths        which of COCO's images; its files and masks
 road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
@@ -19,6 +19,7 @@ from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.fishyscapes import Fishyscapes
 from meta_ood_training.datasets.folder import Folder
 from meta_ood_training.datasets.idd_lite import IddLite
+from meta_ood_training.datasets.labelme_facade import LabelMeFacade
 from meta_ood_training.datasets.lost_and_found import LostAndFound
 from meta_ood_training.datasets.objects import (
     CutOut,
@@ -55,6 +56,7 @@ __all__ = [
     'Fishyscapes',
     'Folder',
     'IddLite',
+    'LabelMeFacade',
     'LostAndFound',
     'ObjectSource',
     'Pair',

@@ -13,6 +13,7 @@ from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.fishyscapes import Fishyscapes
 from meta_ood_training.datasets.folder import Folder
 from meta_ood_training.datasets.idd_lite import IddLite
+from meta_ood_training.datasets.labelme_facade import LabelMeFacade
 from meta_ood_training.datasets.lost_and_found import LostAndFound
 from meta_ood_training.datasets.road_anomaly import RoadAnomaly
 from meta_ood_training.datasets.sample import SampleDataset
@@ -34,6 +35,9 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'fishyscapes_static': partial(Fishyscapes, part='Static'),
     'folder': Folder,
     'idd_lite': IddLite,
+    'labelme_facade': LabelMeFacade,
+    'labelme_facade_fit': partial(LabelMeFacade, part='fit'),
+    'labelme_facade_select': partial(LabelMeFacade, part='select'),
     'lost_and_found_test': partial(LostAndFound, split='test'),
     'lost_and_found_test_with_non_hazards': partial(
         LostAndFound, split='test', non_hazards='in_distribution'

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
+from meta_ood_training.finetuning.data.hard_negatives import HardNegativeSettings
 from meta_ood_training.finetuning.data.mixing import MixingSettings
 from meta_ood_training.finetuning.data.pasting import PasteSettings
 from meta_ood_training.finetuning.loop.losses import Normalization
@@ -44,7 +45,8 @@ class StreetConfig:
     layout : str
         `camvid_fit`, `idd_lite_fit`, `scenes`, or a name of the dataset registry.
     data : str
-        Name under `data` of its folder; '' for `scenes`, which need none.
+        Name under `data` of its folder. For `scenes`, a folder that keeps them for further runs
+        and processes; '' draws them anew.
     repeats : float
         How often an epoch holds each image: 1 once, 0.25 a new quarter each epoch.
     targets : str
@@ -175,6 +177,7 @@ class FinetuneConfig:
     mixing: MixingSettings = field(default_factory=MixingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     pasting: PasteSettings = field(default_factory=PasteSettings)
+    hard_negatives: HardNegativeSettings = field(default_factory=HardNegativeSettings)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationConfig | None = None

@@ -1,6 +1,7 @@
 """How a fine-tuning run goes, is judged and becomes a bundle."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -11,6 +12,9 @@ class OptimizerConfig:
 
     Attributes
     ----------
+    part_factors : mapping of str to float
+        Beginning of parameter names -> factor on their learning rate, such as `decoder.` -> 10 for
+        a part that starts from random weights.
     schedule : str
         `constant`, or `cosine` to a twentieth of the peak at the last step.
     reset_optimizer_each_epoch : bool
@@ -24,10 +28,14 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     reset_optimizer_each_epoch: bool = False
+    part_factors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
             raise ValueError(f'learning_rate must be positive, got {self.learning_rate}.')
+        for part, factor in self.part_factors.items():
+            if factor <= 0:
+                raise ValueError(f'part_factors must be positive, got {factor} for {part}.')
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ CAMVID_SETS = {
 traffic lights, its tree grass, its car trucks and buses, its bicyclist riders and motorcycles."""
 
 
+FACADE_SETS = {0: (0,), 1: (1,), 2: (2, 3), 8: (8, 9), 10: (10,), 13: (13, 14, 15)}
+"""LabelMeFacade's building includes walls, its vegetation grass, its car trucks and buses."""
+
+
 def label_sets(
     num_classes: int, targets: str, sets: Mapping[int, Sequence[int]] | None = None
 ) -> np.ndarray:

@@ -14,6 +14,10 @@ from meta_ood_training.finetuning.data.augmentation import (
     jitter_light,
     sample_rng,
 )
+from meta_ood_training.finetuning.data.hard_negatives import (
+    add_hard_negatives,
+    HardNegativeSettings,
+)
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 import numpy as np
 
@@ -97,6 +101,7 @@ class MixedSamples:
     mixing: MixingSettings = field(default_factory=MixingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     pasting: PasteSettings = field(default_factory=PasteSettings)
+    hard_negatives: HardNegativeSettings = field(default_factory=HardNegativeSettings)
     street_short_sides: Sequence[int] | None = None
     street_repeats: Sequence[float] | None = None
     seed: int = 0
@@ -204,6 +209,8 @@ class MixedSamples:
             clean = sample = fit_window(window, self.augmentation.crop)
             if wants_object < self.mixing.paste_probability:
                 sample = fit_window(self._paste_objects(window, rng), self.augmentation.crop)
+        if not draw.is_proxy:
+            sample = add_hard_negatives(sample, self.hard_negatives, rng)
         image = jitter_light(sample.image, self.augmentation, rng)
         return Sample(image, sample.target, sample.name, sample.group), clean
 

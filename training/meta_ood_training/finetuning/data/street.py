@@ -27,7 +27,7 @@ from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDatase
 from meta_ood_training.datasets.sources import source_split
 from meta_ood_training.finetuning.config import FinetuneConfig, ProxyConfig, StreetConfig
 from meta_ood_training.finetuning.data.augmentation import resize
-from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, label_sets
+from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, FACADE_SETS, label_sets
 from meta_ood_training.finetuning.data.mixing import MixedSamples
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.loop.starting_network import find_data
@@ -82,10 +82,14 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     if config.layout not in FOR_ANY_CLASSES:
         _require_cityscapes(f'street of layout {config.layout}', num_classes)
     # Labels of other layouts are as fine as the classes are: each stands for itself.
-    sets = CAMVID_SETS if config.layout.startswith('camvid') else None
+    coarse = {'camvid': CAMVID_SETS, 'labelme': FACADE_SETS}
+    sets = coarse.get(config.layout.split('_')[0])
     allowed = label_sets(num_classes, config.targets, sets)
     if config.layout == 'scenes':
-        samples: SampleDataset = SceneSamples(config.count, ood_objects=config.ood_objects)
+        kept = find_data(config.data, data, use='street') if config.data else None
+        samples: SampleDataset = SceneSamples(
+            config.count, ood_objects=config.ood_objects, folder=kept
+        )
     elif config.layout in ('idd_lite', 'idd_lite_fit'):
         dataset = IddLite(find_data(config.data, data, use='street'))
         part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
@@ -176,6 +180,7 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
         mixing=config.mixing,
         augmentation=config.augmentation,
         pasting=config.pasting,
+        hard_negatives=config.hard_negatives,
         street_repeats=[source.repeats for source in sources],
         street_short_sides=[source.short_side for source in sources],
         seed=config.training.seed,

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import lightning
-from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.data.batches import Batch
@@ -17,6 +16,7 @@ from meta_ood_training.finetuning.loop.modes import set_modes
 from meta_ood_training.finetuning.loop.objective import upsampled_objective
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.validation import Scores, ScoreSums
+from meta_ood_training.finetuning.loop_config import OptimizerConfig
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -41,8 +41,6 @@ class FinetuneModule(lightning.LightningModule):
 
     allowed: Tensor
     last_sums: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -61,10 +59,6 @@ class FinetuneModule(lightning.LightningModule):
         self.steps = steps
         self.batches_per_epoch = batches_per_epoch
         self.register_buffer('allowed', torch.from_numpy(allowed), persistent=False)
-        mean = torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1)
-        std = torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1)
-        self.register_buffer('mean', mean, persistent=False)
-        self.register_buffer('std', std, persistent=False)
         # In tuples, so that neither is a part whose gradients DDP would wait for.
         self._teacher = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
         decay = config.training.average_decay
@@ -83,9 +77,9 @@ class FinetuneModule(lightning.LightningModule):
         """The network that is validated and saved as the result."""
         return self.average or self.network
 
-    def to_input(self, images: Tensor) -> Tensor:
+    def to_input(self, images: Tensor, network: OodNetwork | None = None) -> Tensor:
         """
-        Return images as the network takes them.
+        Return images as a network takes them, by default the one in training.
 
         Parameters
         ----------
@@ -98,7 +92,12 @@ class FinetuneModule(lightning.LightningModule):
             Normalised; channels last in memory where the config says so.
 
         """
-        x = images.permute(0, 3, 1, 2).float().div(255).sub(self.mean).div(self.std)
+        taker = network or self.network
+        mean, std = (
+            torch.tensor(one, device=images.device).reshape(1, 3, 1, 1)
+            for one in (taker.input_mean, taker.input_std)
+        )
+        x = images.permute(0, 3, 1, 2).float().div(255).sub(mean).div(std)
         if self.config.training.channels_last:
             return x.contiguous(memory_format=torch.channels_last)
         return x.contiguous()
@@ -109,7 +108,7 @@ class FinetuneModule(lightning.LightningModule):
             return None
         teacher = self._teacher[0]
         with torch.no_grad():
-            logits = teacher(self.to_input(batch.clean)).float()
+            logits = teacher(self.to_input(batch.clean, teacher)).float()
         return Teaching(logits, teacher.align_corners, self.allowed[batch.sources])
 
     def objective(self, batch: Batch, teaching: Teaching | None) -> EntropyMaximizationLoss:
@@ -159,7 +158,9 @@ class FinetuneModule(lightning.LightningModule):
         """Return Adam with its schedule over optimizer steps."""
         config = self.config.optimizer
         optimizer = torch.optim.Adam(
-            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+            _parameter_groups(self.network, config),
+            config.learning_rate,
+            weight_decay=config.weight_decay,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, partial(learning_rate_share, config=config, steps=self.steps)
@@ -218,6 +219,28 @@ class FinetuneModule(lightning.LightningModule):
             self.average.load_state_dict(checkpoint['average'])
         kept = checkpoint['start_scores']
         self.start_scores = Scores(**kept) if kept else None
+
+
+def _parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Parameters by the factor on their learning rate; a part that is named must exist."""
+    by_factor: dict[float, list[nn.Parameter]] = {1.0: []}
+    unused = set(config.part_factors)
+    for name, parameter in network.named_parameters():
+        part = next((one for one in config.part_factors if name.startswith(one)), None)
+        if part:
+            unused.discard(part)
+        by_factor.setdefault(config.part_factors[part] if part else 1.0, []).append(parameter)
+    if unused:
+        parts = sorted({name.split('.')[0] + '.' for name, _ in network.named_parameters()})
+        raise ValueError(
+            f'part_factors must name parts of the network ({", ".join(parts)}), got '
+            f'{", ".join(sorted(unused))}. Correct it, or leave it out.'
+        )
+    return [
+        {'params': parameters, 'lr': factor * config.learning_rate}
+        for factor, parameters in by_factor.items()
+        if parameters
+    ]
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:

@@ -1,0 +1,157 @@
+"""
+DeepLabv3+ on MobileNet-EdgeTPU: the published DeepLabv3, and a decoder that starts as nothing.
+
+The weights published for Cityscapes have batch norm folded into weights and biases.
+"""
+
+from collections.abc import Mapping
+import re
+
+from meta_ood_ros.core.networks.deeplabv3plus import (
+    conv_bn_relu,
+    fill_randomly,
+    FINE_PROJECTION,
+    separable_conv_bn_relu,
+)
+from meta_ood_ros.core.networks.mobilenet_edgetpu import MobileNetEdgeTpu
+from meta_ood_ros.core.networks.ood_network import OodNetwork
+from meta_ood_ros.core.networks.same_conv import SameConv
+import torch
+from torch import nn, Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+HEAD_CHANNELS = 128
+MIN_DECODER_CHANNELS = 8
+# The published file numbers its convolutions by their place among all operators of the graph.
+_NUMBERED = re.compile(r'(\d{3})_(weight|bias)')
+
+
+class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
+    """
+    The published DeepLabv3 for edge accelerators, optionally with the decoder of DeepLabv3+.
+
+    2.06 M parameters at 19 classes without decoder; logits at a sixteenth of the input's
+    resolution, or at a quarter with it. Only the decoder has batch norms.
+
+    Parameters
+    ----------
+    num_classes : int
+        C.
+    decoder_channels : int
+        Width of the decoder on the features at stride 4; 0, the published network, has none. The
+        decoder adds to the upsampled logits, and its last layer starts as zero: a new one
+        changes nothing until it is trained.
+    is_centred : bool
+        False computes the published graph, whose grid lines up with the image's where the sides
+        are 16 k + 1: it was trained so. True shifts the windows of the strided convolutions so
+        that it lines up where they are multiples of 16, as `stride` makes them.
+
+    """
+
+    stride = 16
+    input_mean = input_std = (128 / 255, 128 / 255, 128 / 255)
+
+    def __init__(
+        self, num_classes: int, *, decoder_channels: int = 0, is_centred: bool = False
+    ) -> None:
+        super().__init__()
+        if decoder_channels != 0 and decoder_channels < MIN_DECODER_CHANNELS:
+            raise ValueError(
+                f'decoder_channels must be 0 or at least {MIN_DECODER_CHANNELS}, got '
+                f'{decoder_channels}. 0 is the published network, which has no decoder.'
+            )
+        self.num_classes = num_classes
+        self.backbone = MobileNetEdgeTpu(is_centred=is_centred)
+        self.align_corners = not is_centred
+        inputs = self.backbone.coarse_channels
+        self.local = nn.Sequential(SameConv(inputs, HEAD_CHANNELS, 1), nn.ReLU())
+        self.scene = nn.Sequential(SameConv(inputs, HEAD_CHANNELS, 1), nn.ReLU())
+        self.context = nn.Sequential(SameConv(2 * HEAD_CHANNELS, HEAD_CHANNELS, 1), nn.ReLU())
+        self.logits = SameConv(HEAD_CHANNELS, num_classes, 1, is_linear=True)
+        self.decoder: _Decoder | None = None
+        if decoder_channels:
+            self.decoder = _Decoder(self.backbone.fine_channels, decoder_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """
+        Return the logits at a sixteenth of the input's resolution, or at a quarter.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, 3, h0, w0), float
+            RGB in [-1, 1): (u8 - 128) / 128, so mean and standard deviation are both 128 / 255.
+
+        Returns
+        -------
+        Tensor of shape (N, C, ceil(h0 / s), ceil(w0 / s)), float
+            To be upsampled as `align_corners` says; s is 16, or 4 with a decoder.
+
+        """
+        fine, coarse = self.backbone(x)
+        scene = self.scene(adaptive_avg_pool2d(coarse, 1)).expand(-1, -1, *coarse.shape[-2:])
+        context = self.context(torch.cat([scene, self.local(coarse)], dim=1))
+        logits = self.logits(context)
+        if self.decoder is None:
+            return logits
+        size, corners = fine.shape[-2:], self.align_corners
+        logits = interpolate(logits, size, mode='bilinear', align_corners=corners)
+        context = interpolate(context, size, mode='bilinear', align_corners=corners)
+        return logits + self.decoder(fine, context)
+
+    def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """
+        Return the published weights under this network's names; others come back as they are.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor
+            `000_weight`, `000_bias`, ... of the published file, in the order of its graph.
+
+        Returns
+        -------
+        mapping of str to Tensor
+            With the present values of the decoder, which the published network does not have.
+
+        """
+        numbered = [_NUMBERED.fullmatch(name) for name in state_dict]
+        places = sorted({match[1] for match in numbered if match})
+        if len(places) * 2 != len(state_dict):
+            return state_dict
+        own = self.state_dict()
+        decoder = {name: value for name, value in own.items() if name.startswith('decoder.')}
+        convs = [name.removesuffix('.weight') for name in own if name.endswith('.weight')]
+        convs = [name for name in convs if not name.startswith('decoder.')]
+        if len(places) != len(convs):
+            raise ValueError(
+                f'Published weights must be those of the {len(convs)} convolutions of '
+                f'{type(self).__name__}, got {len(places)}. Give the file of DeepLabv3 with '
+                'MobileNet-EdgeTPU of depth multiplier 0.75.'
+            )
+        renamed = {
+            f'{conv}.{kind}': state_dict[f'{place}_{kind}']
+            for place, conv in zip(places, convs, strict=True)
+            for kind in ('weight', 'bias')
+        }
+        return renamed | decoder
+
+
+class _Decoder(nn.Module):
+    """Section 3.2 of DeepLabv3+: project fine features, join the context, refine; from zero."""
+
+    def __init__(self, fine_channels: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(*conv_bn_relu(fine_channels, FINE_PROJECTION))
+        self.refine = nn.Sequential(
+            *separable_conv_bn_relu(FINE_PROJECTION + HEAD_CHANNELS, channels, kernel=3),
+            *separable_conv_bn_relu(channels, channels, kernel=3),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fill_randomly(module)
+        self.logits = nn.Conv2d(channels, num_classes, kernel_size=1)
+        nn.init.zeros_(self.logits.weight)
+        assert self.logits.bias is not None
+        nn.init.zeros_(self.logits.bias)
+
+    def forward(self, fine: Tensor, context: Tensor) -> Tensor:
+        return self.logits(self.refine(torch.cat([self.fine(fine), context], dim=1)))
