@@ -8,4 +8,6 @@ Between ROS messages and arrays; what is decoded here needs no ROS, what is buil
 5. `pictures`          OodResult -> the image messages of one frame
 6. `segment_messages`  OodResult -> the messages about segments
 7. `vision_messages`   segments and class names -> vision_msgs, where installed
+8. `depth_messages`    depth image and CameraInfo -> array and camera model
+9. `obstacle_messages` where segments are -> obstacles, points, markers, 3D detections
 """

@@ -11,14 +11,9 @@ from meta_ood_ros.core.kernels import dense_cpu, depth_samples, segment_sums_fro
 from meta_ood_ros.core.kernels.jit import Kernel
 
 
-def warm_up(*, depth: bool = True) -> None:
+def warm_up() -> None:
     """
     Compile the kernels, or read them from numba's cache.
-
-    Parameters
-    ----------
-    depth : bool
-        Those of `core.places`, too, which only a node with a depth camera needs.
 
     Notes
     -----
@@ -33,10 +28,14 @@ def warm_up(*, depth: bool = True) -> None:
         for value in vars(module).values():
             if isinstance(value, Kernel):
                 value.compile()
-    if depth:
-        for kernels in (depth_samples.SAMPLE_DEPTH, depth_samples.GATHER_POINTS):
-            for one in kernels.values():
-                one.compile()
+    warm_up_depth()
+
+
+def warm_up_depth() -> None:
+    """Compile the kernels of `core.places`, which only a node with depth needs."""
+    for kernels in (depth_samples.SAMPLE_DEPTH, depth_samples.GATHER_POINTS):
+        for one in kernels.values():
+            one.compile()
 
 
 if __name__ == '__main__':
