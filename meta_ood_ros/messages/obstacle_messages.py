@@ -8,7 +8,6 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from meta_ood_msgs.msg import OodObstacle, OodObstacleArray
 from meta_ood_ros.core.places import PlacedSegments, Verdict
 from meta_ood_ros.messages.vision_messages import OOD_NAME
@@ -41,7 +40,7 @@ def to_obstacles(
     placed: PlacedSegments | None,
     *,
     camera: str = '',
-    depth_stamp: Time | None = None,
+    depth_stamp: Any = None,
 ) -> OodObstacleArray:
     """Return the message about accepted segments; without `placed` none has a position."""
     message = OodObstacleArray(header=header, camera=camera)

@@ -4,7 +4,7 @@ from meta_ood_ros.core.places import CameraModel, locate_in_depth, Verdict
 import numpy as np
 import pytest
 
-from .scenery import ball_depth, boxes_of, plane_depth, rectangle
+from .conftest import ball_depth, boxes_of, plane_depth, rectangle
 
 SIZE = (120, 160)
 CAMERA = CameraModel.from_calibration(SIZE, (100, 0, 79.5, 0, 100, 59.5, 0, 0, 1))

@@ -4,7 +4,7 @@ from meta_ood_ros.core.places import CameraModel, GroundPlane, locate_on_ground,
 import numpy as np
 import pytest
 
-from .scenery import boxes_of, rectangle
+from .conftest import boxes_of, rectangle
 
 SIZE = (480, 640)
 K = (500, 0, 319.5, 0, 500, 239.5, 0, 0, 1)

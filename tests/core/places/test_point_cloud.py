@@ -4,7 +4,7 @@ from meta_ood_ros.core.places import CameraModel, segment_points
 import numpy as np
 import pytest
 
-from .scenery import boxes_of, rectangle
+from .conftest import boxes_of, rectangle
 
 SIZE = (120, 160)
 CAMERA = CameraModel.from_calibration(SIZE, (100, 0, 79.5, 0, 100, 59.5, 0, 0, 1))
