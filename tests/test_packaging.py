@@ -263,6 +263,7 @@ def test_make_starts_again_where_an_installation_was_interrupted(repository, mac
 
 IMPORT_NAMES = {
     'cv2': 'opencv-python-headless',
+    'jinja2': 'Jinja2',
     'skimage': 'scikit-image',
     'sklearn': 'scikit-learn',
     'yaml': 'PyYAML',
@@ -354,6 +355,24 @@ def test_training_requires_every_module_that_it_imports(repository):
     imported = third_party(repository / 'training')
     assert {IMPORT_NAMES.get(m, m) for m in imported} <= required | brought_by_meta_ood
     assert 'meta-ood' not in required  # pip would look for it elsewhere
+
+
+def test_wheel_of_training_carries_every_module_and_template(repository, tmp_path):
+    source = repository / 'training'
+    copy = shutil.copytree(source, tmp_path / 'training', ignore=NOT_FOR_A_WHEEL)
+    made = run(
+        *(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '--no-index'),
+        *('--disable-pip-version-check', '--wheel-dir', tmp_path / 'dist', copy),
+    )
+    assert made.returncode == 0, made.stderr
+    (wheel,) = (tmp_path / 'dist').glob('*.whl')
+    expected = {
+        str(path.relative_to(source))
+        for path in (source / 'meta_ood_training').rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    }
+    assert sum(name.endswith('.jinja') for name in expected) == 4
+    assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_every_required_module_is_pinned_for_a_bare_machine(repository, wheel):

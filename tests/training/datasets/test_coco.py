@@ -17,13 +17,7 @@ from meta_ood_training.datasets import (
     PUBLISHED_RULES,
     source_split,
 )
-from meta_ood_training.datasets.run_lengths import (
-    decode_runs,
-    decode_segmentation,
-    decompress_counts,
-    encode_runs,
-    fill_polygon,
-)
+from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
 import numpy as np
 import pytest
 from skimage.draw import polygon2mask
@@ -43,71 +37,137 @@ def compress(counts):
     return text
 
 
+def decode_counts(counts, size):
+    return decode_segmentation({'size': list(size), 'counts': counts}, size)
+
+
 def test_run_lengths_go_down_the_columns():
-    mask = decode_runs([1, 2, 3], (2, 3))
+    mask = decode_counts([1, 2, 3], (2, 3))
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])
-    assert encode_runs(mask) == [1, 2, 3]
+    assert encode_mask(mask) == {'size': [2, 3], 'counts': b'123'}
     starts_set = np.array([[True, False]])
-    assert encode_runs(starts_set) == [0, 1, 1]
-    np.testing.assert_array_equal(decode_runs([0, 1, 1], (1, 2)), starts_set)
+    assert encode_mask(starts_set)['counts'] == b'011'
+    np.testing.assert_array_equal(decode_counts([0, 1, 1], (1, 2)), starts_set)
     with pytest.raises(ValueError, match='add up to 2 x 3 = 6 pixels, got a sum of 5'):
-        decode_runs([1, 4], (2, 3))
+        decode_counts([1, 4], (2, 3))
 
 
 def test_compressed_counts_by_hand():
     # 6 = one digit; 100 = 0b00011_00100: digit 4 and more -> 48 + 36 = 'T', then 3 -> '3'.
-    assert decompress_counts('6') == [6]
-    assert decompress_counts('T3') == [100]
+    assert not decode_counts('6', (2, 3)).any()
+    assert not decode_counts('T3', (10, 10)).any()
     # 16 needs a second digit, because bit 16 of the last is the sign: 48 + 48 = '`', '0'.
-    assert decompress_counts('`0') == [16]
+    assert not decode_counts('`0', (16, 1)).any()
     # The fourth number is a difference from the second: 5 + (-1), -1 = digit 31 -> 'O'.
-    assert decompress_counts('651O') == [6, 5, 1, 4]
+    np.testing.assert_array_equal(
+        decode_counts('651O', (16, 1))[:, 0], np.repeat([0, 1, 0, 1], [6, 5, 1, 4])
+    )
 
 
 @pytest.mark.parametrize('seed', range(5))
 def test_compressed_counts_invert_the_format(seed):
     rng = np.random.default_rng(seed)
     mask = cv2.GaussianBlur(rng.random((40, 50)), (0, 0), 3) > 0.5
-    counts = encode_runs(mask)
-    assert decompress_counts(compress(counts)) == counts
-    for text in (compress(counts), compress(counts).encode()):
-        segmentation = {'size': [40, 50], 'counts': text}
-        np.testing.assert_array_equal(decode_segmentation(segmentation, (40, 50)), mask)
+    column = mask.ravel(order='F')
+    changes = np.flatnonzero(np.diff(column, prepend=False))
+    counts = np.diff(np.concatenate([[0], changes, [column.size]])).tolist()
+    assert encode_mask(mask) == {'size': [40, 50], 'counts': compress(counts).encode()}
+    for written in (counts, compress(counts), compress(counts).encode()):
+        np.testing.assert_array_equal(decode_counts(written, (40, 50)), mask)
 
 
-def test_damaged_counts_are_refused():
-    with pytest.raises(ValueError, match=r"characters '0' to 'o', got '!'"):
-        decompress_counts('6!')
-    with pytest.raises(ValueError, match='must end with a last digit'):
-        decompress_counts('T')
+@pytest.mark.parametrize(
+    ('counts', 'message'),
+    [
+        ('6!', r"characters '0' to 'o', got '!'"),
+        ('\xff', "characters '0' to 'o', got"),
+        (b'\xff', "characters '0' to 'o', got"),
+        ('T', "must end with a last digit, got 'T'"),
+        ('', "must end with a last digit, got ''"),
+        ('oooooooo0', 'numbers of at most 6 digits'),
+        ('123', "add up to 4 x 4 = 16 pixels, got '123', which do not"),
+        ('`01', "add up to 4 x 4 = 16 pixels, got '`01', which do not"),
+        ('O`0', 'non-negative and add up'),
+        ([3, 2], 'got a sum of 5'),
+        ([3, 2**33], 'got a sum of 8.58993e'),
+        ([-3, 19], 'non-negative and add up to 4 x 4 = 16 pixels, got a sum of 16'),
+        ([3.5, 12.5], 'got a sum of 16'),
+        ([10**400], 'got a sum of nan'),
+        ([], 'got a sum of 0'),
+        ([[4, 12]], 'got a sum of 16'),
+        (['a'], 'got a sum of nan'),
+        (None, 'got a sum of nan'),
+        ({}, 'got a sum of nan'),
+        (16, 'got a sum of 16'),
+    ],
+)
+def test_damaged_counts_are_refused(counts, message):
+    with pytest.raises(ValueError, match=message):
+        decode_counts(counts, (4, 4))
+
+
+@pytest.mark.parametrize('size', [[2, 2], None, 4, '44', [4], [4, None]])
+def test_run_lengths_of_another_size_are_refused(size):
     with pytest.raises(ValueError, match=r'size of the run lengths must be \[4, 4\]'):
-        decode_segmentation({'size': [2, 2], 'counts': [4]}, (4, 4))
-    with pytest.raises(ValueError, match='at least 3 corners, got 2'):
-        decode_segmentation([[0, 0, 1, 1]], (4, 4))
+        decode_segmentation({'size': size, 'counts': [16]}, (4, 4))
 
 
-def test_polygon_covers_the_pixels_whose_centre_it_holds():
-    rectangle = fill_polygon([1, 1, 4, 1, 4, 3, 1, 3], (5, 6))
+# What C code would wait for, read beyond or draw wrongly comes no further than the check.
+@pytest.mark.parametrize(
+    ('segmentation', 'message'),
+    [
+        ([[0, 0, 1, 1]], 'at least 3 corners, got 2'),
+        ([[]], 'at least 3 corners, got 0'),
+        ([0, 0, 4, 0, 4, 4], r'must be a list \[x0, y0, .* of polygons, got 0. Write \[\[x0, y0'),
+        ([[0, 0, 4, 0, 4, 4, 1]], r'must be a list \[x0, y0, x1'),
+        ([[[0, 0], [4, 0], [4, 4]]], r'must be a list \[x0, y0, x1'),
+        ([['a', 0, 4, 0, 4, 4]], r'must be a list \[x0, y0, x1'),
+        ([None], r'must be a list \[x0, y0, x1'),
+        ([[0, 0, float('nan'), 0, 4, 4]], 'within 100000 px of the image, got nan'),
+        ([[0, 0, float('inf'), 0, 4, 4]], 'within 100000 px of the image, got inf'),
+        ([[0, 0, 1e9, 0, 4, 4]], r'within 100000 px of the image, got 1e\+09'),
+        (None, 'must be a list of polygons or a mapping with run lengths, got None'),
+        ('6', "must be a list of polygons or a mapping with run lengths, got '6'"),
+        (7, 'must be a list of polygons or a mapping with run lengths, got 7'),
+    ],
+)
+def test_damaged_polygons_are_refused(segmentation, message):
+    with pytest.raises(ValueError, match=message):
+        decode_segmentation(segmentation, (4, 4))
+
+
+@pytest.mark.parametrize('size', [(0, 4), (4, -4), (2**20, 2**20)])
+def test_images_of_no_or_of_too_many_pixels_are_refused(size):
+    with pytest.raises(ValueError, match=r'must have 1 to 268435456 pixels, got .* x '):
+        decode_segmentation([[0, 0, 4, 0, 4, 4]], size)
+
+
+def test_polygons_by_hand():
+    rectangle = decode_segmentation([[1, 1, 4, 1, 4, 3, 1, 3]], (5, 6))
     expected = np.zeros((5, 6), bool)
     expected[1:3, 1:4] = True
     np.testing.assert_array_equal(rectangle, expected)
-    # A right triangle with legs of 4: the diagonal's centres lie on its right edge, outside.
-    triangle = fill_polygon([0, 0, 4, 4, 0, 4], (4, 4))
-    np.testing.assert_array_equal(triangle, np.tril(np.ones((4, 4)), -1))
+    # A right triangle with legs of 4: COCO gives the centres on the diagonal to the lower left.
+    triangle = decode_segmentation([[0, 0, 4, 4, 0, 4]], (4, 4))
+    np.testing.assert_array_equal(triangle, np.tril(np.ones((4, 4))))
     # Two that share the diagonal share no pixel and leave none.
-    other = fill_polygon([0, 0, 4, 0, 4, 4], (4, 4))
+    other = decode_segmentation([[0, 0, 4, 0, 4, 4]], (4, 4))
     np.testing.assert_array_equal(triangle ^ other, np.ones((4, 4)))
-    outside = fill_polygon([-5, -5, 9, -5, 9, 2, -5, 2], (4, 4))
+    outside = decode_segmentation([[-5, -5, 9, -5, 9, 2, -5, 2]], (4, 4))
     np.testing.assert_array_equal(outside.any(axis=1), [1, 1, 0, 0])
+    both = decode_segmentation([[0, 0, 4, 4, 0, 4], [0, 0, 4, 0, 4, 4]], (4, 4))
+    assert both.all()
+    assert not decode_segmentation([], (4, 4)).any()
+    assert not decode_segmentation([[0, 0, 1, 1, 3, 3]], (4, 4)).any()  # without an area
 
 
 @pytest.mark.parametrize('seed', range(4))
 def test_polygon_agrees_with_scikit_image(seed):
-    corners = np.random.default_rng(seed).uniform(-3, 33, (7, 2))
-    mask = fill_polygon(corners.ravel().tolist(), (30, 30))
+    corners = np.random.default_rng(seed).uniform(-30, 330, (7, 2))
+    mask = decode_segmentation([corners.ravel().tolist()], (300, 300))
     # scikit-image asks for (row, column) and puts pixel centres on whole numbers
-    expected = polygon2mask((30, 30), corners[:, ::-1] - 0.5)
-    assert (mask != expected).mean() < 0.005  # it includes edges that ours leaves out
+    expected = polygon2mask((300, 300), corners[:, ::-1] - 0.5)
+    assert (mask != expected).mean() < 0.001  # centres close to an edge
 
 
 SUPERCATEGORIES = {

@@ -1,7 +1,8 @@
 """Configuration files: what is read, and what is refused with which advice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.config_reader import ConfigError, read_config
@@ -22,6 +23,8 @@ class Outer:
     inner: Inner = field(default_factory=Inner)
     several: tuple[Inner, ...] = ()
     maybe: Inner | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
+    free: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write(tmp_path, text):
@@ -48,7 +51,27 @@ def test_nested_records_lists_and_overrides(tmp_path):
         ('name: x\ninner: {kind: c}', "kind must be one of 'a', 'b', got 'c'"),
         ('name: x\nseveral: {kind: a}', 'several must be a list'),
         ('name: x\nseveral: [a]', r'several\[0\] must be a mapping'),
-        ('inner: {}', "run.yaml: .*missing .*'name'"),
+        ('name: x\nseveral: [{knd: a}]', r"several\[0\]: unknown key 'knd'. Did you mean 'kind'"),
+        ('name: x\nmaybe: {stepz: 1}', r"maybe: unknown key 'stepz'. Did you mean 'steps'"),
+        ('nome: x', "run.yaml: unknown key 'nome'. Did you mean 'name'"),
+        ('name: x\ninner: {zzz: 1}', 'Known: learning_rate, steps, kind, flag.'),
+        ('name: x\nmaybe: 3', r'maybe must be a mapping, got 3 \(int\)'),
+        ('name: x\ninner:', r'inner must be a mapping, got None'),
+        ('name: 3', r'name must be a str, got 3 \(int\)'),
+        ('name: x\npaths: {a: 1}', r'paths.a must be a str, got 1 \(int\)'),
+        ('name: x\npaths: [a]', r"paths must be a mapping, got \['a'\]"),
+        (
+            'name: x\ninner: {learning_rate: true}',
+            r'inner.learning_rate must be a float, got True',
+        ),
+        ('name: x\ninner: {steps: 5.0}', r'inner.steps must be a int, got 5.0 \(float\)'),
+        ('name: x\ninner: {steps: "5"}', r"inner.steps must be a int, got '5' \(str\)"),
+        ('name: 2026-11-29', 'must hold text, numbers, .* alone, got: .* Quote what YAML takes'),
+        (
+            'name: x\nfree: &a {b: *a}',
+            'must hold text, numbers, .* refer to nothing inside itself',
+        ),
+        ('inner: {}', "run.yaml: missing key 'name', which has no default. Add it"),
         ('- name', 'must hold a mapping, got list'),
         ('name: [', 'must be YAML'),
     ],
@@ -62,6 +85,9 @@ def test_overrides_must_be_pairs_and_the_file_must_exist(tmp_path):
     path = write(tmp_path, 'name: x')
     with pytest.raises(ConfigError, match="must be key=value, got 'name'"):
         read_config(Outer, path, ['name'])
+    path.write_bytes(b'name: \xff')
+    with pytest.raises(ConfigError, match='run.yaml must be YAML, got: .*utf-8'):
+        read_config(Outer, path)
     with pytest.raises(ConfigError, match='must be a YAML file, got'):
         read_config(Outer, tmp_path / 'absent.yaml')
 

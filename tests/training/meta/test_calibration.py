@@ -52,6 +52,19 @@ def test_calibration_equals_scikit_learn_without_penalty_up_to_platts_targets():
     assert intercept == pytest.approx(model.intercept_[0], abs=3e-3)
 
 
+@pytest.mark.parametrize(('count', 'separation'), [(8, 0.5), (300, 2.0), (5000, 1.0)])
+def test_calibration_is_where_the_likelihood_of_platts_targets_is_flat(count, separation):
+    rng = np.random.default_rng(count)
+    labels = np.arange(count) % 3 == 0
+    logit = rng.normal(0, 1, count) + separation * labels
+    slope, intercept = fit_calibration(logit, labels)
+    true = labels.sum()
+    target = np.where(labels, (true + 1) / (true + 2), 1 / (count - true + 2))
+    residual = expit(slope * logit + intercept) - target
+    assert residual.sum() == pytest.approx(0, abs=1e-6 * count)
+    assert (residual * logit).sum() == pytest.approx(0, abs=1e-6 * count)
+
+
 def test_calibration_stays_finite_on_separated_logits_and_ignores_a_far_outlier():
     logit = np.r_[np.linspace(-3, -1, 50), np.linspace(1, 3, 50)]
     labels = np.arange(100) >= 50
@@ -65,6 +78,8 @@ def test_calibration_stays_finite_on_separated_logits_and_ignores_a_far_outlier(
 def test_calibration_never_turns_the_classifier_round():
     logit = np.linspace(-2, 2, 40)
     assert fit_calibration(logit, logit < 0) == (1.0, 0.0)
+    equal = np.full(9, 0.3)
+    assert fit_calibration(equal, np.arange(9) < 3) == (1.0, 0.0)
 
 
 def test_calibration_across_folds_uses_the_other_folds_only():

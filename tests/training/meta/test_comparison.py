@@ -5,7 +5,7 @@ from meta_ood_training.meta.judging import explanation as meta_explanation
 from meta_ood_training.meta.judging.comparison import compare_stages, Stage
 from meta_ood_training.meta.judging.evaluation import evaluate_threshold
 from meta_ood_training.meta.judging.explain import bootstrap_coefficients
-from meta_ood_training.meta.reporting.sections import render_comparison
+from meta_ood_training.meta.reporting.report import render_comparison
 from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest

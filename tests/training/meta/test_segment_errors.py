@@ -12,7 +12,7 @@ from meta_ood_training.meta.judging.segment_errors import (
     rank_segments,
     score_components,
 )
-from meta_ood_training.meta.reporting.tables import show_interval, show_range, show_reduction
+from meta_ood_training.meta.reporting.phrases import show_interval, show_range, show_reduction
 from meta_ood_training.segments.labels import label_segments
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.datasets.coco_annotations import CocoImage, read_instances
+from meta_ood_training.datasets.coco_annotations import CocoImage, decode_instance, read_instances
 from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES
 from meta_ood_training.datasets.paired import read_image
-from meta_ood_training.datasets.run_lengths import decode_segmentation
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
@@ -191,10 +190,7 @@ class CocoOod:
         names = self._supercategories()
         labels = np.zeros(image.size, np.uint8)
         for instance in image.instances:
-            try:
-                mask = decode_segmentation(instance.segmentation, image.size)
-            except ValueError as error:
-                raise ValueError(f'annotation of {image.path.name}: {error}') from error
+            mask = decode_instance(image, instance)
             labels[mask] = 1 + names.index(self._categories[instance.category][1])
         return labels
 

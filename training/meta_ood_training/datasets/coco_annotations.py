@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from meta_ood_training.datasets.paired import require_folder
+from meta_ood_training.datasets.run_lengths import decode_segmentation
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,14 @@ class CocoImage:
     path: Path
     size: tuple[int, int]
     instances: tuple[CocoInstance, ...] = field(repr=False)
+
+
+def decode_instance(image: CocoImage, instance: CocoInstance) -> np.ndarray:
+    """Return the mask of an instance, (H, W) bool; an error names the image."""
+    try:
+        return decode_segmentation(instance.segmentation, image.size)
+    except ValueError as error:
+        raise ValueError(f'annotation of {image.path.name}: {error}') from error
 
 
 def read_instances(root: Path, part: str) -> tuple[dict[int, tuple[str, str]], list[CocoImage]]:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_training.datasets.coco_annotations import read_instances
+from meta_ood_training.datasets.coco_annotations import decode_instance, read_instances
 from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.paired import PairedImages, read_image, read_label
-from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_runs
+from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
 
@@ -163,7 +163,7 @@ def find_coco_objects(
             category = categories[instance.category][0]
             if category in known_categories or instance.is_crowd:
                 continue
-            mask = decode_segmentation(instance.segmentation, image.size)
+            mask = decode_instance(image, instance)
             if is_whole(mask, min_area):
                 name = f'{group}/{number}'
                 found.append(
@@ -214,9 +214,10 @@ def find_street_objects(
                     continue
                 mask = labels == number
                 if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
-                    segmentation = {'size': list(mask.shape), 'counts': encode_runs(mask)}
                     name = f'{pair.name}/{category}/{number}'
-                    source = _to_source(name, pair.group, category, pair.image, segmentation, mask)
+                    source = _to_source(
+                        name, pair.group, category, pair.image, encode_mask(mask), mask
+                    )
                     found.append((source, train_id))
     return tuple(found)
 

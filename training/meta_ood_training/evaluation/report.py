@@ -9,6 +9,7 @@ from typing import Any
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
 from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
+from meta_ood_training.markdown import render
 import numpy as np
 
 Results = dict[str, dict[str, PixelEvaluation]]
@@ -26,37 +27,13 @@ def format_table(results: Results) -> str:
         brackets; a bound after +- where binning could change the third decimal.
 
     """
-    lines = [
-        '| data | images | bundle | score | AUROC | AP | FPR95 | max J | mIoU |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
-    for row, by_bundle in results.items():
-        prevalence = None
-        for title, evaluation in by_bundle.items():
-            mean_iou = evaluation.confusion.mean_iou()
-            miou = '' if np.isnan(mean_iou) else f'{mean_iou:.3f}'
-            begin = f'| {row} | {evaluation.images} | {title} '
-            if not evaluation.scores:
-                lines.append(f'{begin}| | | | | | {miou} |')
-            for name, value in evaluation.scores.items():
-                prevalence = value.prevalence
-                cells = _score_cells(value, evaluation.intervals.get(name, {}))
-                lines.append(f'{begin}| {name} | {cells} | {miou} |')
-        if prevalence is not None:
-            lines.append(
-                f'| {row} | | | random (AP = prevalence) | 0.500 | {prevalence:.3f} | 0.950 | '
-                f'0.000 | |'
-            )
-    notes = [
-        f'{row}, {title}: of pasted in-distribution objects {one.control.pasted_fpr:.3f} of the '
-        f'pixels lie above the entropy of 95 % TPR, of the same classes unpasted '
-        f'{one.control.unpasted_fpr:.3f} '
-        f'(ratio {one.control.pasted_fpr / max(one.control.unpasted_fpr, 1e-12):.2f})'
-        for row, by_bundle in results.items()
-        for title, one in by_bundle.items()
-        if one.control is not None
-    ]
-    return '\n'.join([*lines, *([''] if notes else []), *notes])
+    return render(
+        'meta_ood_training.evaluation',
+        'scores.md.jinja',
+        results=results,
+        cell=_score_cell,
+        random_scores=_random_scores,
+    ).rstrip()
 
 
 def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
@@ -116,17 +93,19 @@ def write_report(folder: Path, report: Mapping[str, Any], table: str, results: R
     print(f'written to {folder}')
 
 
-def _score_cells(value: PixelScores, intervals: Mapping[str, Any]) -> str:
-    cells = []
-    for key in ('auroc', 'average_precision', 'fpr95', 'max_j'):
-        bound = getattr(value, f'{key}_bound')
-        cell = f'{getattr(value, key):.3f}'
-        if bound >= 0.0005:
-            cell += f' ± {bound:.3f}'
-        if key in intervals:
-            cell += f' [{intervals[key].low:.3f}, {intervals[key].high:.3f}]'
-        cells.append(cell)
-    return ' | '.join(cells)
+def _score_cell(value: PixelScores, key: str, intervals: Mapping[str, Any]) -> str:
+    bound = getattr(value, f'{key}_bound')
+    cell = f'{getattr(value, key):.3f}'
+    if bound >= 0.0005:
+        cell += f' ± {bound:.3f}'
+    if key in intervals:
+        cell += f' [{intervals[key].low:.3f}, {intervals[key].high:.3f}]'
+    return cell
+
+
+def _random_scores(by_bundle: Mapping[str, PixelEvaluation]) -> list[PixelScores]:
+    """Return one of a row's scores, for its prevalence, where there are any."""
+    return [score for one in by_bundle.values() for score in one.scores.values()][-1:]
 
 
 def _number(value: float) -> float | None:

@@ -1,15 +1,27 @@
-"""YAML + `key=value` words -> nested frozen dataclasses; nothing unknown or mistyped passes."""
+"""YAML + `key=value` words -> nested frozen dataclasses, which pydantic checks strictly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+import json
 from pathlib import Path
-import types
-from typing import Any, get_args, get_origin, get_type_hints, Literal, TypeVar, Union
+from typing import Any, get_args, get_type_hints, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
 import yaml
 
 Record = TypeVar('Record')
+
+_UNKNOWN = 'unexpected_keyword_argument'
+_WANTED = {
+    'int_type': 'int',
+    'float_type': 'float',
+    'bool_type': 'bool',
+    'string_type': 'str',
+    'tuple_type': 'list',
+    'dict_type': 'mapping',
+    'dataclass_type': 'mapping',
+}
 
 
 class ConfigError(ValueError):
@@ -32,14 +44,14 @@ def read_config(kind: type[Record], path: str | Path, overrides: Sequence[str] =
         raise ConfigError(f'configuration must be a YAML file, got {str(path)!r}, which is none.')
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f'{path} must be YAML, got: {error}') from error
     if not isinstance(values, Mapping):
         raise ConfigError(f'{path} must hold a mapping, got {type(values).__name__}.')
     merged = dict(values)
     for override in overrides:
         _apply(merged, override)
-    return to_record(kind, merged, str(path))
+    return _to_record(kind, merged, path)
 
 
 def read_value(text: str, given: str) -> Any:
@@ -54,68 +66,60 @@ def read_value(text: str, given: str) -> Any:
         ) from error
 
 
-def to_record(kind: type[Record], values: Mapping[str, Any], place: str) -> Record:
-    """Return a mapping as a record, every value checked against its field's type."""
-    hints = get_type_hints(kind)
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            nearest = get_close_matches(str(key), known, 1, 0.5)
-            hint = f'Did you mean {nearest[0]!r}?' if nearest else f'Known: {", ".join(known)}.'
-            raise ConfigError(f'{place}: unknown key {key!r}. {hint}')
-    converted = {
-        key: _convert(hints[key], value, f'{place}: {key}') for key, value in values.items()
-    }
+def _to_record(kind: type[Record], values: Mapping[str, Any], path: Path) -> Record:
     try:
-        return kind(**converted)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f'{place}: {error}') from error
+        # As JSON: strict for Python's objects would want records where YAML has mappings.
+        text = json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f'{path} must hold text, numbers, lists and mappings alone, got: {error}. Quote what '
+            'YAML takes for a date, and refer to nothing inside itself.'
+        ) from error
+    try:
+        return TypeAdapter(kind).validate_json(text, strict=True, extra='forbid')
+    except ValidationError as error:
+        # A misspelt key is often missing, too: its name is the better advice.
+        mistakes = sorted(error.errors(), key=lambda one: one['type'] != _UNKNOWN)
+        raise ConfigError(f'{path}: {_explain(kind, mistakes[0])}') from error
 
 
-def _convert(hint: Any, value: Any, place: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        options = get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        return _convert(next(one for one in options if one is not type(None)), value, place)
-    if origin is Literal:
-        if value not in get_args(hint):
-            known = ', '.join(map(repr, get_args(hint)))
-            raise ConfigError(f'{place} must be one of {known}, got {value!r}.')
-        return value
-    if is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f'{place} must be a mapping, got {value!r}.')
-        return to_record(hint, value, place)  # type: ignore[arg-type]
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f'{place} must be a list, got {value!r}.')
-        item = get_args(hint)[0]
-        return tuple(_convert(item, one, f'{place}[{i}]') for i, one in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f'{place} must be a mapping, got {value!r}.')
-        item = get_args(hint)[1]
-        return {str(key): _convert(item, one, f'{place}.{key}') for key, one in value.items()}
-    return value if hint is Any else _convert_plain(hint, value, place)
-
-
-def _convert_plain(hint: type, value: Any, place: str) -> Any:
-    # bool is an int in Python, never in a configuration.
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is hint:
-        return value
+def _explain(kind: type, mistake: Any) -> str:
+    what, value = mistake['type'], mistake['input']
+    place = _to_words(mistake['loc'])
+    record = _to_words(mistake['loc'][:-1])
+    record = f'{record}: ' if record else ''
+    if what == _UNKNOWN:
+        known, key = _known_keys(kind, mistake['loc'][:-1]), mistake['loc'][-1]
+        nearest = get_close_matches(key, known, 1, 0.5)
+        hint = f'Did you mean {nearest[0]!r}?' if nearest else f'Known: {", ".join(known)}.'
+        return f'{record}unknown key {key!r}. {hint}'
+    if what == 'missing':
+        return f'{record}missing key {mistake["loc"][-1]!r}, which has no default. Add it.'
+    if what == 'value_error':
+        return f'{place}: {mistake["ctx"]["error"]}' if place else str(mistake['ctx']['error'])
+    if what == 'literal_error':
+        known = mistake['ctx']['expected'].replace(' or ', ', ')
+        return f'{place} must be one of {known}, got {value!r}.'
+    if what not in _WANTED:
+        return f'{place}: {mistake["msg"]}, got {value!r}.'
     advice = ''
-    if hint in (int, float) and isinstance(value, str) and _is_number(value):
+    if what in ('int_type', 'float_type') and isinstance(value, str) and _is_number(value):
         # YAML 1.1 takes 1e-5 for a string: it wants a dot before and a sign after the e.
         advice = f' YAML reads {value} as text: write {_with_dot(value)}.'
-    raise ConfigError(
-        f'{place} must be a {hint.__name__}, got {value!r} ({type(value).__name__}).{advice}'
-    )
+    return f'{place} must be a {_WANTED[what]}, got {value!r} ({type(value).__name__}).{advice}'
+
+
+def _to_words(place: Sequence[str | int]) -> str:
+    keys = (f'[{key}]' if isinstance(key, int) else f'.{key}' for key in place)
+    return ''.join(keys).lstrip('.')
+
+
+def _known_keys(kind: Any, place: Sequence[str | int]) -> list[str]:
+    for name in (key for key in place if isinstance(key, str)):
+        kind = get_type_hints(kind)[name]
+        # of `Record | None` and of `tuple[Record, ...]`
+        kind = next((one for one in get_args(kind) if is_dataclass(one)), kind)
+    return [field.name for field in fields(kind)]
 
 
 def _is_number(text: str) -> bool:

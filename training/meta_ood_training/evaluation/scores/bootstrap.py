@@ -1,4 +1,10 @@
-"""Scores of groups -> 95 % intervals: whole groups are drawn, since their pixels repeat."""
+"""
+Scores of groups -> 95 % intervals: whole groups are drawn, since their pixels repeat.
+
+Not `scipy.stats.bootstrap`, which draws indices that must be counted into these weights again, is
+no faster (4.0 s against 3.8 s for 50 groups), gives NaN for the whole interval where one draw
+has no OoD pixel, and would move every published bound by the noise of other draws.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field

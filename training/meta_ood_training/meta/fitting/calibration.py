@@ -1,4 +1,10 @@
-"""Out-of-fold logits -> calibrated probabilities, their reliability, and the operating point."""
+"""
+Out-of-fold logits -> calibrated probabilities, their reliability, and the operating point.
+
+scikit-learn fits the calibration. The bins are ours: its `calibration_curve` drops empty bins and
+counts none, so that the expected calibration error cannot be had from it, and it puts 0.1 in the
+first of ten bins. `CalibratedClassifierCV` wants an estimator to refit, and cuts no far logit.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ from dataclasses import dataclass
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
 RULES = ('max_f1', 'max_missed', 'max_false')
 _BINS = 10
@@ -80,30 +87,19 @@ def fit_calibration(logit: np.ndarray, is_true_ood: np.ndarray) -> tuple[float, 
     true = int(is_true_ood.sum())
     # one segment with a logit of -40 would otherwise flatten the curve for all others
     logit = np.clip(logit, -_FARTHEST_LOGIT, _FARTHEST_LOGIT)
-    target = np.where(is_true_ood, (true + 1) / (true + 2), 1 / (len(logit) - true + 2))
-    centre, spread = float(logit.mean()), float(logit.std()) or 1.0
-    x = np.column_stack([(logit - centre) / spread, np.ones(len(logit))])
-    weights = np.array([0.0, np.log((true + 1) / (len(logit) - true + 1))])
-
-    def loss(candidate: np.ndarray) -> float:
-        margin = x @ candidate
-        return float((np.logaddexp(0.0, margin) - target * margin).sum())
-
-    for _ in range(100):
-        probability = expit(x @ weights)
-        gradient = x.T @ (probability - target)
-        hessian = (x * (probability * (1 - probability))[:, None]).T @ x
-        step = np.linalg.solve(hessian + 1e-12 * np.eye(2), gradient)
-        size = 1.0
-        while size > 1e-10 and loss(weights - size * step) > loss(weights):
-            size /= 2
-        weights = weights - size * step
-        if gradient @ step < 1e-16 * (1 + len(logit)):
-            break
-    slope = float(weights[0] / spread)
+    share = np.where(is_true_ood, (true + 1) / (true + 2), 1 / (len(logit) - true + 2))
+    if logit.min() == logit.max():
+        return 1.0, 0.0
+    centre, spread = float(logit.mean()), float(logit.std())
+    # a target between the classes is one segment of each, weighted with its share
+    x = np.tile((logit - centre) / spread, 2)[:, None]
+    label = np.repeat([1, 0], len(logit))
+    model = LogisticRegression(C=np.inf, solver='newton-cholesky', tol=1e-10)
+    model.fit(x, label, sample_weight=np.concatenate([share, 1 - share]))
+    slope = float(model.coef_[0, 0] / spread)
     if slope <= 0.0:
         return 1.0, 0.0
-    return slope, float(weights[1] - slope * centre)
+    return slope, float(model.intercept_[0] - slope * centre)
 
 
 def cross_calibrate(logit: np.ndarray, is_true_ood: np.ndarray, fold: np.ndarray) -> np.ndarray:

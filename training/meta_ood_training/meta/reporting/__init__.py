@@ -1,1 +1,1 @@
-"""From numbers to a report: `report` writes it of `tables`, `sections` and `figures`."""
+"""From numbers to a report: `report` fills `templates` with `phrases`; `figures` beside."""

@@ -1,25 +1,10 @@
-"""Numbers -> Markdown tables and phrases of a report."""
+"""Numbers -> phrases of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 import math
 from typing import Any
-
-
-def render_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table; numbers are shortened, NaN and None become a dash."""
-    lines = ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
-    lines += ['| ' + ' | '.join(_show(cell) for cell in row) + ' |' for row in rows]
-    return '\n'.join(lines)
-
-
-def _show(cell: Any) -> str:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return '-'
-    if isinstance(cell, float):
-        return f'{cell:.4f}' if abs(cell) < 10 else f'{cell:.1f}'
-    return str(cell)
 
 
 def show_percent(value: float | None) -> str:
