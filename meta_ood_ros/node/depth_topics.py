@@ -62,7 +62,7 @@ def subscribe(
     is_wanted: Callable[[], bool],
     explain: Callable[[str, str], None],
 ) -> list[ImageSubscription]:
-    """Have an inbox told what arrives; depth only while somebody wants an answer."""
+    """Have an inbox told what arrives; depth only while somebody wants places."""
 
     def on_depth(message: Any) -> None:
         if is_wanted():

@@ -102,6 +102,14 @@ class ObstacleOutputs:
                 'detections_3d', self._vision.Detection3DArray
             )
 
+    def is_wanted(self) -> bool:
+        """Return whether anybody listens to where segments are."""
+        return bool(self._wanted())
+
+    def _wanted(self) -> set[str]:
+        publishers = self._publishers.items()
+        return {name for name, one in publishers if one.get_subscription_count() > 0}
+
     def publish(
         self,
         result: OodResult,
@@ -111,9 +119,7 @@ class ObstacleOutputs:
         header: Header,
     ) -> None:
         """Send what is wanted about one frame, empty too; nothing that is wrong here is raised."""
-        wanted = {
-            name for name, one in self._publishers.items() if one.get_subscription_count() > 0
-        }
+        wanted = self._wanted()
         if not wanted:
             return
         rows = published.rows[result.accepted[published.rows]]

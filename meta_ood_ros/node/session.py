@@ -139,7 +139,7 @@ class Session:
                         name,
                         self._settings,
                         camera.outputs.obstacles.inbox,
-                        is_wanted=camera.outputs.is_wanted,
+                        is_wanted=camera.outputs.obstacles.is_wanted,
                         explain=self._explainer(name),
                     )
             self._worker.start()

@@ -266,6 +266,21 @@ def test_compressed_depth_is_decoded(robot, colour_network, encoding):
     assert obstacles[0].obstacles[0].position.z == pytest.approx(4.0)
 
 
+def test_depth_is_kept_only_while_somebody_wants_places(robot, colour_network):
+    robot.start(depth=['image'])
+    depth, segments = robot.camera('depth'), robot.listen('ood/segments')
+    colour = robot.camera()
+    robot.connect(depth, colour)
+    for number in (1, 2, 3):
+        depth.publish(depth_image(at(0.1 * number)))
+    header = at(0.4)
+    colour.publish(to_image(header, PICTURE, 'rgb8'))
+    wait_for(lambda: segments)
+    inbox = robot.node._session._cameras[''].outputs.obstacles.inbox
+    assert not inbox._depths
+    assert 'placed_frames' not in robot.diagnostics()()
+
+
 def test_without_depth_there_are_no_such_topics(robot, colour_network):
     robot.start()
     names = [name for name, _ in robot.node.get_topic_names_and_types()]
