@@ -12,6 +12,7 @@ import textwrap
 from typing import Any
 
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.messages.encodings import ENCODINGS, UNNAMED
 from meta_ood_ros.messages.pictures import PICTURES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -84,6 +85,23 @@ drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why an
 | topic | type | content |
 |---|---|---|
 {topics}
+
+### What images are understood
+
+{encodings}
+
+Depth and other measured values are refused. Anything else goes to cv_bridge, where it can be
+loaded. Rows may be padded (`step`), samples big-endian.
+
+Files: JPEG (baseline, progressive), PNG, WebP, BMP, TIFF, GIF and PNM; zeros behind the end are
+ignored. `CompressedImage.format` is applied as compressed_image_transport does: behind a
+semicolon, a colour file holds BGR only if it says `compressed bgr8`, a Bayer mosaic is a mosaic, a
+JPEG of 16 bits holds the upper 8; `jpeg` or `png` alone leave the file as it is. An EXIF
+orientation is applied to folders of photographs, never to a message.
+
+Sizes are read from the header: more than `max_image_pixels` are refused before decoding, and a
+work grid of more than `max_work_pixels` before the network runs, whether the image grows or
+shrinks to it. A file that ends before its header says is refused as truncated.
 
 ## Parameters
 
@@ -170,6 +188,11 @@ def to_interfaces() -> str:
         for name, about in MEANING.items()
     )
     text = MARKDOWN_HEAD.replace('{topics}', '\n'.join(rows))
+    images = (
+        f'Encodings: {", ".join(ENCODINGS)}. Of them 16 bits are scaled to 8 by `mono16_bits`. '
+    )
+    images += f'{", ".join(UNNAMED)} count channels only: they are taken in the order of OpenCV.'
+    text = text.replace('{encodings}', textwrap.fill(images, 99))
     for setting in sorted(fields(NodeSettings), key=lambda field: field.metadata['live']):
         cells = (
             f'`{setting.name}`',

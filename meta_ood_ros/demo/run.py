@@ -20,6 +20,9 @@ from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth
 import numpy as np
 from tqdm import tqdm
 
+#: Exit status when no frame at all could be used.
+UNUSABLE = 3
+
 _NODE_LOG = 'node.log'
 #: Parameters that make every answer complete: an offline source never outruns the node, and with
 #: rejected segments and metrics the recording is fit for fit-meta.
@@ -56,11 +59,10 @@ def run(source: Source, options: argparse.Namespace) -> int:
     complaints = [problem, source.loss()]
     if not status and tally.lost + tally.incomplete:
         complaints.append('Frames or outputs were lost without a reason that the node reported.')
-    if not status and not tally.sent:
-        complaints.append('None of the frames could be read.')
-    for sentence in filter(None, complaints):
+    nothing = '' if status else tally.describe_nothing()
+    for sentence in filter(None, [*complaints, nothing]):
         print(sentence, file=sys.stderr)
-    return status or int(any(complaints[2:]))
+    return status or (UNUSABLE if nothing else int(any(complaints[2:])))
 
 
 class _Demo:
@@ -155,7 +157,7 @@ class _Demo:
         for frame in source:
             self.tally.frames += 1
             if frame.complaint:
-                self.tally.unreadable += 1
+                self.tally.leave_out(frame.complaint)
                 bar.write(f'{frame.name} is left out: {frame.complaint}')
                 bar.update()
                 continue

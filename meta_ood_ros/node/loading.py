@@ -19,6 +19,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import installed_bundles, load_bundle
 from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import to_network_input
+from meta_ood_ros.core.image_file import read_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.node.batching import batch_sizes
@@ -94,21 +95,20 @@ def load_ignore_mask(text: str) -> np.ndarray | None:
     path = resolve_path(text, parameter='ignore_mask')
     if path is None:
         return None
+    # Depth as it is: 16 bits cut to 8 would make black of what is not.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = read_image_file(path, flags=flags)
     except OSError as error:
         raise ValueError(
             f'ignore_mask must be a PNG file, got {str(path)!r}: {error.strerror}. '
             "Correct the path, or set it to ''."
         ) from error
-    # Depth as it is: 16 bits cut to 8 would make black of what is not.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    picture = cv2.imdecode(content, flags) if content.size else None
-    if picture is None:
+    except ValueError as error:
         raise ValueError(
-            f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture. '
+            f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture ({error}). '
             'Draw it again: black where the camera sees its own hull or the sky.'
-        )
+        ) from error
     return picture == 0
 
 

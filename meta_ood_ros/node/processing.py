@@ -14,7 +14,7 @@ from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.conversions import to_rgb
 from meta_ood_ros.messages.received_grid import to_received_labels
 from meta_ood_ros.node.batching import group
-from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
+from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions, join_sentences
 from meta_ood_ros.node.publishers import CameraOutputs
 from meta_ood_ros.node.scheduling import Frame, LatestFrames
 from meta_ood_ros.node.threshold_warning import threshold_warning
@@ -22,6 +22,9 @@ import numpy as np
 
 #: Stamps older than this, in seconds, mean that two clocks disagree.
 OLDEST_STAMP = 10.0
+
+# A camera whose size changes with every frame is not told about for ever.
+_MOST_ANNOUNCED = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,13 @@ class FrameProcessor:
         self._look_at_stamp(frame)
         start = time.perf_counter()
         try:
-            image = to_rgb(frame.message)
+            remarks: list[str] = []
+            image = to_rgb(
+                frame.message,
+                bits=settings.mono16_bits,
+                max_pixels=settings.max_image_pixels,
+                warn=remarks.append,
+            )
             work_size = self._pipeline.work_size(image.shape[:2], settings)
         except Exception as error:  # whatever a driver sends, the next frame may be good
             self._drop(frame, 'invalid', str(error))
@@ -129,6 +138,8 @@ class FrameProcessor:
             self._conditions.set(frame.camera, 'invalid', sentence)
             return None
         self._conditions.set(frame.camera, 'invalid', '')
+        remark = f'{_named(frame.camera)}: {join_sentences(remarks)}' if remarks else ''
+        self._conditions.set(frame.camera, 'picture', remark)
         milliseconds = {
             'wait': 1000 * waited,
             'decode': 1000 * (time.perf_counter() - start),
@@ -195,7 +206,11 @@ class FrameProcessor:
     def _announce(self, work: tuple[int, int]) -> None:
         """Say that a backend of fixed sizes has to be built for this one before it can answer."""
         backend = self._pipeline.backend
-        if backend.name == 'eager' or work in self._prepared:
+        if (
+            backend.name == 'eager'
+            or work in self._prepared
+            or len(self._prepared) >= _MOST_ANNOUNCED
+        ):
             return
         self._prepared.add(work)
         self._log(

@@ -194,14 +194,12 @@ def test_batch_that_does_not_fit_costs_neither_the_gpu_nor_the_smaller_ones(
     assert 'at most 2 at a time' in warning
 
 
-def test_trial_images_are_as_large_as_the_work_grid(bundle_folder, monkeypatch):
-    # The real limit is met at 2509: too slow for a test.
-    monkeypatch.setattr('meta_ood_ros.core.image.MAX_ENLARGED_PIXELS', 1 << 17)
-    settings = NodeSettings(bundle=str(bundle_folder), device='cpu', work_short_side=512)
-    loaded = load_pipeline(settings)
+def test_work_grid_beyond_its_bound_is_told_while_configuring(bundle_folder):
+    at_most = {'bundle': str(bundle_folder), 'device': 'cpu', 'max_work_pixels': 512 * 688}
+    loaded = load_pipeline(NodeSettings(**at_most, work_short_side=512))
     assert loaded.work_size == (512, 688)
-    with pytest.raises(ValueError, match='must be enlarged to at most'):
-        loaded.pipeline.work_size((480, 640), settings)
+    with pytest.raises(ValueError, match='work grid must have at most 352256 pixels, got an im'):
+        load_pipeline(NodeSettings(**at_most, work_short_side=528))
 
 
 def test_folder_of_engines_is_a_path_like_the_others(bundle_folder, monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
 from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
@@ -73,7 +74,12 @@ def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
 
 def write_report(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
     """Write scores.json, scores.md and one set of figures for each row of the data."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with replace_folder(folder) as made:
+        _write_into(made, report, table, results)
+    print(f'written to {folder}')
+
+
+def _write_into(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
     (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
     lines = [table, '']
     for row, by_bundle in results.items():
@@ -90,7 +96,6 @@ def write_report(folder: Path, report: Mapping[str, Any], table: str, results: R
                 FIGURES[figure](by_bundle, row, folder / name)
                 lines.append(f'![{row}: {figure}]({name})')
     (folder / 'scores.md').write_text('\n'.join(lines) + '\n')
-    print(f'written to {folder}')
 
 
 def _score_cell(value: PixelScores, key: str, intervals: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.meta.checks import (
     check_options,
     check_outputs,
@@ -82,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         'figures': {},
     }
     chosen, problem = _choose(arguments, evaluations)
+    stages = []
     if chosen is None:
         report['notes'].append(f'No bundle, because {problem}')
     else:
@@ -97,20 +99,22 @@ def run(arguments: argparse.Namespace) -> int:
                 word: compare_stages([one.of_part(word) for one in stages], seed=arguments.seed)
                 for word in arguments.test_part
             }
-        report['explanation'] = explain_evaluation(
-            chosen,
-            arguments.classifier,
-            settings,
-            metric_counts=[] if arguments.only else arguments.metric_counts,
-            images=arguments.explain,
-            test=stages[-1].segments if stages else None,
-            folder=arguments.report,
-            figures=report['figures'],
-        )
-        report['notes'] += report['explanation']['notes']
-    draw_everything(arguments.report, evaluations, baseline, chosen, report['figures'])
-    path = write_report(arguments.report, report)
-    print(f'report: {path}')
+    with replace_folder(arguments.report) as folder:
+        if chosen is not None:
+            report['explanation'] = explain_evaluation(
+                chosen,
+                arguments.classifier,
+                settings,
+                metric_counts=[] if arguments.only else arguments.metric_counts,
+                images=arguments.explain,
+                test=stages[-1].segments if stages else None,
+                folder=folder,
+                figures=report['figures'],
+            )
+            report['notes'] += report['explanation']['notes']
+        draw_everything(folder, evaluations, baseline, chosen, report['figures'])
+        path = write_report(folder, report)
+    print(f'report: {arguments.report / path.name}')
     if chosen is None:
         print(f'meta-ood-train fit-meta: {problem}', file=sys.stderr)
         return 4
@@ -218,7 +222,9 @@ def _fitted_bundle(
         meta_threshold=chosen.fits[kind].meta_threshold,
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
-            one.fits[kind].classifier for one in evaluations if kind in one.fits
+            replace(one.fits[kind].classifier, network_sha256=bundle.network_sha256)
+            for one in evaluations
+            if kind in one.fits
         ),
         provenance={
             **bundle.provenance,

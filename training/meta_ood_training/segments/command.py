@@ -8,7 +8,8 @@ all parts. Exit status 3: a bag ended early; what was readable is there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 import os
 from pathlib import Path
 import sys
@@ -17,8 +18,8 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.provenance.command_line import describe_command
-from meta_ood_training.provenance.model_identity import hash_network
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.extraction import SegmentExtractor
 from meta_ood_training.segments.labelled_frames import DatasetFrames, FrameSource, SceneFrames
@@ -26,6 +27,7 @@ from meta_ood_training.segments.recorded_rows import to_frame_rows
 from meta_ood_training.segments.recorded_segments import RecordedSegments
 from meta_ood_training.segments.sources import open_sources
 from meta_ood_training.segments.table import (
+    OURS,
     part_path,
     SegmentTableWriter,
     SIDECAR,
@@ -100,7 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument('--split', default='fit', help='value of the column split')
     method.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
     method.add_argument('--backend', default='auto', help='how the network runs')
-    method.add_argument('--overwrite', action='store_true', help='replace what is in the folder')
+    method.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace the segments in the folder: at the end; of several processes, at the start',
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -113,8 +119,6 @@ def run(arguments: argparse.Namespace) -> int:
     # the first one looks for what all have finished: others may start after it has
     last = SIDECAR if part == 0 else part_path(arguments.output, TABLES[0], part, parts).name
     _check_output(arguments.output, last, overwrite=arguments.overwrite)
-    if part == 0:
-        (arguments.output / SIDECAR).unlink(missing_ok=True)
     bundle = load_bundle(arguments.bundle or None)
     thresholds = sorted(set(arguments.threshold or [bundle.entropy_threshold]))
     sources = open_sources(arguments, bundle)
@@ -136,22 +140,15 @@ def run(arguments: argparse.Namespace) -> int:
                 'of them the other frames would count as missed. Record anew with one, or leave '
                 'out --recorded, so that the network runs again.'
             )
-    writer = SegmentTableWriter(
-        arguments.output, metric_names(bundle.num_classes), part=part, parts=parts
-    )
-    finished = False
-    try:
-        _write_frames(sources, bundle, extractor, writer, (part, parts), arguments.limit)
-        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
-        write_losses(arguments.output, losses, part=part, parts=parts)
-        finished = True
-    finally:
-        writer.close(keep=finished)
-    if part == 0:
-        write_sidecar(
-            arguments.output,
-            _describe(arguments, bundle, thresholds, sources, parts, writer.counts, losses),
+    with _place(arguments.output, part, parts) as folder:
+        writer, losses = _write_tables(
+            folder, sources, bundle, extractor, (part, parts), arguments.limit
         )
+        if part == 0:
+            write_sidecar(
+                folder,
+                _describe(arguments, bundle, thresholds, sources, parts, writer.counts, losses),
+            )
     counts = ', '.join(f'{number} {table}' for table, number in writer.counts.items())
     print(f'part {part + 1} of {parts}: {counts} -> {arguments.output}')
     for loss in losses:
@@ -160,6 +157,39 @@ def run(arguments: argparse.Namespace) -> int:
         # torchrun ends all others at the first exit status but 0, and its own is 1 then
         wait_for_parts(arguments.output, parts)
     return TRUNCATED if losses else 0
+
+
+@contextmanager
+def _place(output: Path, part: int, parts: int) -> Iterator[Path]:
+    """Give the folder to write to: of one process a new one, of several the one they share."""
+    if parts == 1:
+        with replace_folder(output, ours=OURS) as made:
+            yield made
+        return
+    if part == 0:
+        (output / SIDECAR).unlink(missing_ok=True)
+    yield output
+
+
+def _write_tables(
+    folder: Path,
+    sources: Sequence[FrameSource],
+    bundle: Bundle,
+    extractor: SegmentExtractor | None,
+    share: tuple[int, int],
+    limit: int,
+) -> tuple[SegmentTableWriter, list[str]]:
+    part, parts = share
+    writer = SegmentTableWriter(folder, metric_names(bundle.num_classes), part=part, parts=parts)
+    finished = False
+    try:
+        _write_frames(sources, bundle, extractor, writer, share, limit)
+        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+        write_losses(folder, losses, part=part, parts=parts)
+        finished = True
+    finally:
+        writer.close(keep=finished)
+    return writer, losses
 
 
 def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
@@ -213,7 +243,7 @@ def _describe(
         'model_id': _model_id(bundle, sources),
         'bundle_sha256': bundle.digest,
         # recorded segments name a model; whose network it was only its owner knows
-        'network_sha256': None if arguments.recorded else hash_network(bundle),
+        'network_sha256': None if arguments.recorded else bundle.network_sha256,
         'score': 'entropy',
         'entropy_thresholds': [float(one) for one in thresholds],
         'metric_names': list(metric_names(bundle.num_classes)),
