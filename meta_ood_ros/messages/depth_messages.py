@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-import cv2
+from meta_ood_ros.core.image_file import AS_SAMPLED, decode_image
 from meta_ood_ros.core.places import CameraModel
 import numpy as np
 
@@ -71,14 +71,11 @@ def _from_compressed(message: Any) -> np.ndarray:
             'Set the format of the publisher to png, or subscribe to the raw depth.'
         )
     content = bytes(message.data)
-    image = None
-    if len(content) > _HEADER.size:
-        pixels = np.frombuffer(content, np.uint8, offset=_HEADER.size)
-        image = cv2.imdecode(pixels, cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint16 or image.ndim != 2:
+    image = decode_image(content[_HEADER.size :], flags=AS_SAMPLED, name='compressed depth')
+    if image.dtype != np.uint16 or image.ndim != 2:
         raise ValueError(
-            f'compressed depth must hold a PNG of 16 bits, got {len(content)} bytes that do not. '
-            'Check the network and the driver.'
+            f'compressed depth must hold a PNG of 16 bits, got {image.dtype} of shape '
+            f'{image.shape}. Check the driver.'
         )
     if encoding == '16UC1':
         return image

@@ -27,6 +27,21 @@ def compressed(pixels, name, a=0.0, b=0.0):
     return SimpleNamespace(format=name, data=struct.pack('<iff', 0, a, b) + png.tobytes())
 
 
+def cut_short():
+    message = compressed(DEPTH, '16UC1; compressedDepth png')
+    message.data = message.data[:-20]
+    return message
+
+
+def huge():
+    """Return a small file whose header asks for 2 x 65535^2 bytes."""
+    message = compressed(DEPTH, '16UC1; compressedDepth png')
+    data = bytearray(message.data)
+    data[28:36] = struct.pack('>II', 65535, 65535)  # IHDR, behind 12 bytes of ours and 16 of PNG
+    message.data = bytes(data)
+    return message
+
+
 @pytest.mark.parametrize('padding', [0, 8])
 @pytest.mark.parametrize('big', [False, True])
 def test_both_encodings_in_both_byte_orders_with_and_without_padding(big, padding):
@@ -64,8 +79,13 @@ def test_compressed_metres_are_inverse_depth():
         (compressed(DEPTH, '16UC1; compressedDepth rvl'), 'compressed depth must be PNG'),
         (compressed(DEPTH, 'rgb8; jpeg compressed bgr8'), 'compressed depth must have format'),
         (compressed(DEPTH.astype(np.uint8), '16UC1; compressedDepth'), 'hold a PNG of 16 bits'),
-        (SimpleNamespace(format='16UC1; compressedDepth', data=b''), 'PNG of 16 bits, got 0'),
-        (SimpleNamespace(format='16UC1; compressedDepth', data=b'x' * 50), 'PNG of 16 bits'),
+        (SimpleNamespace(format='16UC1; compressedDepth', data=b''), 'compressed depth must'),
+        (cut_short(), 'compressed depth must reach its end marker'),
+        (huge(), 'compressed depth must have at most 33554432 pixels'),
+        (
+            SimpleNamespace(format='16UC1; compressedDepth', data=b'x' * 50),
+            'compressed depth must',
+        ),
     ],
 )
 def test_what_is_no_depth_is_refused(message, sentence):
