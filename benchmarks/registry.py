@@ -14,6 +14,7 @@ from benchmarks.comparison import Comparison, Options
 MODULES = (
     'benchmarks.post_processing',
     'benchmarks.metrics_of_segments',
+    'benchmarks.places_of_segments',
     'benchmarks.growth',
     'benchmarks.cameras',
     'benchmarks.instructions',

@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 _FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 
 #: How a value of each type is written in YAML.
-_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string', tuple: 'string[]'}
+_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
 
 
 class Parameters:
@@ -166,6 +166,12 @@ def _type_complaint(owner: Field[Any], value: Any) -> str:
         example = float(value)
     written = str(example).lower() if isinstance(example, bool) else repr(example)
     return (
-        f'{owner.name} must be of type {_TYPE_NAMES[type(owner.default)]}, got {value!r}. '
+        f'{owner.name} must be of type {_type_name(owner.default)}, got {value!r}. '
         f'Write it as in {written}.'
     )
+
+
+def _type_name(default: Any) -> str:
+    if isinstance(default, tuple):
+        return f'{_TYPE_NAMES[type(default[0])]}[]'
+    return _TYPE_NAMES[type(default)]

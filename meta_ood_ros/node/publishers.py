@@ -12,6 +12,7 @@ from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.pictures import PICTURES, Pictures
 from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
 from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detections, to_label_info
+from meta_ood_ros.node.obstacles import ObstacleOutputs
 from meta_ood_ros.node.qos import output_events, output_qos
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
@@ -30,6 +31,7 @@ class CameraOutputs:
         bundle: Bundle,
         *,
         explain: Callable[[str, str], None],
+        obstacles: Callable[[Callable[[str, type], Any]], ObstacleOutputs] | None = None,
     ) -> None:
         self._node = node
         self._camera = camera
@@ -38,6 +40,7 @@ class CameraOutputs:
         self._palette = np.array(bundle.class_colors, np.uint8)
         self._publishers: dict[str, Any] = {}
         self._vision = find_vision_msgs()
+        self.obstacles: ObstacleOutputs | None = None
         try:
             self._create('segments', OodSegmentArray)
             for name in PICTURES:
@@ -45,11 +48,13 @@ class CameraOutputs:
             if self._vision is not None:
                 self._create('detections', self._vision.Detection2DArray)
                 self._create('label_info', self._vision.LabelInfo, latched=True)
+            if obstacles is not None:
+                self.obstacles = obstacles(self._create)
         except Exception:
             self.destroy()
             raise
 
-    def _create(self, name: str, message_type: type, *, latched: bool = False) -> None:
+    def _create(self, name: str, message_type: type, *, latched: bool = False) -> Any:
         prefix = f'~/{self._camera}/' if self._camera else '~/'
         topic = prefix + name
         self._publishers[name] = self._node.create_lifecycle_publisher(
@@ -59,6 +64,7 @@ class CameraOutputs:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             event_callbacks=output_events(self._node.resolve_topic_name(topic), self._explain),
         )
+        return self._publishers[name]
 
     def destroy(self) -> None:
         """Take all publishers away."""
@@ -113,6 +119,8 @@ class CameraOutputs:
         self._publishers['segments'].publish(segments)
         if self._vision is not None and self._has_subscriber('detections'):
             self._publishers['detections'].publish(to_detections(self._vision, segments))
+        if self.obstacles is not None:
+            self.obstacles.publish(result, published, settings, header=header)
         pictures = Pictures(
             result,
             published,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 import math
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.node.depth_topics import obstacle_maker, subscribe
 from meta_ood_ros.node.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
@@ -35,8 +37,9 @@ class _Camera:
     """What belongs to one camera."""
 
     outputs: CameraOutputs
-    record: CameraRecord = field(default_factory=CameraRecord)
+    record: CameraRecord
     subscription: ImageSubscription | None = None
+    depth: list[ImageSubscription] = field(default_factory=list)
 
 
 class Session:
@@ -81,10 +84,21 @@ class Session:
         self._cameras: dict[str, _Camera] = {}
         try:
             for camera in settings.cameras:
+                record = CameraRecord()
                 outputs = CameraOutputs(
-                    node, camera, self.pipeline.bundle, explain=self._explainer(camera)
+                    node,
+                    camera,
+                    self.pipeline.bundle,
+                    explain=self._explainer(camera),
+                    obstacles=obstacle_maker(
+                        node,
+                        camera,
+                        settings,
+                        explain=partial(self._conditions.set, camera, 'place'),
+                        facts=record.facts,
+                    ),
                 )
-                self._cameras[camera] = _Camera(outputs)
+                self._cameras[camera] = _Camera(outputs, record)
         except Exception:
             self.close()
             raise
@@ -119,6 +133,15 @@ class Session:
             for name, camera in self._cameras.items():
                 camera.record.last_arrival = time.monotonic()
                 camera.subscription = self._subscribe(name)
+                if camera.outputs.obstacles is not None:
+                    camera.depth = subscribe(
+                        self._node,
+                        name,
+                        self._settings,
+                        camera.outputs.obstacles.inbox,
+                        is_wanted=camera.outputs.obstacles.is_wanted,
+                        explain=self._explainer(name),
+                    )
             self._worker.start()
         except Exception:
             self.deactivate()
@@ -130,6 +153,8 @@ class Session:
             if camera.subscription is not None:
                 camera.subscription.destroy()
                 camera.subscription = None
+            while camera.depth:
+                camera.depth.pop().destroy()
         self._worker.stop()
         # What was said about cameras and subscribers holds no longer.
         self._misfits.clear()
@@ -147,12 +172,17 @@ class Session:
     def clear(self) -> None:
         """Drop what waits, because the clock jumped back: it belongs to another time."""
         self._frames.clear()
+        for camera in self._cameras.values():
+            if camera.outputs.obstacles is not None:
+                camera.outputs.obstacles.inbox.clear()
 
     def poll(self) -> str:
         """Look after subscriptions and class names; called some times a second while active."""
         for camera in self._cameras.values():
             if camera.subscription is not None:
                 camera.subscription.update()
+            for subscription in camera.depth:
+                subscription.update()
         self._tell_threshold()
         self._end_misfits()
         failures = self._processor.failures_in_a_row

@@ -147,9 +147,13 @@ def test_a_file_that_is_no_whole_picture_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         open_image(path)
     whole = cv2.imencode('.jpg', np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
-    for content in (b'', b'no picture', whole[:-200]):
+    for content, reason in (
+        (b'', r'street\.jpg must'),
+        (b'no picture', r'street\.jpg must'),
+        (whole[:-200], r'street\.jpg must reach its end marker, got \d+ bytes'),
+    ):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match='must be a whole JPEG, PNG or other file that OpenC'):
+        with pytest.raises(ValueError, match=reason):
             open_image(path)
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from meta_ood_training.finetuning.training_run import finetune as finetune
     from meta_ood_training.finetuning.training_run import FinetuneResult as FinetuneResult
     from meta_ood_training.meta.fitted_bundle import fit_meta as fit_meta
-    from meta_ood_training.meta.fitted_bundle import FitMetaResult as FitMetaResult
     from meta_ood_training.meta.options import FitMetaOptions as FitMetaOptions
+    from meta_ood_training.meta.result import FitMetaResult as FitMetaResult
     from meta_ood_training.overlays.overlay_set import make_overlay as make_overlay
     from meta_ood_training.overlays.overlay_set import OverlayResult as OverlayResult
     from meta_ood_training.segments.options import ExtractionOptions as ExtractionOptions
@@ -47,7 +47,7 @@ _HOMES = {
     'SegmentsResult': 'segments.segment_folder',
     'fit_meta': 'meta.fitted_bundle',
     'FitMetaOptions': 'meta.options',
-    'FitMetaResult': 'meta.fitted_bundle',
+    'FitMetaResult': 'meta.result',
     'evaluate': 'evaluation.bundle_scores',
     'EvaluationResult': 'evaluation.bundle_scores',
 }

@@ -12,7 +12,8 @@ FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (
     'entropy_threshold meta_threshold min_size_px max_segments contour_tolerance max_age max_rate '
     'max_failures publish_rejected publish_metrics publish_contours overlay_alpha '
-    'diagnostics_period max_image_pixels max_work_pixels mono16_bits'
+    'diagnostics_period max_image_pixels max_work_pixels mono16_bits depth_tolerance max_range '
+    'points_stride'
 ).split()
 #: A value other than the default for each setting that needs an unconfigured node.
 OTHER = {
@@ -30,6 +31,11 @@ OTHER = {
     'build_only': True,
     'self_check': False,
     'cpu_threads': 3,
+    'depth': ['image'],
+    'depth_transport': 'compressedDepth',
+    'camera_height': [1.5],
+    'camera_pitch': [0.1],
+    'camera_roll': [0.1],
 }
 
 
@@ -48,7 +54,8 @@ def test_every_setting_is_declared_with_its_default_description_and_range(robot)
             assert all(choice in descriptor.additional_constraints for choice in rule['choices'])
         if name not in ('bundle', 'device'):  # which the fixture gives
             value = node.get_parameter(name).value
-            assert (tuple(value) if isinstance(value, list) else value) == owner.default
+            listed = isinstance(owner.default, tuple)  # a list, or array('d')
+            assert (tuple(value) if listed else value) == owner.default
 
 
 def test_the_interface_says_which_are_live():

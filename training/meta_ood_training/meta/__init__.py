@@ -1,7 +1,7 @@
 """
 Segments -> a meta classifier that was judged honestly, in a new bundle.
 
-1. `fitted_bundle`  `fit_meta`, the whole way; `command` is its verb
+1. `fitted_bundle`  `fit_meta`, the whole way, to a `result`; `command` is its verb
 2. `options`        what may be chosen
 3. `checks`, `test_checks`  refusals before hours of fitting
 4. `fitting`        segments -> classifiers and out-of-fold predictions
@@ -16,10 +16,10 @@ from meta_ood_training.lazy_exports import export_lazily
 
 if TYPE_CHECKING:
     from meta_ood_training.meta.fitted_bundle import fit_meta as fit_meta
-    from meta_ood_training.meta.fitted_bundle import FitMetaResult as FitMetaResult
     from meta_ood_training.meta.options import FitMetaOptions as FitMetaOptions
+    from meta_ood_training.meta.result import FitMetaResult as FitMetaResult
 
 __getattr__ = export_lazily(
     __name__,
-    {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'fitted_bundle'},
+    {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'result'},
 )

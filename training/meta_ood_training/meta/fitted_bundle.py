@@ -9,7 +9,7 @@ on the logits of the others, which come from classifiers fitted on that fold amo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,50 +31,13 @@ from meta_ood_training.meta.judging.explanation import draw_everything, explain_
 from meta_ood_training.meta.options import FitMetaOptions, KINDS
 from meta_ood_training.meta.reporting.phrases import note_omissions
 from meta_ood_training.meta.reporting.report import write_report
+from meta_ood_training.meta.result import FitMetaResult
 from meta_ood_training.meta.stages import load_segments, make_stages
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.folders import check_folders
 import numpy as np
 from tqdm import tqdm
-
-
-@dataclass(frozen=True, repr=False)
-class FitMetaResult:
-    """
-    A meta classifier that was judged out of fold, and where it lies.
-
-    Attributes
-    ----------
-    bundle : Bundle or None
-        The network with its classifiers and thresholds; None where no classifier could be fitted.
-    chosen : str
-        Classifier, entropy threshold and meta threshold in words.
-    problem : str
-        Why there is no classifier; empty where there is one.
-    output : Path or None
-        Where the bundle was written.
-    report : dict
-        All numbers, as in report.json.
-    report_file : Path
-        report.md, which shows them.
-    figures : tuple of Path
-        What was drawn.
-
-    """
-
-    bundle: Bundle | None
-    chosen: str
-    problem: str
-    output: Path | None
-    report: dict[str, Any]
-    report_file: Path
-    figures: tuple[Path, ...]
-
-    def __repr__(self) -> str:
-        """Return what was chosen, or why nothing was."""
-        said = f'no classifier: {self.problem}' if self.problem else self.chosen
-        return f'FitMetaResult({said}; {self.report_file})'
 
 
 def fit_meta(
