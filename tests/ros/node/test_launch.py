@@ -21,8 +21,8 @@ from rclpy.context import Context
 import yaml
 
 ARGUMENTS = (
-    *('params_file', 'image', 'image_transport', 'cameras', 'namespace', 'bundle', 'device'),
-    *('use_sim_time', 'autostart', 'rviz', 'log_level'),
+    *('params_file', 'image', 'image_transport', 'cameras', 'append_transport', 'namespace'),
+    *('bundle', 'device', 'use_sim_time', 'autostart', 'fastdds_profile', 'rviz', 'log_level'),
 )
 PARAMETERS = {setting.name: setting.default for setting in fields(NodeSettings)}
 
