@@ -142,7 +142,7 @@ class ImageSubscription:
         self._explain = explain
         self._subscription: Any = None
         self._due = 0.0
-        self._publisher_ids: frozenset[bytes] = frozenset()
+        self._publishers = 0
         #: Since when it listens to the present publishers, by the monotonic clock.
         self.since = time.monotonic()
         self._name = topic
@@ -173,13 +173,11 @@ class ImageSubscription:
         """Return how many publish what is subscribed to, and what else the topic carries."""
         package = self._message_type.__module__.partition('.')[0]
         wanted = f'{package}/msg/{self._message_type.__name__}'
-        ends = self._node.get_publishers_info_by_topic(self.topic)
-        ids = frozenset(bytes(one.endpoint_gid) for one in ends)
-        if not ids <= self._publisher_ids:
+        found = [one.topic_type for one in self._node.get_publishers_info_by_topic(self.topic)]
+        if found.count(wanted) > self._publishers:
             self.since = time.monotonic()  # what has just come may not have sent anything yet
-        self._publisher_ids = ids
-        found = [one.topic_type for one in ends]
-        return found.count(wanted), sorted(set(found) - {wanted})
+        self._publishers = found.count(wanted)
+        return self._publishers, sorted(set(found) - {wanted})
 
     def destroy(self) -> None:
         """Stop listening."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import os
-import shutil
 import sys
 
 from meta_ood_ros.node.shared_memory import use_profile
@@ -52,13 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _hand_over(arguments: Sequence[str]) -> None:
     """
-    Become the python3 of the active environment where this is another one.
+    Become the python3 of the active virtual environment where this is another one.
 
     The interpreter of colcon, which `colcon build --symlink-install` writes into the executable,
     need not be the one that has torch.
     """
-    python = shutil.which('python3')
-    if python is None or python == sys.executable or os.environ.pop(_HANDED_OVER, ''):
+    active = os.environ.get('VIRTUAL_ENV') or sys.prefix
+    python = os.path.join(active, 'bin', 'python3')
+    is_other = os.path.realpath(active) != os.path.realpath(sys.prefix)
+    if not is_other or not os.access(python, os.X_OK) or os.environ.get(_HANDED_OVER):
         return
     os.environ[_HANDED_OVER] = '1'
     sys.stdout.flush()

@@ -7,7 +7,8 @@ import textwrap
 import time
 from types import SimpleNamespace
 
-from meta_ood_ros.node.qos import decide_reliability, explain_shared_memory
+from meta_ood_ros.node.qos import decide_reliability
+from meta_ood_ros.node.shared_memory import explain_shared_memory
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -205,6 +206,16 @@ def test_silence_is_explained(robot, colour_network, monkeypatch):
     wait_for(lambda: 'No image arrives on /image: nobody publishes it' in facts().message)
     camera = robot.camera()
     wait_for(lambda: 'No image arrives on /image although 1 publish it' in facts().message)
+    # Answers are awaited from the subscription that is made now, not from the one before.
+    monkeypatch.setattr('meta_ood_ros.node.session.SILENCE', 5.0)
+    subscription = robot.node._session._cameras[''].subscription
+    robot.node._session._cameras[''].record.last_arrival = time.monotonic() - 60.0
+    late = robot.camera(best_effort=True)
+    wait_for(lambda: subscription.reliability == BEST_EFFORT)
+    seen = len(facts.arrays)
+    wait_for(lambda: len(facts.arrays) > seen + 3)
+    assert 'No image' not in facts().message
+    robot.peer.destroy_publisher(late)
     robot.connect(camera, outputs=())
     robot.send(camera, scene())
     wait_for(lambda: 'No image' not in facts().message)
