@@ -174,8 +174,8 @@ def _find_bundle(text: str) -> Path | None:
         names = ', '.join(installed)
         nearest = get_close_matches(text, installed, n=1, cutoff=0.4)
         raise ValueError(
-            f'bundle must name an installed bundle ({names}), or be absolute, ~/... or '
-            f'package://<package>/..., got {text!r}. '
+            f'bundle must be absolute, ~/..., package://<package>/... or the name of an '
+            f'installed bundle ({names}), got {text!r}. '
             + (f'Did you mean {nearest[0]}? For' if nearest else 'For')
             + f' a folder write the whole path, as in {str(Path.cwd() / text)!r}.'
         )
