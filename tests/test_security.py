@@ -116,7 +116,9 @@ def test_policy_allows_what_the_node_opens_and_nothing_else(
         names = {name for name, _ in ends}
         assert names <= allowed[key]
         unused = allowed[key] - names - SOMETIMES[key]
-        assert unused == ({'/image'} if (key[1], transport) == ('subscribe', 'compressed') else set())
+        assert unused == (
+            {'/image'} if (key[1], transport) == ('subscribe', 'compressed') else set()
+        )
 
 
 def test_policy_is_installed(repository):

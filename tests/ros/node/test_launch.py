@@ -542,9 +542,10 @@ def test_real_launch_without_rviz_leaves_no_node_behind(launch):
     assert process.returncode == 1
     (started,) = re.findall(r'ood_node-1.*pid \[(\d+)\]', output)
     end = time.monotonic() + 20
-    while Path(f'/proc/{started}/cmdline').exists() and b'ood_node' in Path(
-        f'/proc/{started}/cmdline'
-    ).read_bytes():
+    while (
+        Path(f'/proc/{started}/cmdline').exists()
+        and b'ood_node' in Path(f'/proc/{started}/cmdline').read_bytes()
+    ):
         assert time.monotonic() < end
         time.sleep(0.1)
 

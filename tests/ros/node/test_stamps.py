@@ -38,7 +38,9 @@ def test_stamps_a_second_ahead_are_those_of_clocks_that_agree(
     robot.connect(camera)
     answer(robot, camera, segments, time.time() + ahead)
     wait_for(lambda: 'stamp_age_s' in facts())
-    wait_for(lambda: ('stamps are from the future or more than 10 s' in facts().message) == is_wrong)
+    wait_for(
+        lambda: ('stamps are from the future or more than 10 s' in facts().message) == is_wrong
+    )
     assert facts().level == (b'\x01' if is_wrong else b'\x00')
 
 

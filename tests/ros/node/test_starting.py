@@ -174,7 +174,8 @@ def test_parameter_file_that_ros_cannot_read_is_one_sentence(tmp_path, text, sen
     assert said.startswith(f"ood_node needs parameter files that ROS can read, got '{path}': ")
     assert sentence in said
     assert said.endswith('. Correct it, or start from a copy of config/ood.yaml.')
-    assert '/project/' not in said and '\n' not in said
+    assert '/project/' not in said
+    assert '\n' not in said
 
 
 def test_folder_is_no_parameter_file(tmp_path):
