@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 import re
 
@@ -45,7 +46,7 @@ def without_effect(arguments: Sequence[str], node: str) -> list[str]:
         Fully qualified name of the node.
 
     """
-    flags = zip(arguments, arguments[1:])
+    flags = pairwise(arguments)
     files = dict.fromkeys(value for flag, value in flags if flag == '--params-file')
     return [sentence for path in files if (sentence := _without_effect(path, node))]
 

@@ -293,8 +293,8 @@ class Session:
         if not clock.ros_time_is_active or clock.now().nanoseconds:
             return ''
         return (
-            'use_sim_time is set, but no time has come on /clock. Play the bag with --clock, start '
-            'the simulator, or leave use_sim_time out.'
+            'use_sim_time is set, but no time has come on /clock. Play the bag with --clock, '
+            'start the simulator, or leave use_sim_time out.'
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import os
+from pathlib import Path
 import sys
 
 from meta_ood_ros.node.shared_memory import use_profile
@@ -56,14 +57,14 @@ def _hand_over(arguments: Sequence[str]) -> None:
     The interpreter of colcon, which `colcon build --symlink-install` writes into the executable,
     need not be the one that has torch.
     """
-    active = os.environ.get('VIRTUAL_ENV') or sys.prefix
-    python = os.path.join(active, 'bin', 'python3')
-    is_other = os.path.realpath(active) != os.path.realpath(sys.prefix)
+    active = Path(os.environ.get('VIRTUAL_ENV') or sys.prefix)
+    python = active / 'bin' / 'python3'
+    is_other = active.resolve() != Path(sys.prefix).resolve()
     if not is_other or not os.access(python, os.X_OK) or os.environ.get(_HANDED_OVER):
         return
     os.environ[_HANDED_OVER] = '1'
     sys.stdout.flush()
-    os.execv(python, [python, '-m', 'meta_ood_ros.node.start_node', *arguments])
+    os.execv(python, [str(python), '-m', 'meta_ood_ros.node.start_node', *arguments])
 
 
 if __name__ == '__main__':
