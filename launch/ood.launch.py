@@ -276,7 +276,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             argument(
                 'fastdds_profile',
-                'false leaves FastDDS its own small shared memory, which loses pictures; otherwise '
+                'false leaves FastDDS its own shared memory, which loses pictures; otherwise '
                 'the node takes 134 MB of /dev/shm, unless the environment names a profile.',
                 booleans,
             ),
