@@ -60,10 +60,11 @@ Written by `make docs` from the code; edit `meta_ood_ros/core/settings.py` and t
 
 In: `image` (sensor_msgs/Image), or `image/compressed` (sensor_msgs/CompressedImage) with
 `image_transport: compressed`. With `cameras: [front, rear]`: `<camera>/image` in and
-`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1 (`~/segments`
-and `~/detections` 10), pixel-aligned with the received image, computed only when somebody subscribes (except `~/segments`). Nobody on
-any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publisher.*` and, for the
-image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
+`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1
+(`~/segments` and `~/detections` 10), pixel-aligned with the received image, computed only when
+somebody subscribes (except `~/segments`). Nobody on any output: no inference, diagnostics say
+`idle`. `qos_overrides.<topic>.publisher.*` and, for the image,
+`qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
 | topic | type | content |
 |---|---|---|
