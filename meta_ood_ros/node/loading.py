@@ -173,11 +173,11 @@ def _find_bundle(text: str) -> Path | None:
     if not text.startswith(('~', _PACKAGE_SCHEME)) and not path.is_absolute():
         names = ', '.join(installed)
         nearest = get_close_matches(text, installed, n=1, cutoff=0.4)
+        guess = f' Did you mean {nearest[0]}?' if nearest else ''
         raise ValueError(
-            f'bundle must be absolute, ~/..., package://<package>/... or the name of an '
-            f'installed bundle ({names}), got {text!r}. '
-            + (f'Did you mean {nearest[0]}? For' if nearest else 'For')
-            + f' a folder write the whole path, as in {str(Path.cwd() / text)!r}.'
+            f'bundle must be absolute, ~/... or package://<package>/..., got {text!r}. By name are '
+            f'installed: {names}.{guess} Give one of these, or write the whole path of a folder, '
+            f'as in {str(Path.cwd() / text)!r}.'
         )
     return resolve_path(text, parameter='bundle')
 

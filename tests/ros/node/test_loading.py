@@ -54,7 +54,7 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
     ],
 )
 def test_name_that_is_not_installed_is_answered_with_those_that_are(text, nearest):
-    names = re.escape('installed bundle (deeplab_mobilenet, default), got ' + repr(text))
+    names = re.escape(f'got {text!r}. By name are installed: deeplab_mobilenet, default.')
     whole = re.escape(repr(str(Path.cwd() / text)))
     with pytest.raises(ValueError, match=f'^bundle must be .*{names}.*{whole}') as caught:
         load_pipeline(NodeSettings(bundle=text, device='cpu'))
