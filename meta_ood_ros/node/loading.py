@@ -176,8 +176,8 @@ def _find_bundle(text: str) -> Path | None:
         guess = f' Did you mean {nearest[0]}?' if nearest else ''
         raise ValueError(
             f'bundle must be absolute, ~/... or package://<package>/..., got {text!r}. By name '
-            f'are installed: {names}.{guess} Give one of these, or write the whole path of a folder, '
-            f'as in {str(Path.cwd() / text)!r}.'
+            f'are installed: {names}.{guess} Give one of these, or write the whole path of a '
+            f'folder, as in {str(Path.cwd() / text)!r}.'
         )
     return resolve_path(text, parameter='bundle')
 
