@@ -22,6 +22,7 @@ MODULES = (
     'benchmarks.node_overhead',
     'benchmarks.node_memory',
     'benchmarks.default_bundle',
+    'benchmarks.busy_neighbour',
     'benchmarks.floors',
     'benchmarks.gpu',
 )

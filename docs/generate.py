@@ -37,7 +37,8 @@ MEANING = {
     'overlay': 'image with class colours and OoD segments, for people and RViz',
     'semantic_color': 'class colours, for people and RViz',
     'entropy_color': 'entropy from dark to bright, for people and RViz',
-    'detections': 'the published segments as boxes, where vision_msgs is installed',
+    'detections': 'the published segments as boxes, where vision_msgs is installed; `id` is '
+    'empty, `class_id` that of `ood` in `~/label_info`',
     'label_info': 'names of the values of `~/semantic_ood`; latched, sent at activation and '
     'when `meta_threshold` changes',
     'obstacles': 'where the accepted segments are, exactly one message per processed frame',
@@ -70,10 +71,11 @@ Written by `make docs` from the code; edit `meta_ood_ros/core/settings.py` and t
 
 In: `image` (sensor_msgs/Image), or `image/compressed` (sensor_msgs/CompressedImage) with
 `image_transport: compressed`. With `cameras: [front, rear]`: `<camera>/image` in and
-`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1, pixel-aligned
-with the received image, computed only when somebody subscribes (except `~/segments`). Nobody on
-any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publisher.*` and, for the
-image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
+`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1
+(`~/segments` and `~/detections` 10), pixel-aligned with the received image, computed only when
+somebody subscribes (except `~/segments`). Nobody on any output: no inference, diagnostics say
+`idle`. `qos_overrides.<topic>.publisher.*` and, for the image,
+`qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
 With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1 or 32FC1, registered to the image,
 of its size or another) or `depth/compressedDepth`, and `camera_info` (sensor_msgs/CameraInfo of

@@ -16,8 +16,6 @@ from rclpy.node import Node
 #: Owner of conditions that concern the whole node; no camera can have this name.
 ALL_CAMERAS = '*'
 
-#: Images are missed after this many seconds without one.
-SILENCE = 3.0
 
 # A drop is told at once, but not more often than this, in seconds.
 _SHORTEST_PERIOD = 0.05

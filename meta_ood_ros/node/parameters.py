@@ -84,8 +84,12 @@ class Parameters:
     def _declare(self, owner: Field[Any]) -> None:
         default = list(owner.default) if isinstance(owner.default, tuple) else owner.default
         try:
-            self._node.declare_parameter(owner.name, default, to_descriptor(owner))
-            return
+            declared = self._node.declare_parameter(owner.name, default, to_descriptor(owner))
+            if declared.type_ != Parameter.Type.NOT_SET:
+                return
+            # ROS reads an empty list, whose type it cannot know, as no value.
+            complaint = _type_complaint(owner, [])
+            self._node.undeclare_parameter(owner.name)
         except InvalidParameterTypeException:
             complaint = _type_complaint(owner, self._given(owner.name))
         except InvalidParameterValueException as error:

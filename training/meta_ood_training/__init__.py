@@ -15,9 +15,13 @@ The wings, in this order: `datasets`, `overlays`, `finetuning`, `bundles`, `segm
 `evaluation`; `provenance` says where a result comes from.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from meta_ood_training.lazy_exports import export_lazily
+
+# As meta_ood_ros does, which may be imported after torch here.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 if TYPE_CHECKING:
     from meta_ood_training.bundles.export import BundleResult as BundleResult

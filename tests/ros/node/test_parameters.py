@@ -2,11 +2,12 @@
 
 from dataclasses import fields
 
+from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.node.ood_node import OodNode
 import pytest
 
-from ..conftest import scene
+from ..conftest import scene, wait_for
 
 FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (
@@ -140,3 +141,15 @@ def test_shipped_parameter_file_is_the_default_of_every_parameter(robot, reposit
         assert node.parameters.settings() == NodeSettings()
     finally:
         node.destroy_node()
+
+
+@pytest.mark.parametrize('name', ['cameras', 'ignore_mask'])
+def test_empty_list_of_a_file_is_named_and_can_be_set_right(robot, colour_network, name):
+    # ROS takes it for no value at all.
+    robot.start(active=False, arguments=['-p', f'{name}:=[]'])
+    facts = robot.listen('/diagnostics', DiagnosticArray)
+    assert robot.do('configure') == 'failure'
+    sentence = f"Cannot configure: {name} must be of type string[], got []. Write it as in ['']."
+    wait_for(lambda: facts and facts[-1].status[0].message == sentence)
+    assert robot.set(**{name: ['']}) == ''
+    assert robot.do('configure') == 'success'
