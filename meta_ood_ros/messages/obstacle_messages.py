@@ -10,7 +10,6 @@ from typing import Any
 
 from meta_ood_msgs.msg import OodObstacle, OodObstacleArray
 from meta_ood_ros.core.places import PlacedSegments, Verdict
-from meta_ood_ros.messages.vision_messages import OOD_NAME
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
@@ -118,8 +117,8 @@ def to_markers(msgs: ModuleType, obstacles: OodObstacleArray) -> Any:
     return message
 
 
-def to_detections_3d(msgs: ModuleType, obstacles: OodObstacleArray) -> Any:
-    """Return the obstacles with a position as boxes of vision_msgs; score is P(true OoD)."""
+def to_detections_3d(msgs: ModuleType, obstacles: OodObstacleArray, *, class_id: int) -> Any:
+    """Return the obstacles with a position as boxes; `class_id` is that of OoD in label_info."""
     message = msgs.Detection3DArray(header=obstacles.header)
     for obstacle in obstacles.obstacles:
         if obstacle.source == OodObstacle.SOURCE_NONE:
@@ -130,7 +129,7 @@ def to_detections_3d(msgs: ModuleType, obstacles: OodObstacleArray) -> Any:
         box.center.position.z = obstacle.position.z
         box.center.orientation.w = 1.0
         box.size.x, box.size.y, box.size.z = _edges(obstacle)
-        hypothesis.hypothesis.class_id = OOD_NAME
+        hypothesis.hypothesis.class_id = str(class_id)
         judged = not math.isnan(obstacle.ood_probability)
         hypothesis.hypothesis.score = obstacle.ood_probability if judged else 1.0
         hypothesis.pose.pose = box.center
@@ -139,9 +138,7 @@ def to_detections_3d(msgs: ModuleType, obstacles: OodObstacleArray) -> Any:
         for index, value in zip((0, 7, 14), (deviation.x, deviation.y, deviation.z), strict=True):
             hypothesis.pose.covariance[index] = value**2
         message.detections.append(
-            msgs.Detection3D(
-                header=obstacles.header, results=[hypothesis], bbox=box, id=str(obstacle.id)
-            )
+            msgs.Detection3D(header=obstacles.header, results=[hypothesis], bbox=box)
         )
     return message
 

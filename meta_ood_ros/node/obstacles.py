@@ -117,6 +117,7 @@ class ObstacleOutputs:
         settings: NodeSettings,
         *,
         header: Header,
+        class_id: int,
     ) -> None:
         """Send what is wanted about one frame, empty too; nothing that is wrong here is raised."""
         wanted = self._wanted()
@@ -149,7 +150,8 @@ class ObstacleOutputs:
         if 'markers' in wanted and self._visualization is not None:
             self._publishers['markers'].publish(to_markers(self._visualization, obstacles))
         if 'detections_3d' in wanted and self._vision is not None:
-            self._publishers['detections_3d'].publish(to_detections_3d(self._vision, obstacles))
+            detections = to_detections_3d(self._vision, obstacles, class_id=class_id)
+            self._publishers['detections_3d'].publish(detections)
 
     def _find(
         self, result: OodResult, chosen: _Chosen, settings: NodeSettings, header: Header

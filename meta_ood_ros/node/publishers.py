@@ -124,12 +124,13 @@ class CameraOutputs:
             class_names=self._bundle.class_names,
         )
         self._publishers['segments'].publish(segments)
+        ood_id = len(self._bundle.class_names)
         if self._vision is not None and self._has_subscriber('detections'):
             self._publishers['detections'].publish(
-                to_detections(self._vision, segments, class_id=len(self._bundle.class_names))
+                to_detections(self._vision, segments, class_id=ood_id)
             )
         if self.obstacles is not None:
-            self.obstacles.publish(result, published, settings, header=header)
+            self.obstacles.publish(result, published, settings, header=header, class_id=ood_id)
         pictures = Pictures(
             result,
             published,

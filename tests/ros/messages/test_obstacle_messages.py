@@ -102,20 +102,20 @@ def visualization(request):
 
 
 def test_detections_are_the_obstacles_with_a_place(vision):
-    (one,) = to_detections_3d(vision, obstacles()).detections
-    assert (one.id, one.header) == ('3', HEADER)
+    (one,) = to_detections_3d(vision, obstacles(), class_id=19).detections
+    assert one.header == HEADER
     assert (one.bbox.center.position.x, one.bbox.center.position.z) == (1.0, 4.0)
     assert (one.bbox.size.x, one.bbox.size.z) == pytest.approx((0.6, 0.2))
     assert one.bbox.center.orientation.w == 1.0
     result = one.results[0]
-    assert (result.hypothesis.class_id, result.hypothesis.score) == ('ood', pytest.approx(0.9))
+    assert (result.hypothesis.class_id, result.hypothesis.score) == ('19', pytest.approx(0.9))
     assert result.pose.pose.position.z == 4.0
     covariance = np.reshape(result.pose.covariance, (6, 6))
     np.testing.assert_allclose(np.diag(covariance)[:3], (0.01, 0.0025, 0.16))
 
 
 def test_on_the_ground_the_box_stands_on_the_foot(vision):
-    (one,) = to_detections_3d(vision, obstacles('ground_plane')).detections
+    (one,) = to_detections_3d(vision, obstacles('ground_plane'), class_id=19).detections
     assert one.bbox.center.position.y == pytest.approx(0.5 - 0.4 / 2)
     assert one.bbox.size.z == pytest.approx(0.6)  # not known: as deep as wide
 
