@@ -54,6 +54,12 @@ def reference_dir() -> Path:
 
 
 @pytest.fixture(scope='session')
+def cases() -> Path:
+    """Return the folder with inputs that went wrong somewhere, or skip."""
+    return _shared('cases')
+
+
+@pytest.fixture(scope='session')
 def case_bags() -> Path:
     """Return the folder with bags as users reported them, or skip."""
     return _shared('cases/bags')

@@ -281,7 +281,7 @@ def test_alpha_channels_equal_channels_and_sixteen_bits(tmp_path):
     content = bytearray((tmp_path / 'p.png').read_bytes())
     content[-30:-14] = bytes(16)
     (tmp_path / 'p.png').write_bytes(content)
-    with pytest.raises(ValueError, match='p.png must be a readable label image, got none'):
+    with pytest.raises(ValueError, match='p.png must be a whole PNG, got'):
         read_label(tmp_path / 'p.png')
 
 

@@ -10,6 +10,7 @@ object_folder           one's own objects: cut-outs, or images and masks
 coco_rules, coco_files, coco_annotations, run_lengths    which of COCO's images; its masks
 road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
 folder                  one's own data, and overlay test sets
+image_names             which image a name on the command line means
 registry                `name=path` -> dataset
 """
 

@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import cv2
-from meta_ood_ros.core.image_bytes import is_complete
+from meta_ood_ros.core.files.image_file import read_image_file
 import numpy as np
 from PIL import Image
 
@@ -26,19 +26,10 @@ def read_label(path: Path) -> np.ndarray:
     """
     content = path.read_bytes()
     refuse_lossy(path, content)
-    if not is_complete(content):
-        raise ValueError(
-            f'{path} must be a whole label image, got {len(content)} bytes that stop before its '
-            'end marker. Copy the file again.'
-        )
+    label = read_image_file(path, flags=cv2.IMREAD_UNCHANGED)
     bits, colour_type = _png_kind(content)
     if colour_type == _PALETTE:
         return _to_indices(content, path)
-    label = (
-        cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    )
-    if label is None:
-        raise ValueError(f'{path} must be a readable label image, got none. Copy the file again.')
     label = _to_one_channel(label, path)
     if colour_type == _GREY and bits < 8:
         # OpenCV stretches them: 1 of one bit becomes 255, 1 of two bits 85.

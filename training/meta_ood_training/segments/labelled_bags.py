@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.stamp_matching import match_stamps, read_stamped
 import numpy as np
 
+_LOG = logging.getLogger(__name__)
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)
 _LABEL_TYPES = {'mono8': np.uint8, '8UC1': np.uint8, 'mono16': np.uint16, '16UC1': np.uint16}
 
@@ -94,7 +96,8 @@ class LabelledBag:
                 f'frames on {self.topic} and {len(labelled)} labels. Topics: {known}.'
             )
         if len(used) < len(frames):
-            print(f'{path}: {len(frames) - len(used)} of {len(frames)} frames have no label')
+            missing = len(frames) - len(used)
+            _LOG.warning('%s: %d of %d frames have no label', path, missing, len(frames))
         self.number = {stamp: index for index, stamp in enumerate(used)}
         self.losses: list[str] = []
         if self.bag.loss:

@@ -7,9 +7,10 @@ from typing import Any, BinaryIO, cast
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from meta_ood_ros.core.whole_files import replace_whole
+from meta_ood_ros.core.files.whole_files import replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.run_log import LOG_FILES
 from meta_ood_training.finetuning.loop.validation import Scores
 from meta_ood_training.provenance.revision import add_process, OF_ONE_PROCESS
 import torch
@@ -163,6 +164,9 @@ class KeepCheckpoints(lightning.Callback):
         if batches % trainer.accumulate_grad_batches == 0 and step % self.every_steps == 0:
             assert isinstance(trainer.lightning_module, FinetuneModule)
             _check_finite(trainer.lightning_module, step)
+            for path in (self.output / name for name in LOG_FILES):
+                if trainer.is_global_zero and path.exists():
+                    sync(path)  # else a power cut takes rows that the point counts as written
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
     def on_validation_end(
