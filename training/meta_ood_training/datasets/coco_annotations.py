@@ -167,7 +167,7 @@ class _Reading:
         self._first = ''
 
     def categories(self, entries: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, str]]:
-        categories = {}
+        categories: dict[int, tuple[str, str]] = {}
         for entry in entries:
             name, number = entry['name'], int(entry['id'])
             if not isinstance(name, str) or not name:
