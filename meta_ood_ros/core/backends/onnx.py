@@ -1,4 +1,4 @@
-"""onnxruntime: the fastest on a CPU, and the way for a network of the user's own."""
+"""onnxruntime: needs no build step, and the way for a network of the user's own."""
 
 from collections import OrderedDict
 import copy
@@ -93,6 +93,11 @@ def check_precision(precision: str) -> None:
             'precision of backend onnx must be fp32, got int8: quantised ESPNetv2 ran at half the '
             'speed (96 against 45 ms) and its entropy was off by 0.09 on average. Set precision '
             'to auto.'
+        )
+    if precision == 'bf16':
+        raise BackendError(
+            'precision of backend onnx must be fp32, got bf16: onnxruntime has no convolutions in '
+            'bf16 on a CPU. Set precision to auto, or backend to openvino, eager or compile.'
         )
     if precision != 'fp32':
         raise BackendError(

@@ -54,6 +54,21 @@ def to_onnx(network: nn.Module, shape: tuple[int, int, int, int]) -> bytes:
     return file.getvalue()
 
 
+def to_module_name(node_name: str) -> str:
+    """
+    Return the dotted name of the module in whose forward a node of the graph was made.
+
+    PyTorch writes a container's name twice: /stages/stages.0/conv/Conv is of stages.0.conv.
+    """
+    names = node_name.strip('/').split('/')[:-1]
+    kept = [
+        name
+        for name, inner in zip(names, [*names[1:], ''], strict=True)
+        if not inner.startswith(f'{name}.')
+    ]
+    return '.'.join(kept)
+
+
 def _through_torchscript() -> dict[str, Any]:
     # before PyTorch 2.5 there is no other way, and no name for this one
     has_choice = 'dynamo' in inspect.signature(torch.onnx.export).parameters
