@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import io
+import itertools
 from typing import Any
 import warnings
 
@@ -60,13 +61,8 @@ def to_module_name(node_name: str) -> str:
 
     PyTorch writes a container's name twice: /stages/stages.0/conv/Conv is of stages.0.conv.
     """
-    names = node_name.strip('/').split('/')[:-1]
-    kept = [
-        name
-        for name, inner in zip(names, [*names[1:], ''], strict=True)
-        if not inner.startswith(f'{name}.')
-    ]
-    return '.'.join(kept)
+    pairs = itertools.pairwise(node_name.strip('/').split('/'))  # the last name is the node's
+    return '.'.join(name for name, below in pairs if not below.startswith(f'{name}.'))
 
 
 def _through_torchscript() -> dict[str, Any]:
