@@ -20,10 +20,13 @@ from torch import nn, Tensor
 logger = logging.getLogger(__name__)
 
 # compile and tensorrt are not among them: they build for minutes.
-CANDIDATES = ('eager', 'onnx', 'openvino')
+# The first is the most promising: on a busy machine the last may not have its turn.
+CANDIDATES = ('eager', 'openvino', 'onnx')
 MOST_ROUNDS = 10
-#: Time that the rounds may take together; no backend is built any more once it has passed [s].
-LONGEST = 5.0
+#: Time that the rounds may take together [s].
+LONGEST_ROUNDS = 5.0
+#: Time after which no further backend is built [s].
+LONGEST_BUILDING = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Choice:
         Why a backend that is installed could not win.
     is_kept : bool
         Whether the measurement is that of an earlier start.
+    is_complete : bool
+        Whether all that are installed had their turn; else the next start measures again.
 
     """
 
@@ -48,6 +53,7 @@ class Choice:
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     is_kept: bool = False
+    is_complete: bool = True
 
     def __str__(self) -> str:
         """Return one sentence: what was chosen, and the time of each."""
@@ -100,7 +106,7 @@ def choose_backend(
         except (RuntimeError, ValueError) as error:
             logger.warning('Backend %s was the fastest and fails now: %s', name, first_line(error))
     choice = _measure(first, backends, network, x)
-    if cache is not None:
+    if cache is not None and choice.is_complete:
         note = {'backend': choice.backend.name, 'milliseconds': dict(choice.milliseconds)}
         cache.store(key, json.dumps(note).encode())
     return _told(choice)
@@ -131,10 +137,11 @@ def _measure(
     first: Backend, backends: Mapping[str, Backend], network: nn.Module, x: Tensor
 ) -> Choice:
     start = time.perf_counter()
-    ready, refused = {}, {}
+    ready, refused, is_complete = {}, {}, True
     for name, backend in backends.items():
-        if time.perf_counter() - start > LONGEST:
-            refused[name] = f'no time was left after {LONGEST:g} s'
+        if time.perf_counter() - start > LONGEST_BUILDING:
+            refused[name] = f'no time was left after {LONGEST_BUILDING:g} s'
+            is_complete = False
             continue
         try:
             if (name, backend.precision) != ('eager', 'fp32'):
@@ -144,7 +151,8 @@ def _measure(
             refused[name] = first_line(error)
     shortest = _time_in_turns(ready, x)
     fastest = min(shortest, key=shortest.__getitem__, default=first.name)
-    return Choice(backends[fastest], {k: 1e3 * v for k, v in shortest.items()}, refused)
+    milliseconds = {name: 1e3 * seconds for name, seconds in shortest.items()}
+    return Choice(backends[fastest], milliseconds, refused, is_complete=is_complete)
 
 
 def _time_in_turns(backends: Mapping[str, Backend], x: Tensor) -> dict[str, float]:
@@ -158,7 +166,7 @@ def _time_in_turns(backends: Mapping[str, Backend], x: Tensor) -> dict[str, floa
             if backend.device.type == 'cuda':
                 torch.cuda.synchronize(backend.device)
             shortest[name] = min(shortest[name], time.perf_counter() - begin)
-        if time.perf_counter() - start > LONGEST:
+        if time.perf_counter() - start > LONGEST_ROUNDS:
             break
     return shortest
 
@@ -212,7 +220,9 @@ def describe_machine(device: torch.device) -> str:
     model = platform.machine()
     try:
         with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as lines:
-            model = next((one.split(':')[1].strip() for one in lines if 'model name' in one), model)
+            model = next(
+                (one.split(':')[1].strip() for one in lines if 'model name' in one), model
+            )
     except (OSError, IndexError):
         pass
     return f'{model}, {torch.backends.cpu.get_cpu_capability()}'

@@ -57,9 +57,7 @@ class EngineCache:
         wanted = _wanted(key, engine)
         changed = [name for name in wanted if note.get(name) != wanted[name]]
         if changed:
-            logger.warning(
-                '%s was made for other %s and is made again.', path, ', '.join(changed)
-            )
+            logger.warning('%s was made for other %s and is made again.', path, ', '.join(changed))
             return None
         return engine
 

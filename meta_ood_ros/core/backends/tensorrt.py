@@ -108,9 +108,7 @@ class TensorRtBackend:
 
     def _engine(self, shape: tuple[int, int, int, int]) -> Any:
         trt = self._tensorrt
-        key = EngineKey(
-            self._hash, self.name, self._gpu, trt.__version__, self.precision, shape
-        )
+        key = EngineKey(self._hash, self.name, self._gpu, trt.__version__, self.precision, shape)
         runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         content = self._cache.load(key)
         engine = None if content is None else runtime.deserialize_cuda_engine(content)

@@ -50,7 +50,9 @@ def test_absent_gpu_is_refused_with_the_reason(gpus):
 
 @pytest.mark.parametrize('name', ['tpu', '', 'cuda:', 'cuda:-1', 'CPU', 'cuda:0:1', 'mps'])
 def test_unknown_device_is_refused(name):
-    with pytest.raises(BackendError, match=f"must be auto, cpu, cuda, cuda:N or xpu:N, got '{name}'"):
+    with pytest.raises(
+        BackendError, match=f"must be auto, cpu, cuda, cuda:N or xpu:N, got '{name}'"
+    ):
         resolve_device(name)
 
 

@@ -84,14 +84,18 @@ def test_unknown_names_are_refused(tiny_network):
     match = r"precision must be one of auto, fp32, fp16, bf16, int8, got 'fp8'"
     with pytest.raises(BackendError, match=match):
         load_backend('eager', tiny_network, precision='fp8')
-    with pytest.raises(BackendError, match=r"device must be auto, cpu, cuda, cuda:N or xpu:N, got 'tpu'"):
+    with pytest.raises(
+        BackendError, match=r"device must be auto, cpu, cuda, cuda:N or xpu:N, got 'tpu'"
+    ):
         load_backend('eager', tiny_network, device='tpu')
 
 
 @pytest.mark.parametrize('name', ['eager', 'compile'])
 def test_pytorch_cannot_run_a_file(onnx_file, name):
     network = OnnxNetwork(onnx_file, num_classes=5, stride=2)
-    match = f'ONNX file must be auto, onnx, openvino or tensorrt, got {name}: PyTorch cannot run it'
+    match = (
+        f'ONNX file must be auto, onnx, openvino or tensorrt, got {name}: PyTorch cannot run it'
+    )
     with pytest.raises(BackendError, match=match):
         load_backend(name, network, device='cpu')
 

@@ -91,7 +91,9 @@ def test_precisions_of_other_devices_are_refused(small_network, tmp_path):
         def get_property(self, place, name):
             return 'Old processor' if name == 'FULL_DEVICE_NAME' else ['INT8', 'FP32']
 
-    match = r'bf16 .* needs a processor that computes with it, got Old processor, which has FP32, I'
+    match = (
+        r'bf16 .* needs a processor that computes with it, got Old processor, which has FP32, I'
+    )
     with pytest.raises(BackendError, match=match):
         backend_module.check_precision(OldCore(), 'CPU', 'bf16')
 
