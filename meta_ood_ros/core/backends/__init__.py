@@ -8,7 +8,6 @@ from meta_ood_ros.core.backends.backend import (
     PRECISIONS,
 )
 from meta_ood_ros.core.backends.choice import Choice, choose_backend
-from meta_ood_ros.core.backends.compiled import CompiledBackend
 from meta_ood_ros.core.backends.device import resolve_device, ResolvedDevice
 from meta_ood_ros.core.backends.eager import EagerBackend
 from meta_ood_ros.core.backends.loading import BACKEND_NAMES, load_backend
@@ -21,6 +20,7 @@ __all__ = [
     'BackendDeviceError',
     'BackendError',
     'Choice',
+    'EagerBackend',
     'ResolvedDevice',
     'SelfCheck',
     'choose_backend',

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 import json
 import logging
 import math
+from pathlib import Path
 import platform
 import time
 
@@ -217,14 +218,12 @@ def describe_machine(device: torch.device) -> str:
     """Return the model of the processor that runs the network, and its instructions."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
-    model = platform.machine()
     try:
-        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as lines:
-            model = next(
-                (one.split(':')[1].strip() for one in lines if 'model name' in one), model
-            )
-    except (OSError, IndexError):
-        pass
+        lines = Path('/proc/cpuinfo').read_text(errors='replace').splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    model = named[0] if named else platform.machine()
     return f'{model}, {torch.backends.cpu.get_cpu_capability()}'
 
 

@@ -49,8 +49,8 @@ def resolve_device(name: str | torch.device) -> ResolvedDevice:
     match = re.fullmatch(r'cuda(?::(\d+))?', name)
     if match is None and name != 'auto':
         raise BackendError(
-            f'device must be auto, cpu, cuda, cuda:N or xpu:N, got {name!r}. Other accelerators are '
-            'not supported.'
+            f'device must be auto, cpu, cuda, cuda:N or xpu:N, got {name!r}. Other accelerators '
+            'are not supported.'
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if match is None:

@@ -28,8 +28,9 @@ def load_backend(
     Parameters
     ----------
     name : str
-        One of BACKEND_NAMES, or 'auto': what needs no build step, which is eager, or onnx for an
-        `OnnxNetwork`. Nothing is measured here: `choose_backend` does it, as the node asks.
+        One of BACKEND_NAMES, or 'auto': what needs no build step, which is eager, onnx for an
+        `OnnxNetwork`, openvino on an Intel GPU. Nothing is measured here: `choose_backend` does
+        that, and the node asks for it.
     network : OodNetwork
         Left as it is.
     device : str or torch.device
@@ -37,7 +38,8 @@ def load_backend(
     precision : str
         One of PRECISIONS, or 'auto': fp16 on a GPU, fp32 elsewhere and in onnx.
     engine_cache : str
-        Folder in which tensorrt and openvino keep their engines; '' is meta_ood below the XDG cache folder.
+        Folder in which tensorrt and openvino keep their engines; '' is meta_ood below the XDG
+        cache folder.
 
     Returns
     -------

@@ -4,7 +4,8 @@ import json
 import logging
 from types import SimpleNamespace
 
-from meta_ood_ros.core.backends import BackendError, choice as module, choose_backend, load_backend
+from meta_ood_ros.core.backends import BackendError, choose_backend, load_backend
+from meta_ood_ros.core.backends import choice as module
 import pytest
 import torch
 
@@ -166,7 +167,7 @@ def test_where_only_eager_is_installed_nothing_is_measured(choose, machine, capl
 def test_time_is_bounded(choose, machine):
     for backend in machine.backends.values():
         backend.seconds = [3.0]
-    chosen = choose()
+    choose()
     # Eager was run while configuring; two others are checked; then one round and no more.
     assert [one.calls for one in machine.backends.values()] == [1, 2, 2]
 

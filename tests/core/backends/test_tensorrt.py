@@ -58,12 +58,8 @@ def _tensorrt(asked: StandIn) -> ModuleType:
             self.num_errors = int(bool(asked.parse_error))
 
         def parse(self, content):
-            self.graph.content = content
             if not asked.parse_error:
-                outputs = make_session(content).get_outputs()
-                self.graph.outputs = [SimpleNamespace(name=one.name) for one in outputs]
-                nodes = onnx.load_from_string(content).graph.node
-                self.graph.layers = [_Layer(node) for node in nodes]
+                self.graph.fill(content)
             return not asked.parse_error
 
         def get_error(self, index):
@@ -90,9 +86,7 @@ def _tensorrt(asked: StandIn) -> ModuleType:
 
         def build_serialized_network(self, graph, config):
             build = {'flags': config.flags, 'shapes': config.profiles[0].shapes}
-            build['wide'] = {one.name: one.type for one in graph.layers if one.precision}
-            for layer in graph.layers:
-                assert layer.output_types == [layer.precision] * bool(layer.precision)
+            build['wide'] = graph.describe_wide()
             asked.builds.append(build | {'outputs': [one.name for one in graph.outputs]})
             return None if asked.fails_to_build else memoryview(b'plan:' + graph.content)
 
@@ -134,6 +128,16 @@ class _Graph:
     def __init__(self):
         self.outputs = []
         self.layers = []
+
+    def fill(self, content):
+        self.content = content
+        outputs = make_session(content).get_outputs()
+        self.outputs = [SimpleNamespace(name=one.name) for one in outputs]
+        self.layers = [_Layer(node) for node in onnx.load_from_string(content).graph.node]
+
+    def describe_wide(self):
+        assert all(one.output_types == [one.precision] for one in self.layers if one.precision)
+        return {one.name: one.type for one in self.layers if one.precision}
 
     @property
     def num_layers(self):

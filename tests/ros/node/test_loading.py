@@ -135,7 +135,8 @@ def test_auto_takes_the_fastest_that_is_installed(bundle_folder, tmp_path, caplo
     with caplog.at_level('INFO', logger='meta_ood_ros'):
         names = [load_pipeline(settings).pipeline.backend.name for _ in range(2)]
     sentences = [one for one in caplog.messages if 'auto chose' in one]
-    assert [f'Backend auto chose {name} (measured' in one for name, one in zip(names, sentences)]
+    for name, sentence in zip(names, sentences, strict=True):
+        assert f'Backend auto chose {name} (measured' in sentence
     assert 'measured now' in sentences[0]
     assert 'measured at an earlier start' in sentences[1]
     assert names[0] == names[1]
