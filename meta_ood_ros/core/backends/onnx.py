@@ -7,7 +7,12 @@ from typing import Any
 
 from meta_ood_ros.core.backends.backend import BackendDeviceError, BackendError, check_input
 from meta_ood_ros.core.backends.onnx_export import INPUT, OUTPUT, to_onnx
-from meta_ood_ros.core.networks.onnx_network import CPU_PROVIDER, make_session, OnnxNetwork
+from meta_ood_ros.core.networks.onnx_network import (
+    CPU_PROVIDER,
+    import_onnxruntime,
+    make_session,
+    OnnxNetwork,
+)
 import torch
 from torch import nn, Tensor
 
@@ -116,9 +121,7 @@ def find_provider(device: torch.device) -> str:
         )
     if device.type == 'cpu':
         return CPU_PROVIDER
-    import onnxruntime
-
-    available = onnxruntime.get_available_providers()
+    available = import_onnxruntime().get_available_providers()
     if CUDA_PROVIDER not in available:
         raise BackendDeviceError(
             f'backend onnx on {device} needs {CUDA_PROVIDER}, but this onnxruntime has '
