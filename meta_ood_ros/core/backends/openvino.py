@@ -162,8 +162,9 @@ def check_precision(core: Any, place: str, precision: str) -> str:
     """Return a precision in which this device serves these networks, or refuse it."""
     if precision == 'int8':
         raise BackendError(
-            'precision of backend openvino must be fp32, bf16 or fp16, got int8: quantised networks '
-            'fail the self-check (entropy off by 0.04 and more on average). Set precision to auto.'
+            'precision of backend openvino must be fp32, bf16 or fp16, got int8: quantised '
+            'networks fail the self-check (entropy off by 0.04 and more on average). Set '
+            'precision to auto.'
         )
     if precision == 'fp16' and place == 'CPU':
         raise BackendError(

@@ -82,7 +82,7 @@ def test_bf16_rounds_and_fp32_does_not(tiny_network, tiny_image, tmp_path):
 
 
 def test_precisions_of_other_devices_are_refused(small_network, tmp_path):
-    with pytest.raises(BackendError, match=r'must be fp32, bf16 or fp16, got int8: quantised net'):
+    with pytest.raises(BackendError, match=r'must be fp32, bf16 or fp16, got int8: quantised ne'):
         _load(small_network, tmp_path, 'int8')
     with pytest.raises(BackendError, match=r'openvino on the CPU must be fp32 or bf16, got fp16'):
         _load(small_network, tmp_path, 'fp16')
