@@ -9,9 +9,9 @@ import hashlib
 import json
 from typing import Any
 
-from meta_ood_ros.core.bundle_checks import BundleError, check_fields
-from meta_ood_ros.core.bundle_checks import LABEL_RULES as LABEL_RULES
 from meta_ood_ros.core.error_text import first_line
+from meta_ood_ros.core.files.bundle_checks import BundleError, check_fields
+from meta_ood_ros.core.files.bundle_checks import LABEL_RULES as LABEL_RULES
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.meta_classifier import MetaClassifier
 from meta_ood_ros.core.networks import (
@@ -32,7 +32,7 @@ _OF_NETWORK = ('architecture', 'arguments', 'class_names', 'input_mean', 'input_
 ONNX_ARCHITECTURE = 'onnx'
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Bundle:
     """
     A network with the meta classifier fitted to it, and all that both assume.
@@ -95,9 +95,9 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence_of_weights: str = ''
     data_terms: str = ''
-    weights: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-    onnx: bytes = field(default=b'', repr=False)
-    meta_classifiers: tuple[MetaClassifier, ...] = field(default=(), repr=False)
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    onnx: bytes = b''
+    meta_classifiers: tuple[MetaClassifier, ...] = ()
     digest: str = ''
 
     def __post_init__(self) -> None:
@@ -112,6 +112,13 @@ class Bundle:
                     f'{classes} classes, got {len(one.metric_names)} others. It belongs to '
                     'another network: fit one with meta-ood-train fit-meta'
                 )
+
+    def __repr__(self) -> str:
+        """Return name, network and what it knows in a line."""
+        return (
+            f'Bundle({self.model_id}, {self.architecture}, {self.num_classes} classes, '
+            f'{len(self.meta_classifiers)} meta classifiers)'
+        )
 
     @property
     def num_classes(self) -> int:
@@ -172,7 +179,12 @@ class Bundle:
         try:
             if self.architecture == ONNX_ARCHITECTURE:
                 check_arguments(ONNX_ARCHITECTURE, OnnxNetwork, self.arguments)
-                return OnnxNetwork(self.onnx, num_classes=self.num_classes, **self.arguments)
+                return OnnxNetwork(
+                    self.onnx,
+                    num_classes=self.num_classes,
+                    work_short_side=self.work_short_side,
+                    **self.arguments,
+                )
             builder = NETWORK_BUILDERS.get(self.architecture)
             if builder is not None:  # before a key such as num_classes is passed twice
                 check_arguments(self.architecture, builder, self.arguments)

@@ -9,16 +9,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.bounded_yaml import LARGEST_TEXT
 from meta_ood_ros.core.bundle import Bundle, ONNX_ARCHITECTURE
-from meta_ood_ros.core.bundle_checks import BundleError, check_weights
-from meta_ood_ros.core.bundle_description import FIELDS, parse_description, write_description
-from meta_ood_ros.core.bundle_sums import add_sums, check_sums, SUMS
 from meta_ood_ros.core.error_text import brief, first_line
+from meta_ood_ros.core.files.bounded_yaml import LARGEST_TEXT
+from meta_ood_ros.core.files.bundle_checks import BundleError, check_weights
+from meta_ood_ros.core.files.bundle_description import FIELDS, parse_description, write_description
+from meta_ood_ros.core.files.bundle_sums import add_sums, check_sums, SUMS
+from meta_ood_ros.core.files.meta_classifier_file import (
+    pack_meta_classifiers,
+    parse_meta_classifiers,
+)
+from meta_ood_ros.core.files.tensor_header import check_header
+from meta_ood_ros.core.files.whole_folders import recover_folder, replace_folder
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_ros.core.meta_classifier_file import pack_meta_classifiers, parse_meta_classifiers
-from meta_ood_ros.core.tensor_header import check_header
-from meta_ood_ros.core.whole_folders import recover_folder, replace_folder
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -56,15 +59,15 @@ def find_bundle(path: str | Path | None) -> Path:
         A directory in the working directory goes before an installed bundle of the same name.
 
     """
-    directory = Path('default' if path is None else path).expanduser()
-    if path is not None:
+    directory = Path(path or 'default').expanduser()
+    if path:
         recover_folder(directory)
-    if path is not None and directory.is_dir():
+    if path and directory.is_dir():
         return directory
     return installed_bundles().get(str(directory), directory)
 
 
-def load_bundle(path: str | Path | None = None) -> Bundle:
+def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
     """
     Read a bundle.
 
@@ -72,7 +75,7 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
     ----------
     path : str or Path, optional
         Its directory, or the name of an installed one; None is the installed default, with the
-        19 classes of Cityscapes.
+        19 classes of Cityscapes. A bundle that is one already is returned itself.
 
     Returns
     -------
@@ -85,6 +88,13 @@ def load_bundle(path: str | Path | None = None) -> Bundle:
         Nothing is there, or it is no bundle, or it is damaged, or its parts do not fit.
 
     """
+    if isinstance(path, Bundle):
+        return path
+    if path is not None and not isinstance(path, (str, Path)):
+        raise BundleError(
+            f'bundle must be a directory or the name of an installed one, got a '
+            f"{type(path).__name__}. Give its path, or '' for the default."
+        )
     directory = find_bundle(path)
     if not directory.is_dir():
         raise BundleError(

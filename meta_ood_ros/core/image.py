@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import cv2
+from meta_ood_ros.core.files.image_file import read_image_file
 import numpy as np
 import torch
 
@@ -109,15 +112,86 @@ def check_image(image: np.ndarray) -> None:
         The image has another shape or type.
 
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f'image must have shape (H, W, 3) and type uint8, got {image.shape} {image.dtype}. '
-            'Convert it to RGB bytes first.'
-        )
+    if (
+        not isinstance(image, np.ndarray)
+        or image.dtype != np.uint8
+        or image.ndim != 3
+        or image.shape[2] != 3
+    ):
+        raise ValueError(_refusal(image))
     if 0 in image.shape:
         raise ValueError(
             f'image must have at least one pixel, got shape {image.shape}. Check the camera.'
         )
+
+
+def _refusal(image: Any) -> str:
+    """Say what was expected of an image, what came, and what to do about that kind."""
+    expected = 'image must have shape (H, W, 3) and type uint8, got'
+    if not isinstance(image, np.ndarray):
+        return (
+            f'{expected} {type(image).__name__}. Pass a numpy array of RGB bytes (of a tensor: '
+            'tensor.cpu().numpy()), a path or a PIL image.'
+        )
+    shape = image.shape
+    if image.dtype == bool or (image.ndim == 2 and image.dtype == np.uint8):
+        advice = 'Make a grey image RGB: cv2.cvtColor(image, cv2.COLOR_GRAY2RGB).'
+    elif image.ndim == 4:
+        advice = 'It is a batch: call pipeline.batch(list(images)).'
+    elif image.ndim == 3 and shape[0] == 3 and shape[2] != 3:
+        advice = 'Channels go last: image.transpose(1, 2, 0), in RGB bytes.'
+    elif image.dtype.kind == 'f':
+        advice = 'Convert it to RGB bytes first: (255 * image).round().astype("uint8") for 0..1.'
+    elif image.ndim == 3 and shape[2] == 4:
+        advice = 'Leave out the alpha channel: image[..., :3].'
+    else:
+        advice = 'Convert it to RGB bytes first.'
+    return f'{expected} {shape} {image.dtype}. {advice}'
+
+
+def open_image(image: np.ndarray | str | Path | Any) -> np.ndarray:
+    """
+    Return an image as RGB bytes, from a file or a PIL image where it is none.
+
+    Parameters
+    ----------
+    image : ndarray of shape (H, W, 3), uint8, or str, Path or PIL image
+        An array is returned itself. A file is a JPEG, PNG or other that OpenCV reads; the
+        orientation that it states is applied. A PIL image has 8 bits a channel and is taken as
+        its pixels lie.
+
+    Returns
+    -------
+    ndarray of shape (H, W, 3), uint8
+        RGB.
+
+    Raises
+    ------
+    ValueError
+        It is something else, or the file is damaged or no picture.
+    FileNotFoundError
+        There is no such file.
+
+    """
+    if isinstance(image, np.ndarray):
+        check_image(image)
+        return image
+    if isinstance(image, (str, Path)):
+        return _read_image(Path(image).expanduser())
+    if hasattr(image, 'mode') and hasattr(image, 'convert'):  # PIL's, which need not be here
+        if image.mode.startswith(('I', 'F')):
+            raise ValueError(
+                f'a PIL image must have 8 bits a channel, got mode {image.mode!r}. '
+                'Scale its values to 0..255 and convert it to RGB first.'
+            )
+        image = np.asarray(image.convert('RGB'))
+    check_image(image)
+    return image
+
+
+def _read_image(path: Path) -> np.ndarray:
+    pixels = read_image_file(path, flags=cv2.IMREAD_COLOR)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
 def to_network_input(
@@ -163,3 +237,22 @@ def to_network_input(
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=x.device).view(1, 3, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=x.device)
     return torch.addcmul(shift.view(1, 3, 1, 1), x, scale)
+
+
+def to_work_grid(
+    ignore_mask: np.ndarray | None, image_size: tuple[int, int], work_size: tuple[int, int]
+) -> np.ndarray | None:
+    """Return the ignore mask on the work grid, True wherever an ignored pixel falls."""
+    if ignore_mask is None:
+        return None
+    if ignore_mask.shape != tuple(image_size) or ignore_mask.dtype != bool:
+        raise ValueError(
+            f'ignore_mask must have shape {tuple(image_size)} and type bool, '
+            f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
+        )
+    size = (work_size[1], work_size[0])
+    marked = ignore_mask * np.uint8(255)
+    if work_size[0] < image_size[0] or work_size[1] < image_size[1]:
+        # Every cell that holds an ignored pixel: none of these may become OoD.
+        return cv2.resize(marked, size, interpolation=cv2.INTER_AREA) > 0
+    return cv2.resize(marked, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0

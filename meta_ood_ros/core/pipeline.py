@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import cv2
 from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.dense import predict_dense
-from meta_ood_ros.core.image import check_image, to_network_input, to_work_size
+from meta_ood_ros.core.image import open_image, to_network_input, to_work_grid, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
@@ -27,8 +27,9 @@ class OodPipeline:
 
     Parameters
     ----------
-    bundle : Bundle, optional
-        Network and meta classifier; the installed default where absent.
+    bundle : Bundle, str or Path, optional
+        Network and meta classifier, or the name of an installed bundle or the directory of one;
+        the installed default where absent.
     settings : PipelineSettings, optional
         Thresholds and work size; by default those of the bundle.
     device : str
@@ -59,7 +60,7 @@ class OodPipeline:
 
     def __init__(
         self,
-        bundle: Bundle | None = None,
+        bundle: Bundle | str | Path | None = None,
         settings: PipelineSettings | None = None,
         device: str = 'cpu',
         *,
@@ -67,7 +68,7 @@ class OodPipeline:
         precision: str = 'auto',
         **options: Any,
     ) -> None:
-        self.bundle = load_bundle() if bundle is None else bundle
+        self.bundle = load_bundle(bundle)
         self.settings = settings or PipelineSettings()
         network = self.bundle.build_network()
         self._stride = network.stride
@@ -78,9 +79,13 @@ class OodPipeline:
             backend, network, device=device, precision=precision, **options
         )
 
+    def __repr__(self) -> str:
+        """Return network, backend and device in a line."""
+        return f'OodPipeline({self.bundle.model_id}, {self.backend.name} on {self.backend.device})'
+
     def __call__(
         self,
-        image: np.ndarray,
+        image: np.ndarray | str | Path | Any,
         *,
         settings: PipelineSettings | None = None,
         ignore_mask: np.ndarray | None = None,
@@ -90,8 +95,8 @@ class OodPipeline:
 
         Parameters
         ----------
-        image : ndarray of shape (H, W, 3), uint8
-            RGB.
+        image : ndarray of shape (H, W, 3), uint8, or str, Path or PIL image
+            RGB; a path is read, see `open_image`.
         settings : PipelineSettings, optional
             For this image only; its work_short_side counts, too.
         ignore_mask : ndarray of shape (H, W), bool, optional
@@ -112,7 +117,7 @@ class OodPipeline:
 
     def batch(
         self,
-        images: Sequence[np.ndarray],
+        images: Sequence[np.ndarray | str | Path | Any],
         *,
         settings: Sequence[PipelineSettings | None] | None = None,
         ignore_masks: Sequence[np.ndarray | None] | None = None,
@@ -122,8 +127,8 @@ class OodPipeline:
 
         Parameters
         ----------
-        images : sequence of ndarray of shape (H, W, 3), uint8
-            RGB; all of one work size, see `work_size`.
+        images : sequence of what a call takes
+            All of one work size, see `work_size`.
         settings : sequence of PipelineSettings or None, optional
             One an image; None stands for those of the pipeline.
         ignore_masks : sequence of ndarray of shape (H, W), bool, or None, optional
@@ -143,9 +148,8 @@ class OodPipeline:
         """
         chosen = [one or self.settings for one in settings or [None] * len(images)]
         masks = ignore_masks or [None] * len(images)
-        for image in images:
-            check_image(image)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        opened = [open_image(image) for image in images]
+        sizes = [(image.shape[0], image.shape[1]) for image in opened]
         work_sizes = {self.work_size(*one) for one in zip(sizes, chosen, strict=True)}
         if len(work_sizes) != 1:
             raise ValueError(
@@ -153,9 +157,9 @@ class OodPipeline:
                 'Call the pipeline once for each work size.'
             )
         (work_size,) = work_sizes
-        watches = [Stopwatch() for _ in images]
+        watches = [Stopwatch() for _ in opened]
         inputs = []
-        for image, watch in zip(images, watches, strict=True):
+        for image, watch in zip(opened, watches, strict=True):
             with watch('preparation'):
                 inputs.append(self._to_input(image, work_size))
         together = Stopwatch()
@@ -254,7 +258,7 @@ class OodPipeline:
             dense = predict_dense(logits, work_size, align_corners=self._align_corners)
         with watch('segments'):
             ood_mask = dense.entropy >= np.float32(entropy_threshold)
-            ignored = _to_work_grid(ignore_mask, image_size, work_size)
+            ignored = to_work_grid(ignore_mask, image_size, work_size)
             if ignored is not None:
                 ood_mask &= ~ignored
             segments = find_segments(
@@ -288,6 +292,8 @@ class OodPipeline:
             work_size=work_size,
             ignored=ignored,
             milliseconds=watch.milliseconds,
+            class_names=self.bundle.class_names,
+            class_colors=self.bundle.class_colors,
         )
 
 
@@ -299,21 +305,3 @@ def _judge(
         return np.full(count, np.nan, dtype=np.float32), np.ones(count, dtype=bool)
     ood_probability = classifier.predict(metrics)
     return ood_probability, ood_probability >= np.float32(meta_threshold)
-
-
-def _to_work_grid(
-    ignore_mask: np.ndarray | None, image_size: tuple[int, int], work_size: tuple[int, int]
-) -> np.ndarray | None:
-    if ignore_mask is None:
-        return None
-    if ignore_mask.shape != tuple(image_size) or ignore_mask.dtype != bool:
-        raise ValueError(
-            f'ignore_mask must have shape {tuple(image_size)} and type bool, '
-            f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
-        )
-    size = (work_size[1], work_size[0])
-    marked = ignore_mask * np.uint8(255)
-    if work_size[0] < image_size[0] or work_size[1] < image_size[1]:
-        # Every cell that holds an ignored pixel: none of these may become OoD.
-        return cv2.resize(marked, size, interpolation=cv2.INTER_AREA) > 0
-    return cv2.resize(marked, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0

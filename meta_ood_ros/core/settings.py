@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 import re
 
-from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.files.image_file import MAX_PIXELS
+from meta_ood_ros.core.places.settings import PlaceSettings
 from meta_ood_ros.core.validated_field import check_setting, outside, setting
 
 #: The value that stands for 'what the bundle says'.
@@ -99,7 +100,7 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True)
-class NodeSettings(PipelineSettings):
+class NodeSettings(PlaceSettings, PipelineSettings):
     """
     The parameters of the ROS node: those of the pipeline and those of its surroundings.
 
@@ -251,6 +252,7 @@ class NodeSettings(PipelineSettings):
                 "Name a GPU by its number, as in 'cuda:0'."
             )
         _check_cameras(self.cameras)
+        self.check_places(len(self.cameras))
         masks = [mask for mask in self.ignore_mask if mask]
         if masks and len(self.ignore_mask) != len(self.cameras):
             raise ValueError(

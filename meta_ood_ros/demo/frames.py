@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.error_text import shown
-from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
+from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
 from meta_ood_ros.scenes import render_sequence, Scene
 import numpy as np
 
@@ -149,9 +149,9 @@ class FolderSource:
         for file in self._files:
             try:
                 image = read_picture(file)
-                labels = self._labels and read_labels(
-                    self._labels / f'{file.stem}.png', image.shape[:2]
-                )
+                labels = None
+                if self._labels is not None:
+                    labels = read_labels(self._labels / f'{file.stem}.png', image.shape[:2])
                 yield DemoFrame(shown(file.stem), image, labels=labels)
             except OSError as error:
                 complaint = f'{shown(file)}: {error.strerror}'

@@ -7,7 +7,7 @@ import re
 
 import cv2
 from meta_ood_ros.bags.bag import BagWriter
-from meta_ood_ros.core.image_file import write_image_file
+from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_ros.demo.answers import Received
 from meta_ood_ros.demo.contact_sheet import ContactSheet
 import numpy as np

@@ -153,7 +153,8 @@ class _Demo:
 
     def _rounds(self, source: Iterator[DemoFrame], bar: tqdm) -> Iterator[dict[str, DemoFrame]]:
         """Deal the readable frames to the cameras."""
-        cameras, dealt = self._options.cameras, {}
+        cameras = self._options.cameras
+        dealt: dict[str, DemoFrame] = {}
         for frame in source:
             self.tally.frames += 1
             if frame.complaint:
@@ -185,7 +186,9 @@ class _Demo:
 
     def _draw(self, number: int, answer: Answer) -> FrameTruth | None:
         """Write the picture of one frame, and compare it with the truth where that is known."""
-        frame, segments = answer.frame, answer.segments
+        frame, segments, output = answer.frame, answer.segments, self.output
+        assert segments is not None  # only what was answered is drawn
+        assert output is not None  # play() opened it
         accepted = segments.segments_found - segments.segments_rejected
         where = f'{answer.camera} / {frame.name}' if answer.camera else frame.name
         note = f'{accepted} unknown, {segments.segments_rejected} rejected, '
@@ -193,9 +196,9 @@ class _Demo:
         view = to_view(where, note, frame.image, answer)
         if view is not None:
             name = f'{answer.camera}_{frame.name}' if answer.camera else frame.name
-            self.output.write_picture(number, name, draw_frame(view))
-            if self.output.sheet.wants(number):
-                self.output.sheet.add(draw_view(view), f'{where}: {note}')
+            output.write_picture(number, name, draw_frame(view))
+            if output.sheet.wants(number):
+                output.sheet.add(draw_view(view), f'{where}: {note}')
         if frame.scene is None or 'segment_ids' not in answer.pictures:
             return None
         message = answer.picture('segment_ids')

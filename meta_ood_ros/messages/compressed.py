@@ -7,7 +7,7 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.error_text import quoted
-from meta_ood_ros.core.image_file import AS_SAMPLED, AS_STORED, decode_image, MAX_PIXELS
+from meta_ood_ros.core.files.image_file import AS_SAMPLED, AS_STORED, decode_image, MAX_PIXELS
 from meta_ood_ros.messages.encodings import ENCODINGS, named_encoding, samples_to_rgb
 from meta_ood_ros.messages.sixteen_bits import no_warning, to_bytes
 import numpy as np

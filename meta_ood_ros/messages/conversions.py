@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import sys
 
-from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.files.image_file import MAX_PIXELS
 from meta_ood_ros.messages.compressed import decode_compressed
 from meta_ood_ros.messages.encodings import decode_pixels
 from meta_ood_ros.messages.sixteen_bits import no_warning
@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 #: Encoding -> type and channels of the images that the node publishes.
-_LAYOUTS = {
+_LAYOUTS: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
     'mono8': (np.dtype(np.uint8), ()),
     'mono16': (np.dtype(np.uint16), ()),
     '32FC1': (np.dtype(np.float32), ()),

@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.error_text import quoted
-from meta_ood_ros.core.image_file import check_pixels, MAX_PIXELS
+from meta_ood_ros.core.files.image_file import check_pixels, MAX_PIXELS
 from meta_ood_ros.messages.foreign_encodings import decode_with_cv_bridge
 from meta_ood_ros.messages.sixteen_bits import no_warning, to_bytes
 import numpy as np
@@ -191,6 +191,7 @@ def samples_to_rgb(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def _from_bayer(mosaic: np.ndarray, layout: Encoding, name: str) -> np.ndarray:
+    assert layout.to_rgb is not None  # each pattern has its own
     height, width = mosaic.shape
     if min(height, width) < 2:
         raise ValueError(

@@ -16,8 +16,6 @@ from rclpy.node import Node
 #: Owner of conditions that concern the whole node; no camera can have this name.
 ALL_CAMERAS = '*'
 
-#: Images are missed after this many seconds without one.
-SILENCE = 3.0
 
 # A drop is told at once, but not more often than this, in seconds.
 _SHORTEST_PERIOD = 0.05
@@ -35,7 +33,7 @@ class Conditions:
     Safe to use from several threads.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], object]) -> None:
         self._warn = warn
         self._standing: dict[tuple[str, str], str] = {}
         self._logged: set[str] = set()

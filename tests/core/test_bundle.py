@@ -4,8 +4,8 @@ from dataclasses import replace
 import hashlib
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.bundle_checks import BundleError
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
+from meta_ood_ros.core.files.bundle_checks import BundleError
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import pytest

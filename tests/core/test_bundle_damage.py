@@ -6,10 +6,13 @@ import os
 import time
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.bundle_checks import BundleError
 from meta_ood_ros.core.bundle_files import installed_bundles, load_bundle, save_bundle
-from meta_ood_ros.core.bundle_sums import check_own_sum
-from meta_ood_ros.core.meta_classifier_file import pack_meta_classifiers, save_meta_classifiers
+from meta_ood_ros.core.files.bundle_checks import BundleError
+from meta_ood_ros.core.files.bundle_sums import check_own_sum
+from meta_ood_ros.core.files.meta_classifier_file import (
+    pack_meta_classifiers,
+    save_meta_classifiers,
+)
 import numpy as np
 import pytest
 from safetensors.torch import save as save_tensors

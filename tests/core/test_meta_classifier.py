@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+from meta_ood_ros.core.files.meta_classifier_file import (
+    load_meta_classifiers,
+    save_meta_classifiers,
+)
 from meta_ood_ros.core.meta_classifier import (
     find_nearest_classifier,
     MetaClassifier,
 )
-from meta_ood_ros.core.meta_classifier_file import load_meta_classifiers, save_meta_classifiers
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
 from meta_ood_ros.core.settings import PipelineSettings

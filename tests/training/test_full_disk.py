@@ -92,7 +92,7 @@ def test_finetune_goes_on_where_the_disk_was_full(place, monkeypatch, capsys):
 
     words = VERBS['finetune'].words(place, 0)
     with monkeypatch.context() as patch:
-        patch.setattr('meta_ood_ros.core.whole_files.os.fsync', fill_up)
+        patch.setattr('meta_ood_ros.core.files.whole_files.os.fsync', fill_up)
         assert main(words) == 2
     assert SENTENCE.format('No space left on device') in capsys.readouterr().err
     done = len(read_rows(place / 'run' / 'loss.csv'))

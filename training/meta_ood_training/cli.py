@@ -17,7 +17,7 @@ VERBS = {
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',
     ),
-    'bundle': ('bundle_export', 'turn a checkpoint into a bundle'),
+    'bundle': ('bundles.command', 'turn a checkpoint into a bundle'),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from meta_ood_ros import __version__
-from meta_ood_ros.core.whole_files import replace_whole
+from meta_ood_ros.core.files.whole_files import replace_whole
 import torch
 from torch import nn
 

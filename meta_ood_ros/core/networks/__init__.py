@@ -2,6 +2,15 @@
 Segmentation networks: normalised image (N, 3, h0, w0) -> logits (N, C, h, w), not upsampled.
 
 The names of their layers are those of the published checkpoints, which therefore load by name.
+
+1. `ood_network`        what each of them offers
+2. `deeplabv3plus`      on `wide_resnet` (the paper's) or `mobilenet`
+3. `deeplabv3plus_edgetpu`  on `mobilenet_edgetpu`, whose padding is `same_conv`
+4. `dual_gcn`           the second network of the paper
+5. `espnet_v2`          made of `espnet_units`
+6. `efficientvit_seg`   made of `conv_norm_act` and `linear_attention`
+7. `onnx_network`       the user's own; `onnx_file`: its file, refused where it may never end
+8. `checkpoints`        published files -> weights, running nothing found in them
 """
 
 from collections.abc import Callable, Mapping

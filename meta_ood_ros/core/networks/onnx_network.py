@@ -9,8 +9,16 @@ from typing import Any
 
 from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.networks.onnx_file import check_onnx
+from meta_ood_ros.core.networks.onnx_outputs import (
+    check_shape,
+    check_values,
+    describe_input,
+    has_channels_first,
+    make_trial_image,
+    RefusedSizeError,
+    trial_sizes,
+)
 from meta_ood_ros.core.networks.ood_network import OodNetwork
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,11 +47,19 @@ class OnnxNetwork(OodNetwork):
         The input's sides are rounded to multiples of it.
     align_corners : bool
         How the logits are to be upsampled, as the network was trained.
+    work_short_side : int
+        At which it will work, and is tried once [px]; 0 tries what most networks take.
 
     """
 
     def __init__(
-        self, content: bytes, *, num_classes: int, stride: int = 32, align_corners: bool = False
+        self,
+        content: bytes,
+        *,
+        num_classes: int,
+        stride: int = 32,
+        align_corners: bool = False,
+        work_short_side: int = 0,
     ) -> None:
         super().__init__()
         if not 1 <= stride <= _LARGEST_STRIDE:
@@ -61,9 +77,15 @@ class OnnxNetwork(OodNetwork):
         is_fixed = all(isinstance(side, int) for side in sides)
         self.fixed_size = (sides[0], sides[1]) if is_fixed else None
         self.output_name = self._session.get_outputs()[0].name
-        # Sides that the graph leaves open are tried at four strides: enough for one class count.
-        size = [side if isinstance(side, int) else 4 * stride for side in sides]
-        self._try(torch.zeros(1, 3, *size))
+        self._try_any(trial_sizes(sides, stride=stride, short_side=work_short_side))
+
+    def _try_any(self, sizes: list[tuple[int, int]]) -> None:
+        for size in sizes[:-1]:
+            try:
+                return self._try(torch.from_numpy(make_trial_image(size)))
+            except RefusedSizeError:
+                continue
+        return self._try(torch.from_numpy(make_trial_image(sizes[-1])))
 
     def _try(self, x: Tensor) -> None:
         """Run the graph once, no longer than it may take and only as long as nobody stops us."""
@@ -79,11 +101,7 @@ class OnnxNetwork(OodNetwork):
                 ) from error
             finally:
                 options.terminate = True  # also where a signal ends the waiting
-        if not np.isfinite(logits).all():
-            raise ValueError(
-                'ONNX network must give finite logits for a grey image, got NaN or infinity. Its '
-                'weights are damaged: copy or export it again.'
-            )
+        check_values(logits)
 
     @staticmethod
     def _make_run_options() -> Any:
@@ -129,16 +147,11 @@ class OnnxNetwork(OodNetwork):
         try:
             (logits,) = session.run([self.output_name], {self.input_name: image}, options)
         except Exception as error:  # onnxruntime has a dozen unrelated exception types
-            raise ValueError(
+            raise RefusedSizeError(
                 f'ONNX network must take an image of shape {image.shape}, but onnxruntime says: '
                 f'{first_line(error)}. Export it with free sides, or choose a work size it takes.'
             ) from error
-        if logits.ndim != 4 or logits.shape[:2] != (len(image), self.num_classes):
-            raise ValueError(
-                f'ONNX network must give logits of shape ({len(image)}, {self.num_classes}, h, w),'
-                f' one for each of the {self.num_classes} classes, got {logits.shape}. Name as '
-                'many classes as the network has, and export the logits as first output.'
-            )
+        check_shape(logits, len(image), self.num_classes)
         return logits.astype('float32', copy=False)
 
 
@@ -189,11 +202,12 @@ def _check_input(session: Any) -> tuple[str, Any, list[Any]]:
     inputs = session.get_inputs()
     first = inputs[0] if len(inputs) == 1 else None
     # A side that the graph leaves open is a name or None.
-    is_image = first is not None and len(first.shape) == 4 and first.shape[1] in (3, None)
+    is_image = first is not None and has_channels_first(first.shape)
     if first is None or not is_image or first.type != 'tensor(float)':
         found = ', '.join(f'{one.name} {one.type} {one.shape}' for one in inputs) or 'none'
         raise ValueError(
             'ONNX network must have one input, a float32 image of shape (N, 3, h0, w0), got '
             f'{found}. Export it so.'
+            + ('' if first is None else describe_input(first.shape, first.type))
         )
     return first.name, first.shape[0], first.shape[2:]

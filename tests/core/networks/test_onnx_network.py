@@ -205,7 +205,7 @@ def test_weights_that_are_no_numbers_are_refused():
     model = onnx.load_from_string(_model())
     weight = np.full((4, 3, 1, 1), np.nan, np.float32)
     model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, 'weight'))
-    with pytest.raises(ValueError, match='must give finite logits for a grey image, got NaN or'):
+    with pytest.raises(ValueError, match='must give finite logits for any image, got NaN or'):
         OnnxNetwork(model.SerializeToString(), num_classes=4)
 
 

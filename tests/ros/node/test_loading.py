@@ -43,6 +43,25 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
         resolve_path('bundles/mine', parameter='bundle')
 
 
+@pytest.mark.parametrize(
+    ('text', 'nearest'),
+    [
+        ('deeplab', 'Did you mean deeplab_mobilenet'),
+        ('Default', 'Did you mean default'),
+        ('deeplab-mobilenet', 'Did you mean deeplab_mobilenet'),
+        ('bundles/mine', None),
+        ('xyz', None),
+    ],
+)
+def test_name_that_is_not_installed_is_answered_with_those_that_are(text, nearest):
+    names = re.escape(f'got {text!r}. By name are installed: deeplab_mobilenet, default.')
+    whole = re.escape(repr(str(Path.cwd() / text)))
+    with pytest.raises(ValueError, match=f'^bundle must be .*{names}.*{whole}') as caught:
+        load_pipeline(NodeSettings(bundle=text, device='cpu'))
+    guesses = re.findall(r'Did you mean \w+', str(caught.value))
+    assert guesses == ([nearest] if nearest else [])
+
+
 def test_installed_bundle_is_found_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'default').mkdir()  # a node does not look into the folder it was started in

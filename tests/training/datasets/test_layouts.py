@@ -208,7 +208,7 @@ def test_folder_holds_the_ids_of_the_networks_own_classes(tmp_path):
 @pytest.mark.parametrize('share', [0.3, 0.6, 0.9, 0.999])
 def test_image_that_was_cut_off_is_refused(tmp_path, share):
     rng = np.random.default_rng(0)
-    draw(tmp_path / 'labels/1.png', [0])
+    draw(tmp_path / 'labels/1.png', [0, 1])
     for suffix in ('jpg', 'png'):
         path = tmp_path / f'images/1.{suffix}'
         path.parent.mkdir(exist_ok=True)
@@ -322,7 +322,7 @@ def test_mislabelled_data_is_refused(tmp_path):
     photograph(label)
     with pytest.raises(ValueError, match=r'must be a label image with one 8-bit channel, got'):
         RoadAnomaly(tmp_path)[0]
-    cv2.imwrite(str(label), np.zeros((2, 2), np.uint8))
+    cv2.imwrite(str(label), np.ones((2, 2), np.uint8))
     with pytest.raises(ValueError, match=r'must have the size of its image \(4, 6\), got \(2, 2'):
         RoadAnomaly(tmp_path)[0]
     label.write_bytes(b'nothing')
@@ -330,7 +330,7 @@ def test_mislabelled_data_is_refused(tmp_path):
         ValueError, match=r'1\.png must be JPEG, PNG, .* got 7 bytes of something else'
     ):
         RoadAnomaly(tmp_path)[0]
-    draw(label, [0])
+    draw(label, [0, 1])
     (tmp_path / 'images/1.jpg').write_bytes(b'nothing')
     with pytest.raises(
         ValueError, match=r'1\.jpg must be JPEG, PNG, .* got 7 bytes of something else'

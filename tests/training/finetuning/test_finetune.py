@@ -12,7 +12,7 @@ from meta_ood_ros.core.networks import build_network, load_checkpoint, load_weig
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.sample import OOD
 from meta_ood_training.finetuning import dry_run
-from meta_ood_training.finetuning.command import _command, finetune, open_config
+from meta_ood_training.finetuning.command import _command
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
@@ -26,6 +26,7 @@ from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores
+from meta_ood_training.finetuning.training_run import finetune, open_config
 import numpy as np
 import pytest
 import torch
@@ -286,7 +287,7 @@ def test_the_command_of_a_run_starts_as_many_ranks_again(
 
 def test_data_on_the_command_line_add_to_those_of_the_file(repository):
     config = open_config(
-        repository / 'config' / 'finetune_espnet_v2.yaml', ['camvid=a=b'], ['training.seed=3']
+        repository / 'config' / 'finetune_espnet_v2.yaml', {'camvid': 'a=b'}, ['training.seed=3']
     )
     assert config.data['camvid'] == 'a=b'
     assert config.training.seed == 3

@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_rows_that_are_there(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('meta_ood_ros.core.whole_files.os.fsync', fail)
+    monkeypatch.setattr('meta_ood_ros.core.files.whole_files.os.fsync', fail)
     with pytest.raises(OSError, match=r'loss.csv must be written whole, got: No space left'):
         RunLog(tmp_path).on_train_start(Standing(1), None)
     assert (tmp_path / 'loss.csv').read_bytes() == rows.encode()

@@ -7,8 +7,8 @@ import json
 import cv2
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import CutOut, Folder, IGNORED, ObjectSource, OOD
-from meta_ood_training.overlays import command as overlay
 from meta_ood_training.overlays import compositing
+from meta_ood_training.overlays import overlay_set as overlay
 from meta_ood_training.overlays import plan as overlay_plan
 from meta_ood_training.overlays.compositing import BLENDING, composite, noise_level
 from meta_ood_training.overlays.plan import (
@@ -299,7 +299,7 @@ def test_an_interrupted_overlay_is_no_data_set(street, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('meta_ood_training.overlays.command.composite', interrupt)
+        patch.setattr('meta_ood_training.overlays.overlay_set.composite', interrupt)
         assert write(street, 'out') == 130
     assert not (street / 'out').exists()
     left = street / '.out.0123456789ab.unfinished'  # of a process that was killed

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.datasets.coco_annotations import CocoImage, decode_instance, read_instances
-from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES
-from meta_ood_training.datasets.paired import read_image
+from meta_ood_training.datasets.coco_annotations import (
+    CocoImage,
+    decode_instance,
+    read_coco_image,
+    read_instances,
+)
+from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES, same_case
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
@@ -26,6 +30,8 @@ class CocoReport:
     pixel_share : dict of str to float
         Share of all OoD pixels of the kept images by supercategory (figure 3 of Chan et al.);
         where instances overlap the later one counts.
+    skipped : dict of str to int
+        Annotations that cannot be used, by reason; their images are left out.
 
     """
 
@@ -34,10 +40,12 @@ class CocoReport:
     removed: Mapping[str, int]
     pixel_share: Mapping[str, float]
     ood_share: float
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f'COCO-OoD proxies: {self.kept} of {self.total} images kept']
         lines += [f'  removed by {rule}: {count}' for rule, count in self.removed.items()]
+        lines += [f'  annotations with {why}: {count}' for why, count in self.skipped.items()]
         lines += [f'  OoD pixels: {self.ood_share:.1%} of the kept images, of which']
         ranked = sorted(self.pixel_share.items(), key=lambda item: -item[1])
         lines += [f'    {name}: {share:.1%}' for name, share in ranked]
@@ -51,7 +59,8 @@ class CocoOod:
     Parameters
     ----------
     root : str or Path
-        Holds <part>/<image>.jpg and annotations/instances_<part>.json.
+        Holds <part>/<image>.jpg and annotations/instances_<part>.json; or is an annotation file
+        of any tool, with its images beside it or in `images`, or the folder of such a file.
     part : str
         `train2017` or another part.
     rules : CocoRules
@@ -81,7 +90,10 @@ class CocoOod:
         self.rules = rules
         self._beside = parse_background(rules.background)
         self._progress = progress or (lambda images: images)
-        self._categories, images = read_instances(Path(root), part)
+        content = read_instances(Path(root), part)
+        self._categories, images = content.categories, content.images
+        self._skipped = content.skipped
+        self._excluded = {same_case(name) for name in rules.excluded_categories}
         self._check_categories()
         self._total = len(images)
         self._removed: Counter[str] = Counter()
@@ -89,6 +101,9 @@ class CocoOod:
             images = self._filter(
                 images, 'source split', lambda image: in_split('coco', image.name, split)
             )
+        if self._skipped:
+            # What they mean to show may be known, and would be background.
+            images = self._filter(images, 'unusable annotation', lambda image: not image.skipped)
         images = self._filter(images, 'known category', self._is_unknown)
         images = self._filter(
             images,
@@ -124,7 +139,7 @@ class CocoOod:
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
-        image = read_image(entry.path)
+        image = read_coco_image(entry)
         mask = self._supercategory_map(entry) > 0
         target = np.where(mask, np.uint8(OOD), np.uint8(self._beside))
         return Sample(image, target, entry.name, f'coco/{entry.name}')
@@ -168,6 +183,7 @@ class CocoOod:
                 if count
             },
             float(counts[1:].sum() / max(counts.sum(), 1)),
+            self._skipped,
         )
 
     def _filter(
@@ -178,9 +194,10 @@ class CocoOod:
         return kept
 
     def _is_unknown(self, image: CocoImage) -> bool:
-        excluded = self.rules.excluded_categories
-        present = {self._categories[instance.category][0] for instance in image.instances}
-        return present.isdisjoint(excluded)
+        present = {
+            same_case(self._categories[instance.category][0]) for instance in image.instances
+        }
+        return present.isdisjoint(self._excluded)
 
     def _supercategories(self) -> list[str]:
         return sorted({supercategory for _, supercategory in self._categories.values()})
@@ -188,17 +205,18 @@ class CocoOod:
     def _supercategory_map(self, image: CocoImage) -> np.ndarray:
         """Draw 1 + index of the supercategory of each instance, 0 beside them."""
         names = self._supercategories()
-        labels = np.zeros(image.size, np.uint8)
+        labels = np.zeros(image.size, np.uint16)
         for instance in image.instances:
             mask = decode_instance(image, instance)
             labels[mask] = 1 + names.index(self._categories[instance.category][1])
         return labels
 
     def _check_categories(self) -> None:
-        names = {name for name, _ in self._categories.values()}
-        strangers = [name for name in self.rules.excluded_categories if name not in names]
+        names = sorted({name for name, _ in self._categories.values()})
+        there = {same_case(name) for name in (*names, *self.rules.optional_categories)}
+        strangers = [one for one in self.rules.excluded_categories if same_case(one) not in there]
         if strangers:
             raise ValueError(
                 f'excluded_categories must be COCO categories, got {strangers}, which the '
-                f'annotations do not have. They list: {", ".join(sorted(names))}.'
+                f'annotations do not have. They list: {", ".join(names)}.'
             )

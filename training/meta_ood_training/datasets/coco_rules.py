@@ -1,7 +1,9 @@
 """Which COCO images become OoD proxies: the project's rules, the published ones, the subsets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.datasets.sample import parse_background
 
 AUTHORS_EIGHT = (
@@ -19,6 +21,17 @@ KNOWN_CATEGORIES = (*AUTHORS_EIGHT, 'train')
 """Categories that a network with Cityscapes' 19 classes knows (stop sign = traffic sign)."""
 
 
+def same_case(name: str) -> str:
+    """Return the name of a category or class as it is compared: tools write `Person`, too."""
+    return ' '.join(name.replace('_', ' ').casefold().split())
+
+
+def known_names(class_names: Sequence[str], of_cityscapes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the categories that a network knows: those given for Cityscapes', else its own."""
+    is_cityscapes = tuple(class_names) == tuple(CITYSCAPES_NAMES)
+    return of_cityscapes if is_cityscapes else tuple(class_names)
+
+
 @dataclass(frozen=True)
 class CocoRules:
     """
@@ -28,6 +41,8 @@ class CocoRules:
     ----------
     excluded_categories : tuple of str
         An image with an instance of one of these is left out as a whole.
+    optional_categories : tuple of str
+        Those of them that annotations may lack; all others are misspelt where they do.
     min_height, min_width : int
         Smaller images are left out [px]. The published code says 480; without it more scenes.
     min_share, max_share : float
@@ -47,6 +62,7 @@ class CocoRules:
     max_share: float = 1.0
     keep_empty: bool = False
     background: str = 'ignore'
+    optional_categories: tuple[str, ...] = KNOWN_CATEGORIES
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_share <= self.max_share <= 1:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_training.datasets.label_image import read_label
 from meta_ood_training.datasets.paired import (
     files_by_stem,
     Pair,
     pair_files,
     PairedImages,
-    read_label,
     require_folder,
     target_by_table,
 )

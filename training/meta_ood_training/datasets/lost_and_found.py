@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from meta_ood_training.datasets.cityscapes import nested_files
+from meta_ood_training.datasets.cityscapes import nested_files, target_by_kind
 from meta_ood_training.datasets.paired import (
     Pair,
     pair_files,
     PairedImages,
     require_folder,
-    target_by_table,
+    require_ood,
 )
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 
@@ -54,16 +54,16 @@ class LostAndFound(PairedImages):
             folder / 'gtCoarse' / split, 'LostAndFound', 'one folder of labels per sequence'
         )
         images = nested_files(image_folder, '_leftImg8bit.png')
-        labels = nested_files(label_folder, '_gtCoarse_labelTrainIds.png')
-        table = {0: rules[non_hazards], 1: 0, 2: OOD, 255: IGNORED}
-        if not labels:
-            labels = nested_files(label_folder, '_gtCoarse_labelIds.png')
-            table = {label: OOD for label in range(2, 44)}
-            table |= {label: rules[non_hazards] for label in NON_HAZARDS}
-            table |= {0: IGNORED, 1: 0, 255: IGNORED}
+        labels = nested_files(label_folder, '_gtCoarse_labelIds.png')
+        labels |= nested_files(label_folder, '_gtCoarse_labelTrainIds.png')
+        train_ids = {0: rules[non_hazards], 1: 0, 2: OOD, 255: IGNORED}
+        label_ids = {label: OOD for label in range(2, 44)}
+        label_ids |= {label: rules[non_hazards] for label in NON_HAZARDS}
+        label_ids |= {0: IGNORED, 1: 0, 255: IGNORED}
         files = pair_files(images, labels, 'LostAndFound', f'{image_folder} and {label_folder}')
         super().__init__(
             [Pair(name, image.parent.name, image, label) for name, image, label in files],
-            target_by_table(table, 'LostAndFound'),
+            target_by_kind(train_ids, label_ids, 'LostAndFound'),
         )
+        require_ood(self, 'LostAndFound')
         self.region_of_interest = f'free road and objects on it; random non-hazards: {non_hazards}'

@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_training.datasets.coco_annotations import decode_instance, read_instances
-from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES
+from meta_ood_training.datasets.coco_annotations import (
+    decode_instance,
+    read_instances,
+    require_size,
+)
+from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES, same_case
 from meta_ood_training.datasets.ecssd import Ecssd
-from meta_ood_training.datasets.paired import PairedImages, read_image, read_label
+from meta_ood_training.datasets.label_image import read_label
+from meta_ood_training.datasets.paired import PairedImages, read_image
 from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
@@ -90,7 +95,9 @@ class ObjectSource:
         mask = _largest_part(_whole_mask(self.segmentation, self.size))
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         box = slice(y, y + height), slice(x, x + width)
-        return CutOut(read_image(self.image)[box], mask[box], (y, x))
+        image = read_image(self.image)
+        require_size(image, self.size, self.image)
+        return CutOut(image[box], mask[box], (y, x))
 
 
 def find_ecssd_objects(
@@ -114,13 +121,16 @@ def find_ecssd_objects(
         Without those that their image's border cuts.
 
     """
+    return find_masked_objects(Ecssd(root, split=split), min_area)
+
+
+def find_masked_objects(images: PairedImages, min_area: int) -> tuple[ObjectSource, ...]:
+    """Return the objects of photographs with one mask each, without those that a border cuts."""
     found = []
-    for pair in Ecssd(root, split=split).pairs:
+    for pair in images.pairs:
         mask = read_label(pair.label) > 0
         if is_whole(mask, min_area):
-            found.append(
-                _to_source(pair.group, pair.group, 'object', pair.image, pair.label, mask)
-            )
+            found.append(to_source(pair.group, pair.group, 'object', pair.image, pair.label, mask))
     return tuple(found)
 
 
@@ -153,21 +163,22 @@ def find_coco_objects(
         Without crowds and without those that their image's border cuts.
 
     """
-    categories, images = read_instances(Path(root), part)
+    content = read_instances(Path(root), part)
+    known = {same_case(name) for name in known_categories}
     found = []
-    for image in images:
+    for image in content.images:
         if not in_split('coco', image.name, split):
             continue
         group = f'coco/{image.name}'
         for number, instance in enumerate(image.instances):
-            category = categories[instance.category][0]
-            if category in known_categories or instance.is_crowd:
+            category = content.categories[instance.category][0]
+            if same_case(category) in known or instance.is_crowd:
                 continue
             mask = decode_instance(image, instance)
             if is_whole(mask, min_area):
                 name = f'{group}/{number}'
                 found.append(
-                    _to_source(name, group, category, image.path, instance.segmentation, mask)
+                    to_source(name, group, category, image.path, instance.segmentation, mask)
                 )
     return tuple(found)
 
@@ -215,7 +226,7 @@ def find_street_objects(
                 mask = labels == number
                 if is_whole(mask, min_area) and _is_free(mask, target, train_id, category):
                     name = f'{pair.name}/{category}/{number}'
-                    source = _to_source(
+                    source = to_source(
                         name, pair.group, category, pair.image, encode_mask(mask), mask
                     )
                     found.append((source, train_id))
@@ -245,14 +256,19 @@ def is_whole(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
         The object in its source image.
 
     """
-    if mask.sum() < min_area:
-        return False
     if mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any():
+        return False
+    return is_connected(mask, min_area)
+
+
+def is_connected(mask: np.ndarray, min_area: int = MIN_AREA) -> bool:
+    """Return whether a mask shows one object that is large enough."""
+    if mask.sum() < min_area:
         return False
     return bool(_largest_part(mask).sum() >= MIN_SOLIDITY * mask.sum())
 
 
-def _to_source(
+def to_source(
     name: str, group: str, category: str, image: Path, segmentation: Any, mask: np.ndarray
 ) -> ObjectSource:
     """Describe the largest part of a mask."""

@@ -1,13 +1,15 @@
 """Files on disk -> samples: the part that all layouts share, and its complaints."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 from meta_ood_ros.core.error_text import shown
-from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
-from meta_ood_training.datasets.sample import Sample
+from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
+from meta_ood_training.datasets.label_image import read_label, refuse_lossy
+from meta_ood_training.datasets.sample import OOD, Sample
 import numpy as np
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
@@ -50,7 +52,7 @@ class PairedImages:
         self, pairs: Sequence[Pair], to_target: Callable[[np.ndarray, Path], np.ndarray]
     ) -> None:
         self.pairs = tuple(pairs)
-        self._to_target = to_target
+        self.to_target = to_target
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ class PairedImages:
                 f'{label.shape}. Check that both belong together; an orientation tag (EXIF) '
                 'of the image is applied.'
             )
-        return Sample(image, self._to_target(label, pair.label), pair.name, pair.group)
+        return Sample(image, self.to_target(label, pair.label), pair.name, pair.group)
 
     def select(self, keep: Callable[[Pair], bool]) -> 'PairedImages':
         """
@@ -92,9 +94,8 @@ class PairedImages:
             In the same order; may be empty.
 
         """
-        chosen = PairedImages([pair for pair in self.pairs if keep(pair)], self._to_target)
-        chosen.equivalent_predictions = self.equivalent_predictions
-        chosen.region_of_interest = self.region_of_interest
+        chosen = copy.copy(self)
+        chosen.pairs = tuple(pair for pair in self.pairs if keep(pair))
         return chosen
 
 
@@ -117,24 +118,6 @@ def read_image(path: Path) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
-def read_label(path: Path) -> np.ndarray:
-    """
-    Return a label file as it is.
-
-    Returns
-    -------
-    ndarray of shape (H, W), uint8
-
-    """
-    label = read_image_file(path, flags=cv2.IMREAD_UNCHANGED)
-    if label.ndim != 2 or label.dtype != np.uint8:
-        raise ValueError(
-            f'{path} must be a label image with one 8-bit channel, got {label.shape} '
-            f'{label.dtype}. A coloured or palette picture is not a label: save the class ids.'
-        )
-    return label
-
-
 def require_folder(path: Path, layout: str, holds: str) -> Path:
     """Return a folder, or say what was expected where."""
     if not path.is_dir():
@@ -146,7 +129,12 @@ def require_folder(path: Path, layout: str, holds: str) -> Path:
 
 
 def pair_files(
-    images: Mapping[str, Path], labels: Mapping[str, Path], layout: str, where: str
+    images: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    layout: str,
+    where: str,
+    *,
+    advice: str = 'Unpack the data set again.',
 ) -> list[tuple[str, Path, Path]]:
     """Return image and label files joined by their key, sorted by key."""
     if not images:
@@ -156,9 +144,13 @@ def pair_files(
             shown = ', '.join(sorted(lacking)[:3]) + (', ...' if len(lacking) > 3 else '')
             raise FileNotFoundError(
                 f'{layout} expects one {kind} per {"image" if kind == "label" else "label"} in '
-                f'{where}, got {len(lacking)} without: {shown}. Unpack the data set again.'
+                f'{where}, got {len(lacking)} without: {shown}. {advice}'
             )
-    return [(key, images[key], labels[key]) for key in sorted(images)]
+    files = [(key, images[key], labels[key]) for key in sorted(images)]
+    suspects = [label for _, _, label in files if label.suffix.lower() in ('.jpg', '.jpeg')]
+    for label in [*suspects[:1], files[0][2]]:  # the others are seen when they are read
+        refuse_lossy(label, label.read_bytes())
+    return files
 
 
 def files_by_stem(
@@ -166,11 +158,49 @@ def files_by_stem(
 ) -> dict[str, Path]:
     """Return the files of a folder by name without suffix and without a common ending."""
     wanted = set(suffixes)
-    return {
-        shown(path.stem[: len(path.stem) - len(ending)]): path
-        for path in sorted(folder.iterdir())
+    return files_by_key(
+        (shown(path.stem[: len(path.stem) - len(ending)]), path)
+        for path in visible(folder.iterdir())
         if path.suffix.lower() in wanted and path.stem.endswith(ending)
-    }
+    )
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Return paths in order, without hidden ones: macOS's `._name` is no image."""
+    return sorted(path for path in paths if not path.name.startswith('.'))
+
+
+def files_by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Return files by key; two of one key are refused, because only one of them would be used."""
+    found: dict[str, Path] = {}
+    for key, path in files:
+        if key in found:
+            raise ValueError(
+                f'one file must have the name {key}, got {found[key]} and {path}. Move away the '
+                'one that is not meant.'
+            )
+        found[key] = path
+    return found
+
+
+def require_ood(samples: PairedImages, layout: str) -> None:
+    """Refuse a set for OoD scores whose labels mark no OoD pixel: every score would be empty."""
+    values: set[int] = set()
+    for pair in samples.pairs:
+        label = read_label(pair.label)
+        if (samples.to_target(label, pair.label) == OOD).any():
+            return
+        values.update(np.unique(label).tolist())
+    advice = 'Check that these are its labels.'
+    if values == {0, 255}:
+        advice = (
+            'Here 255 is void and 1 an anomaly: of masks drawn with 0 and 255 save 1 in the '
+            'place of 255.'
+        )
+    raise ValueError(
+        f'{layout} expects labels with OoD pixels, got none in {len(samples)} labels, which hold '
+        f'the values {sorted(values)}. {advice}'
+    )
 
 
 def target_by_table(

@@ -34,6 +34,8 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'fishyscapes_lost_and_found': partial(Fishyscapes, part='LostAndFound'),
     'fishyscapes_static': partial(Fishyscapes, part='Static'),
     'folder': Folder,
+    'folder_fit': partial(Folder, part='fit'),
+    'folder_select': partial(Folder, part='select'),
     'idd_lite': IddLite,
     'labelme_facade': LabelMeFacade,
     'labelme_facade_fit': partial(LabelMeFacade, part='fit'),
@@ -56,11 +58,17 @@ FOR_ANY_CLASSES = (
     'fishyscapes_lost_and_found',
     'fishyscapes_static',
     'folder',
+    'folder_fit',
+    'folder_select',
     'road_anomaly',
     'segment_me_if_you_can',
 )
 """Layouts whose labels name no class, and `folder`, whose labels hold the network's own ids; all
 others hold Cityscapes train ids."""
+
+
+FOLDERS = {'folder': 'all', 'folder_fit': 'fit', 'folder_select': 'select'}
+"""Layouts of one's own images, by the part that each opens."""
 
 
 def fits_classes(name: str, class_names: Sequence[str]) -> bool:
@@ -69,7 +77,11 @@ def fits_classes(name: str, class_names: Sequence[str]) -> bool:
 
 
 def open_dataset(
-    name: str, path: str | Path, *, num_classes: int = len(CITYSCAPES_NAMES)
+    name: str,
+    path: str | Path,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> SampleDataset:
     """
     Return a dataset by its name.
@@ -80,8 +92,10 @@ def open_dataset(
         A key of DATASETS.
     path : str or Path
         Where it lies.
-    num_classes : int
+    num_classes : int, optional
         Of the network, whose own class ids the labels of a `folder` hold.
+    class_names : sequence of str, optional
+        Of the network, by which a `folder` with its own `classes.yaml` is read.
 
     Returns
     -------
@@ -94,8 +108,9 @@ def open_dataset(
         raise ValueError(
             f'dataset must be one of {", ".join(sorted(DATASETS))}, got {name!r}.{hint}'
         )
-    if name == 'folder':
-        return Folder(path, num_classes=num_classes)
+    if name in FOLDERS:
+        part = FOLDERS[name]
+        return Folder(path, num_classes=num_classes, class_names=class_names, part=part)
     return DATASETS[name](path)
 
 

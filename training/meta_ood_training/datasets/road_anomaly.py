@@ -8,7 +8,9 @@ from meta_ood_training.datasets.paired import (
     pair_files,
     PairedImages,
     require_folder,
+    require_ood,
     target_by_table,
+    visible,
 )
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 
@@ -37,7 +39,7 @@ class RoadAnomaly(PairedImages):
             images = files_by_stem(folder / 'frames')
             labels = {
                 path.parent.name.removesuffix('.labels'): path
-                for path in sorted((folder / 'frames').glob('*.labels/labels_semantic.png'))
+                for path in visible((folder / 'frames').glob('*.labels/labels_semantic.png'))
             }
             table = {0: IN_DISTRIBUTION, 1: IN_DISTRIBUTION, 2: OOD, 255: IGNORED}
         else:
@@ -49,3 +51,4 @@ class RoadAnomaly(PairedImages):
             [Pair(name, name, image, label) for name, image, label in files],
             target_by_table(table, 'RoadAnomaly'),
         )
+        require_ood(self, 'RoadAnomaly')

@@ -48,6 +48,47 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, *size))).astype(bool)
 
 
+def tidy_segmentation(segmentation: Any) -> tuple[str, Any]:
+    """
+    Return a segmentation as COCO writes it, of those that other tools write.
+
+    Returns
+    -------
+    reason : str
+        Why there is no mask, '' where there is one.
+    segmentation : list or dict
+        One polygon without its list and corners as pairs become COCO's; polygons without area,
+        of fewer than 3 corners, are left out.
+
+    """
+    if segmentation is None or segmentation in ([], {}, ''):
+        return 'no segmentation', None
+    if not isinstance(segmentation, list):
+        return '', segmentation
+    if all(isinstance(one, (int, float)) for one in segmentation):
+        segmentation = [segmentation]
+    elif len(segmentation) > 2 and all(_is_pair(one) for one in segmentation):
+        segmentation = [segmentation]
+    polygons = [
+        [number for pair in one for number in pair] if _is_pairs(one) else one
+        for one in segmentation
+    ]
+    with_area = [one for one in polygons if not isinstance(one, list) or len(one) >= 6]
+    return ('', with_area) if with_area else ('polygons of fewer than 3 corners', None)
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(one, (int, float)) for one in value)
+    )
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(_is_pair(one) for one in value)
+
+
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     """Return a mask of shape (H, W), bool, as COCO's compressed run lengths."""
     return coco_mask.encode(np.asfortranarray(mask, np.uint8))

@@ -8,6 +8,7 @@ from meta_ood_training.datasets.paired import (
     pair_files,
     PairedImages,
     require_folder,
+    require_ood,
     target_by_table,
 )
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
@@ -52,3 +53,4 @@ class SegmentMeIfYouCan(PairedImages):
             [Pair(name, name, image, label) for name, image, label in files],
             target_by_table({0: IN_DISTRIBUTION, 1: OOD, 255: IGNORED}, 'SegmentMeIfYouCan'),
         )
+        require_ood(self, 'SegmentMeIfYouCan')

@@ -6,8 +6,8 @@ import cv2
 from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.dense import DensePrediction, predict_dense
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD, to_network_input, to_work_size
-from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.networks import OodNetwork
 import numpy as np
 

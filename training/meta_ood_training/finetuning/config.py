@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from meta_ood_training.datasets.registry import FOLDERS
 from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
 from meta_ood_training.finetuning.data.hard_negatives import HardNegativeSettings
 from meta_ood_training.finetuning.data.mixing import MixingSettings
@@ -26,6 +27,9 @@ class NetworkConfig:
     ----------
     weights : str
         Name under `data` of the checkpoint or bundle to start from; '' is random weights.
+    new_head : bool
+        Leaves the weights whose shape depends on the number of classes random: to start from a
+        network of other classes.
 
     """
 
@@ -33,6 +37,7 @@ class NetworkConfig:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     num_classes: int = 19
     weights: str = ''
+    new_head: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class StreetConfig:
     Attributes
     ----------
     layout : str
-        `camvid_fit`, `idd_lite_fit`, `scenes`, or a name of the dataset registry.
+        `camvid_fit`, `idd_lite_fit`, `scenes`, or a name of the dataset registry; `folder` holds
+        one's own images, with `classes.yaml` where its classes are not Cityscapes'.
     data : str
         Name under `data` of its folder. For `scenes`, a folder that keeps them for further runs
         and processes; '' draws them anew.
@@ -94,13 +100,16 @@ class ProxyConfig:
         Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
     rules : str
         For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
+    known_categories : tuple of str
+        For COCO: categories that are not unknown, besides those named like a class of the
+        network (with Cityscapes' classes: besides COCO's nine that these know).
     subset : str
         `L-20%` (at most 20 % labelled; of COCO those without any object, too) or `M-80%` (at
         least 80 %), the informative subsets of Runtas & Petkovic; '' for none.
 
     """
 
-    layout: Literal['ecssd', 'coco']
+    layout: Literal['ecssd', 'coco', 'folder']
     data: str
     split: Literal['train', 'all'] = 'train'
     rules: Literal['ours', 'published'] = 'ours'
@@ -108,6 +117,7 @@ class ProxyConfig:
     min_share: float = 0.0
     max_share: float = 1.0
     subset: Literal['', 'L-20%', 'M-80%'] = ''
+    known_categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.subset and (self.min_share, self.max_share) != (0.0, 1.0):
@@ -197,10 +207,14 @@ class FinetuneConfig:
                     f'not be used. Set it, or leave out {name}.'
                 )
         for one in self.objects:
-            if one != ProxyConfig(one.layout, one.data, one.split):
+            alone = ProxyConfig(
+                one.layout, one.data, one.split, known_categories=one.known_categories
+            )
+            if one != alone:
                 raise ValueError(
-                    f'objects must have layout, data and split alone, got {one}: rules, '
-                    'background and shares are about whole proxy images. Leave them out.'
+                    f'objects must have layout, data, split and known_categories alone, got '
+                    f'{one}: rules, background and shares are about whole proxy images. Leave '
+                    'them out.'
                 )
         self._refuse_trained_selection()
 
@@ -213,17 +227,27 @@ class FinetuneConfig:
             f'{name} of layout {one.layout} with split: all'
             for name, sources in (('proxies', self.proxies), ('objects', self.objects))
             for one in sources
-            if one.split == 'all' and one.data in (selected.ecssd, selected.coco)
+            if one.split == 'all' and self._is_any(one.data, *selected.objects_data)
         ]
         whole += [
             f'street of layout {one.layout}'
             for one in self.street
             if (one.layout in _SELECTING_CAMVID and selected.camvid == one.data)
             or (one.layout == 'idd_lite' and selected.idd_lite == one.data)
+            or (
+                one.layout in FOLDERS
+                and self._is_any(one.data, selected.folder)
+                and (one.layout, selected.folder_part) != ('folder_fit', 'select')
+            )
         ]
         if whole:
             raise ValueError(
                 f'training and validation must not share images, got {whole[0]} beside '
-                'validation on the same data. Take split: train, camvid_fit or idd_lite_fit, or '
-                'leave it out of validation.'
+                'validation on the same data. Take split: train, camvid_fit or idd_lite_fit, '
+                'folder_fit with validation.folder_part: select, or leave it out of validation.'
             )
+
+    def _is_any(self, name: str, *others: str) -> bool:
+        """Return whether a name of data stands for the same place as one of others."""
+        places = [self.data.get(other, other) for other in others if other]
+        return self.data.get(name, name) in places

@@ -99,10 +99,17 @@ class ValidationConfig:
         Name under `data` of CamVid, whose select block is used; '' leaves it out.
     idd_lite : str
         Name under `data` of IDD-Lite, whose select sequences are used; '' leaves it out.
-    ecssd, coco : str
-        Names under `data` of the object sources; their select objects are pasted.
+    folder : str
+        Name under `data` of a folder of one's own labelled images (`layout: folder`).
+    folder_part : str
+        `all` of them, or `select`, the fifth that `layout: folder_fit` does not train on.
+    ecssd, coco, objects : str
+        Names under `data` of the object sources (`objects`: a folder of one's own, cut-outs or
+        images and masks); their select objects are pasted.
+    known_categories : tuple of str
+        Of COCO's categories, as `objects` of the run have them.
     mean_iou_loss : float
-        A checkpoint whose CamVid mean IoU is more than this below the starting network's is
+        A checkpoint whose mean IoU is more than this below the starting network's is
         not chosen.
     patience : int
         Validations without a better score after which the run ends; 0 never ends it early.
@@ -112,12 +119,21 @@ class ValidationConfig:
     every_steps: int = 0
     camvid: str = ''
     idd_lite: str = ''
+    folder: str = ''
+    folder_part: Literal['all', 'select'] = 'all'
     ecssd: str = ''
     coco: str = ''
+    objects: str = ''
+    known_categories: tuple[str, ...] = ()
     frames: int = 40
     short_side: int = 512
     mean_iou_loss: float = 0.01
     patience: int = 0
+
+    @property
+    def objects_data(self) -> tuple[str, ...]:
+        """Names under `data` of all object sources."""
+        return self.ecssd, self.coco, self.objects
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.bags.bag import Bag, DamagedMessageError, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.bags.folder import bag_name
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_training.datasets.paired import read_label
+from meta_ood_training.datasets.label_image import read_label
+from meta_ood_training.datasets.paired import visible
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.stamp_matching import match_stamps, read_stamped
 import numpy as np
 
+_LOG = logging.getLogger(__name__)
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)
 _LABEL_TYPES = {'mono8': np.uint8, '8UC1': np.uint8, 'mono16': np.uint16, '16UC1': np.uint16}
 
@@ -93,7 +96,8 @@ class LabelledBag:
                 f'frames on {self.topic} and {len(labelled)} labels. Topics: {known}.'
             )
         if len(used) < len(frames):
-            print(f'{path}: {len(frames) - len(used)} of {len(frames)} frames have no label')
+            missing = len(frames) - len(used)
+            _LOG.warning('%s: %d of %d frames have no label', path, missing, len(frames))
         self.number = {stamp: index for index, stamp in enumerate(used)}
         self.losses: list[str] = []
         if self.bag.loss:
@@ -239,7 +243,7 @@ def to_labels(message: Any) -> np.ndarray:
 def _label_files(folder: Path) -> dict[int, Path]:
     """Return PNG files by the stamp in their name, in nanoseconds."""
     files: dict[int, Path] = {}
-    for path in sorted(folder.glob('*.png')):
+    for path in visible(folder.glob('*.png')):
         seconds, underscore, nanoseconds = path.stem.partition('_')
         if underscore and seconds.isdigit() and nanoseconds.isdigit():
             files[int(seconds) * 1_000_000_000 + int(nanoseconds)] = path

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 from meta_ood_ros.bags.bag import DamagedMessageError, RecordedMessage, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.segments.labelled_bags import (
     BagOptions,

@@ -9,8 +9,8 @@ from pathlib import Path
 import time
 from typing import Any
 
-from meta_ood_ros.core.whole_files import write_whole
-from meta_ood_ros.core.whole_folders import recover_folder
+from meta_ood_ros.core.files.whole_files import write_whole
+from meta_ood_ros.core.files.whole_folders import recover_folder
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq

@@ -1,24 +1,29 @@
 """Config -> street sources, OoD proxies and objects, opened and checked."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from typing import NoReturn
 
 import cv2
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.classes_file import ClassTable
 from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.datasets.coco_rules import (
     AUTHORS_EIGHT,
     CocoRules,
     informative_rules,
     KNOWN_CATEGORIES,
+    known_names,
 )
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.idd_lite import allowed_table, IddLite
+from meta_ood_training.datasets.object_folder import find_folder_objects, open_object_folder
 from meta_ood_training.datasets.objects import (
     find_coco_objects,
     find_ecssd_objects,
     find_street_objects,
+    NEVER_PASTED,
     ObjectSource,
 )
 from meta_ood_training.datasets.paired import PairedImages, target_by_table
@@ -31,6 +36,7 @@ from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, FACADE_SET
 from meta_ood_training.finetuning.data.mixing import MixedSamples
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.loop.starting_network import find_data
+from meta_ood_training.finetuning.run_classes import are_cityscapes, find_run_classes
 import numpy as np
 
 IDD_COARSE_CLASSES = 7
@@ -79,8 +85,8 @@ def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
 
 def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int) -> StreetSource:
     """Return one street source."""
-    if config.layout not in FOR_ANY_CLASSES:
-        _require_cityscapes(f'street of layout {config.layout}', num_classes)
+    if config.layout not in FOR_ANY_CLASSES and not are_cityscapes(None, num_classes):
+        _refuse_train_ids(f'street of layout {config.layout}', num_classes, None)
     # Labels of other layouts are as fine as the classes are: each stands for itself.
     coarse = {'camvid': CAMVID_SETS, 'labelme': FACADE_SETS}
     sets = coarse.get(config.layout.split('_')[0])
@@ -111,11 +117,16 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     return StreetSource(samples, allowed, config.repeats, config.short_side)
 
 
-def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
+def open_proxies(
+    config: ProxyConfig, data: Mapping[str, str], class_names: Sequence[str] = CITYSCAPES_NAMES
+) -> SampleDataset:
     """Return whole OoD proxy images."""
     root = find_data(config.data, data, use='proxies')
-    if config.layout == 'ecssd':
-        images = Ecssd(root, split=config.split, background=config.background)
+    if config.layout != 'coco':
+        opener: Callable[..., PairedImages] = Ecssd
+        if config.layout == 'folder':
+            opener = open_object_folder
+        images = opener(root, split=config.split, background=config.background)
         low, high = config.shares
         if (low, high) == (0.0, 1.0):
             return images
@@ -126,8 +137,10 @@ def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
         return images.select(lambda pair: low <= shares[pair.name] <= high)
     published = config.rules == 'published'
     least = 480 if published else 0
+    known = known_names(class_names, AUTHORS_EIGHT if published else KNOWN_CATEGORIES)
     rules = CocoRules(
-        excluded_categories=AUTHORS_EIGHT if published else KNOWN_CATEGORIES,
+        excluded_categories=(*known, *config.known_categories),
+        optional_categories=known,
         min_height=least,
         min_width=least,
         min_share=config.min_share,
@@ -139,10 +152,16 @@ def open_proxies(config: ProxyConfig, data: Mapping[str, str]) -> SampleDataset:
     return CocoOod(root, rules=rules, split=config.split)
 
 
-def open_objects(config: ProxyConfig, data: Mapping[str, str]) -> tuple[ObjectSource, ...]:
+def open_objects(
+    config: ProxyConfig, data: Mapping[str, str], class_names: Sequence[str] = CITYSCAPES_NAMES
+) -> tuple[ObjectSource, ...]:
     """Return OoD objects to paste."""
-    find = find_ecssd_objects if config.layout == 'ecssd' else find_coco_objects
-    return find(find_data(config.data, data, use='objects'), split=config.split)
+    root = find_data(config.data, data, use='objects')
+    if config.layout == 'coco':
+        known = (*known_names(class_names, NEVER_PASTED), *config.known_categories)
+        return find_coco_objects(root, split=config.split, known_categories=known)
+    find = find_ecssd_objects if config.layout == 'ecssd' else find_folder_objects
+    return find(root, split=config.split)
 
 
 def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
@@ -156,19 +175,29 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
 
     """
     classes = config.network.num_classes
-    if config.controls:
-        _require_cityscapes('controls', classes)
-    if any(one.background != 'ignore' for one in config.proxies):
-        _require_cityscapes('a background of proxies', classes)
-    if config.validation is not None and config.validation.camvid:
-        _require_cityscapes('validation.camvid', classes)
+    in_train_ids = {
+        'controls': bool(config.controls),
+        'a background of proxies': any(one.background != 'ignore' for one in config.proxies),
+        'validation.camvid': config.validation is not None and bool(config.validation.camvid),
+    }
+    in_train_ids |= {
+        f'street of layout {one.layout}': one.layout not in FOR_ANY_CLASSES
+        for one in config.street
+    }
+    used = [use for use, is_used in in_train_ids.items() if is_used]
+    if used and not are_cityscapes(None, classes):  # before anything is looked for
+        _refuse_train_ids(used[0], classes, None)
+    table = find_run_classes(config)
+    if used and not are_cityscapes(table, classes):
+        _refuse_train_ids(used[0], classes, table)
+    names = CITYSCAPES_NAMES if table is None else table.names
     sources = [open_street(one, config.data, classes) for one in config.street]
     controls: tuple[tuple[ObjectSource, int], ...] = ()
     if config.controls:
         frames = CamVid(find_data(config.controls, config.data, use='controls'), 'fit')
         controls = find_street_objects(frames)
-    proxies = [open_proxies(one, config.data) for one in config.proxies]
-    objects = [open_objects(one, config.data) for one in config.objects]
+    proxies = [open_proxies(one, config.data, names) for one in config.proxies]
+    objects = [open_objects(one, config.data, names) for one in config.objects]
     _refuse_empty('street', config.street, [source.samples for source in sources])
     _refuse_empty('proxies', config.proxies, proxies)
     _refuse_empty('objects', config.objects, objects)
@@ -189,15 +218,15 @@ def open_samples(config: FinetuneConfig) -> tuple[MixedSamples, np.ndarray]:
     return samples, np.stack(tables)
 
 
-def _require_cityscapes(use: str, num_classes: int) -> None:
+def _refuse_train_ids(use: str, num_classes: int, classes: ClassTable | None) -> NoReturn:
     """Refuse labels that would be taken for other classes, or for none."""
     expected = len(CITYSCAPES_NAMES)
-    if num_classes != expected:
-        raise ValueError(
-            f'{use} has labels in Cityscapes train ids, for a network of {expected} classes, got '
-            f'one of {num_classes}. Give images with labels of its own classes as a folder '
-            f'(layout: folder), or set network.num_classes to {expected}.'
-        )
+    own = f' ({", ".join(classes.names[:5])}, ...)' if classes else ''
+    raise ValueError(
+        f'{use} has labels in Cityscapes train ids, for a network of {expected} classes, got '
+        f'one of {num_classes}{own}. Give images with labels of its own classes as a folder '
+        f'(layout: folder), or set network.num_classes to {expected}.'
+    )
 
 
 def _refuse_empty(

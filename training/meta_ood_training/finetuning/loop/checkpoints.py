@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from meta_ood_ros.core.whole_files import replace_whole, sync
+from meta_ood_ros.core.files.whole_files import replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import LOG_FILES
@@ -206,6 +206,7 @@ class KeepCheckpoints(lightning.Callback):
                 key: value.detach().cpu() for key, value in module.exported.state_dict().items()
             },
             **self.facts,
+            **({'classes': module.classes.as_facts()} if module.classes else {}),
             'step': int(trainer.global_step),
             'scores': scores.as_dict() if scores else {},
             'start_scores': module.start_scores.as_dict() if module.start_scores else {},

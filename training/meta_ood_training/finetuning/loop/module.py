@@ -17,6 +17,7 @@ from meta_ood_training.finetuning.loop.objective import upsampled_objective
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.validation import Scores, ScoreSums
 from meta_ood_training.finetuning.loop_config import OptimizerConfig
+from meta_ood_training.finetuning.run_classes import find_run_classes
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -34,6 +35,8 @@ class FinetuneModule(lightning.LightningModule):
 
     Attributes
     ----------
+    classes : ClassTable or None
+        What the run's folders state: read at the start, for all files of weights.
     last_sums : Tensor of shape (5,), float64
         Of the latest batch of this rank, see `EntropyMaximizationLoss.sums`.
 
@@ -56,6 +59,7 @@ class FinetuneModule(lightning.LightningModule):
         speed_up_layers(network)
         self.network = network
         self.config = config
+        self.classes = find_run_classes(config)
         self.steps = steps
         self.batches_per_epoch = batches_per_epoch
         self.register_buffer('allowed', torch.from_numpy(allowed), persistent=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from meta_ood_ros.core.whole_files import explained, replace_whole, write_whole
+from meta_ood_ros.core.files.whole_files import explained, replace_whole, write_whole
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.validation import Scores
 import numpy as np

@@ -53,6 +53,21 @@ def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, T
     return weights
 
 
+def without_head(
+    weights: Mapping[str, Tensor], network: OodNetwork, config: NetworkConfig
+) -> dict[str, Tensor]:
+    """Return weights with those of a network in the place of all that depend on its classes."""
+    own = network.state_dict()
+    one_more = build_network(
+        config.architecture, num_classes=config.num_classes + 1, **config.arguments
+    ).state_dict()
+    depends = {name for name, value in own.items() if value.shape != one_more[name].shape}
+    kept = {
+        name: value for name, value in network.own_names(weights).items() if name not in depends
+    }
+    return {**kept, **{name: own[name] for name in depends}}
+
+
 def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
     """Return a network ready to train or to teach."""
     network = build_network(
@@ -61,6 +76,8 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
     if config.weights:
         path = find_data(config.weights, data, use='network.weights')
         weights = read_weights(path, config.architecture, config.num_classes)
+        if config.new_head:
+            weights = without_head(weights, network, config)
         load_weights(network, weights, source=str(path))
     return network
 

@@ -1,22 +1,32 @@
 """Select frames with select objects -> scores of a network -> whether it is the best so far."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_work_size
-from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.networks import OodNetwork
-from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
+from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.classes_file import ClassTable, find_classes
+from meta_ood_training.datasets.coco_rules import known_names
+from meta_ood_training.datasets.folder import Folder
 from meta_ood_training.datasets.idd_lite import IddLite
-from meta_ood_training.datasets.objects import find_coco_objects, find_ecssd_objects, ObjectSource
-from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.evaluation.scores import ConfusionCounts, measure_scores, ScoreHistogram
+from meta_ood_training.datasets.object_folder import find_folder_objects
+from meta_ood_training.datasets.objects import (
+    find_coco_objects,
+    find_ecssd_objects,
+    NEVER_PASTED,
+    ObjectSource,
+)
+from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD, Sample, SampleDataset
 from meta_ood_training.finetuning.data.augmentation import recompress, sample_rng
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 from meta_ood_training.finetuning.data.street import idd_lite_part, resize_sample
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.loop_config import ValidationConfig
+from meta_ood_training.scores import ConfusionCounts, measure_scores, ScoreHistogram
 import numpy as np
 import torch
 from torch import Tensor
@@ -43,12 +53,16 @@ class ValidationFrame:
         OOD = 254 on the object, IGNORED where nothing is labelled, else the label.
     classes : ndarray of shape (H, W), uint8
         Class ids where the frame's labels are class ids, else IGNORED: what mean IoU counts.
+    equivalent_predictions : mapping of int to int
+        Predicted class id -> class id that counts as the same in this frame's labels.
 
     """
 
     image: np.ndarray
     target: np.ndarray
     classes: np.ndarray
+    name: str = ''
+    equivalent_predictions: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,12 +103,19 @@ class ScoreSums:
 
     def __init__(self, num_classes: int) -> None:
         self.histogram = ScoreHistogram()
-        self.confusion = ConfusionCounts(num_classes, THRESHOLDS, EQUIVALENT_PREDICTIONS)
+        self.confusion = ConfusionCounts(num_classes, THRESHOLDS)
 
     def add(
         self, frame: ValidationFrame, network: OodNetwork, to_input: Callable[[Tensor], Tensor]
     ) -> None:
         """Count one frame."""
+        strangers = (frame.classes >= network.num_classes) & (frame.classes < IN_DISTRIBUTION)
+        if strangers.any():
+            raise ValueError(
+                f'labels of validation must be classes of the network, 0 to '
+                f'{network.num_classes - 1}, got {int(frame.classes[strangers][0])} in '
+                f'{frame.name}. Correct them, or state its ids in classes.yaml.'
+            )
         device = next(network.parameters()).device
         modes = [(part, part.training) for part in network.modules()]
         network.eval()
@@ -107,7 +128,9 @@ class ScoreSums:
         dense = predict_dense(logits, (size[0], size[1]), align_corners=network.align_corners)
         used = frame.target != IGNORED
         self.histogram.update(dense.entropy[used], frame.target[used] == OOD)
-        self.confusion.update(dense.semantic, dense.entropy, frame.classes)
+        self.confusion.update(
+            _as_counted(dense.semantic, frame.equivalent_predictions), dense.entropy, frame.classes
+        )
 
     def all_reduce(self) -> None:
         """Add up the counts of all ranks, on every rank."""
@@ -136,42 +159,47 @@ class ValidationFrames(Dataset[ValidationFrame]):
 
     Notes
     -----
-    Frames are the select block of CamVid's training sequences and IDD-Lite's select sequences;
-    objects are those of the select source images. Neither trains, and neither tests. Every frame
-    is recompressed, whether an object was pasted or not.
+    Frames are the select block of CamVid's training sequences, IDD-Lite's select sequences and
+    one's own folder; objects are those of the select source images. Neither trains, and neither
+    tests. Every frame is recompressed, whether an object was pasted or not.
 
     """
 
     def __init__(self, config: ValidationConfig, data: Mapping[str, str], stride: int) -> None:
-        objects: list[ObjectSource] = []
-        if config.ecssd:
-            root = find_data(config.ecssd, data, use='validation')
-            objects += find_ecssd_objects(root, split='select')
-        if config.coco:
-            root = find_data(config.coco, data, use='validation')
-            objects += find_coco_objects(root, split='select')
         streets: list[tuple[SampleDataset, bool]] = []
+        own: ClassTable | None = None
         if config.camvid:
             root = find_data(config.camvid, data, use='validation')
             streets.append((CamVid(root, 'select'), True))
         if config.idd_lite:
             root = find_data(config.idd_lite, data, use='validation')
             streets.append((idd_lite_part(IddLite(root), 'select'), False))
+        if config.folder:
+            root = find_data(config.folder, data, use='validation')
+            own = find_classes(root)
+            # Without classes.yaml any id is read, and compared with the network's number later.
+            count = None if own else IN_DISTRIBUTION
+            streets.append((Folder(root, num_classes=count, part=config.folder_part), True))
+        objects = _open_objects(config, data, own.names if own else CITYSCAPES_NAMES)
         if not objects or not streets:
             raise ValueError(
                 'validation needs objects and street frames, got '
-                f'{len(objects)} objects and {len(streets)} street sources. '
-                'Name ecssd or coco, and camvid or idd_lite, or leave validation out.'
+                f'{len(objects)} objects and {len(streets)} street sources. Name ecssd, coco or '
+                'objects (a fifth of them is for validation, shared out by name), and camvid, '
+                'idd_lite or folder, or leave validation out.'
             )
         self.frames: list[ValidationFrame] = []
         for street, names_classes in streets:
             chosen = np.linspace(0, len(street) - 1, min(config.frames, len(street))).astype(int)
             for index in chosen:
                 sample = street[int(index)]
+                number = len(self.frames)
+                made = _make_frame(
+                    sample, objects, number, config.short_side, stride, names_classes
+                )
+                same = getattr(street, 'equivalent_predictions', {})
                 self.frames.append(
-                    _make_frame(
-                        sample, objects, len(self.frames), config.short_side, stride, names_classes
-                    )
+                    replace(made, name=sample.name, equivalent_predictions=dict(same))
                 )
 
     def __len__(self) -> int:
@@ -179,6 +207,32 @@ class ValidationFrames(Dataset[ValidationFrame]):
 
     def __getitem__(self, index: int) -> ValidationFrame:
         return self.frames[index]
+
+
+def _open_objects(
+    config: ValidationConfig, data: Mapping[str, str], class_names: Sequence[str]
+) -> list[ObjectSource]:
+    """Return the select objects of all sources."""
+    objects: list[ObjectSource] = []
+    if config.ecssd:
+        root = find_data(config.ecssd, data, use='validation')
+        objects += find_ecssd_objects(root, split='select')
+    if config.coco:
+        root = find_data(config.coco, data, use='validation')
+        known = (*known_names(class_names, NEVER_PASTED), *config.known_categories)
+        objects += find_coco_objects(root, split='select', known_categories=known)
+    if config.objects:
+        root = find_data(config.objects, data, use='validation')
+        objects += find_folder_objects(root, split='select')
+    return objects
+
+
+def _as_counted(semantic: np.ndarray, same: Mapping[int, int]) -> np.ndarray:
+    """Return predictions with each class in the place of what counts as it."""
+    table = np.arange(256, dtype=np.uint8)
+    for predicted, counted in same.items():
+        table[predicted] = counted
+    return table[semantic]
 
 
 def _make_frame(
