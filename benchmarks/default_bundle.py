@@ -25,7 +25,15 @@ from benchmarks.comparison import compare_times, Comparison, Options, time_in_tu
 TITLE = 'Default bundle on 480x360 images, CPU'
 IMAGE_SIZE = (360, 480)
 IMAGES = 4
-BACKENDS = ('eager', 'compile', 'onnx')
+BACKENDS = (
+    'eager',
+    'eager bf16',
+    'compile',
+    'compile bf16',
+    'onnx',
+    'openvino',
+    'openvino bf16',
+)
 TARGET = 2.0
 BASELINE = 'eager float32: contiguous, nothing folded'
 
@@ -66,6 +74,8 @@ def measure_bundle(
     ----------
     images : list of ndarray of shape (H, W, 3), uint8
         All of one size; in each round each is processed once.
+    backends : tuple of str
+        Names, each with the precision behind it where that is not fp32.
 
     """
     network = bundle.build_network()
@@ -79,7 +89,8 @@ def measure_bundle(
     agreement = {}
     for name in backends:
         try:
-            loaded[name] = load_backend(name, network, device='cpu', precision='fp32')
+            kind, _, precision = name.partition(' ')
+            loaded[name] = load_backend(kind, network, device='cpu', precision=precision or 'fp32')
             check = self_check(loaded[name], network, inputs[0])
         except BackendError as error:
             loaded.pop(name, None)

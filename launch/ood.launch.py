@@ -266,7 +266,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             argument(
                 'device',
-                'Where the network runs: auto, cpu, cuda or cuda:N (sets the parameter device).',
+                'Where the network runs: auto, cpu, cuda:N or xpu:N (sets the parameter device).',
             ),
             argument('use_sim_time', 'Follow /clock, as when a bag is played.', booleans),
             argument(

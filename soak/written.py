@@ -23,7 +23,7 @@ Version = tuple[int | None, ...]
 """Of each thing that a verb writes: 0, 1, or None where nothing stands."""
 
 _ENGINE_BYTES = 8_000_000
-_KEY = EngineKey('a' * 64, 'any GPU', '10.0', 'fp16', (1, 3, 64, 96))
+_KEY = EngineKey('a' * 64, 'tensorrt', 'any GPU', '10.0', 'fp16', (1, 3, 64, 96))
 
 
 @dataclass(frozen=True)

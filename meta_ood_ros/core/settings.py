@@ -154,12 +154,15 @@ class NodeSettings(PlaceSettings, PipelineSettings):
         "(own hull, sky); '' has none.",
     )
     device: str = setting(
-        'auto', 'Where the network runs: auto (GPU if there is one), cpu, cuda or cuda:N.'
+        'auto',
+        'Where the network runs: auto (NVIDIA GPU if there is one), cpu, cuda, cuda:N, or xpu:N '
+        '(an Intel GPU, with backend openvino).',
     )
     backend: str = setting(
         'auto',
-        'How the network runs; auto is the fastest that needs no build step.',
-        choices=('auto', 'eager', 'compile', 'onnx', 'tensorrt'),
+        'How the network runs; auto measures while configuring which of eager, onnx and openvino '
+        'is the fastest of those installed, once for each network, size and machine.',
+        choices=('auto', 'eager', 'compile', 'onnx', 'openvino', 'tensorrt'),
     )
     precision: str = setting(
         'auto',
@@ -169,8 +172,8 @@ class NodeSettings(PlaceSettings, PipelineSettings):
     )
     engine_cache: str = setting(
         '',
-        'Folder of built engines: an absolute path, ~/... or package://<package>/...; empty is '
-        'meta_ood below the XDG cache folder.',
+        'Folder of built engines and of the choices of backend auto: an absolute path, ~/... or '
+        'package://<package>/...; empty is meta_ood below the XDG cache folder.',
     )
     build_only: bool = setting(False, 'Build the engine while configuring, then stop.')
     self_check: bool = setting(
@@ -243,9 +246,9 @@ class NodeSettings(PlaceSettings, PipelineSettings):
     def __post_init__(self) -> None:
         """Check the fields of both halves, then what concerns several of them."""
         super().__post_init__()
-        if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
+        if not re.fullmatch(r'auto|cpu|(cuda|xpu)(:\d+)?', self.device):
             raise ValueError(
-                f'device must be auto, cpu, cuda or cuda:N, got {self.device!r}. '
+                f'device must be auto, cpu, cuda, cuda:N or xpu:N, got {self.device!r}. '
                 "Name a GPU by its number, as in 'cuda:0'."
             )
         _check_cameras(self.cameras)

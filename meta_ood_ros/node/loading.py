@@ -13,6 +13,7 @@ from meta_ood_ros.core.backends import (
     Backend,
     BackendDeviceError,
     BackendError,
+    choose_backend,
     resolve_device,
     self_check,
 )
@@ -221,16 +222,27 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> Loade
     image = cv2.resize(colors, trial[::-1], interpolation=cv2.INTER_CUBIC)
     # At this threshold all of it is OoD, so that the code about segments is compiled, too.
     pipeline(image, settings=replace(settings, entropy_threshold=1e-3, min_size_px=0))
-    backend = pipeline.backend
     size = pipeline.work_size(trial, settings)
+    x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
+    first = pipeline.backend
+    if settings.backend == 'auto':
+        pipeline.backend = choose_backend(
+            first,
+            bundle.build_network(),
+            x,
+            device=torch.device(device),
+            engine_cache=settings.engine_cache,
+        ).backend
+    backend = pipeline.backend
     wanted = batch_sizes(backend, len(settings.cameras), has_fixed_batch=pipeline.has_fixed_batch)
     sizes, warnings = _prepare_batches(backend, size, wanted)
     if settings.build_only and pipeline.fixed_size is None:
         wide = pipeline.work_size(_enlarge(WIDE_SIZE, short_side), settings)
         for batch in sizes:
             backend.prepare(wide, batch=batch)
-    if settings.self_check and (backend.name, backend.precision) != ('eager', 'fp32'):
-        x = to_network_input(image, size, mean=bundle.input_mean, std=bundle.input_std)
+    is_reference = (backend.name, backend.precision) == ('eager', 'fp32')
+    # One that auto chose has been checked already.
+    if settings.self_check and backend is first and not is_reference:
         self_check(backend, bundle.build_network(), x)
     return LoadedPipeline(pipeline, sizes, size, warnings)
 

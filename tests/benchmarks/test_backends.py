@@ -38,6 +38,13 @@ def test_each_backend_has_a_row_alone_and_in_the_pipeline(tiny_bundle, images):
         assert all(row.details['largest_difference_of_entropy'] < 1e-3 for row in pair)
 
 
+def test_precision_stands_behind_the_backend(tiny_bundle, images):
+    rows = default_bundle.measure_bundle(tiny_bundle, images, 1, ('eager', 'eager bf16'))
+    assert [row.subject for row in rows] == ['eager', 'eager bf16'] * 2
+    exact, rounded = (row.details['largest_difference_of_entropy'] for row in rows[:2])
+    assert exact < rounded  # entropies of random weights hardly differ
+
+
 def test_backends_that_are_not_to_be_had_are_left_out(tiny_bundle, images, monkeypatch, capsys):
     def refuse(name, network, **options):
         raise BackendError(f'backend {name} needs a package')

@@ -51,7 +51,7 @@ def test_wrong_pipeline_setting_is_refused_with_its_range(wrong, message):
 @pytest.mark.parametrize(
     ('wrong', 'message'),
     [
-        ({'device': 'tpu'}, "device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ({'device': 'tpu'}, "device must be auto, cpu, cuda, cuda:N or xpu:N, got 'tpu'"),
         ({'backend': 'eagr'}, "backend must be one of .* Did you mean 'eager'"),
         ({'max_segments': 0}, r'max_segments must lie in \[1, 65535\], got 0'),
         ({'cameras': []}, r'cameras must be distinct names, got \[\]'),

@@ -8,6 +8,7 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_msgs.msg import OodSegmentArray
+from meta_ood_ros.core.backends import Choice
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.messages.conversions import to_image
@@ -31,6 +32,14 @@ os.environ.setdefault('ROS_DOMAIN_ID', str(40 + os.getpid() % 60))
 ROAD, SKY, UNKNOWN = (30, 120, 30), (40, 60, 220), (250, 20, 20)
 #: A colour on which it breaks down.
 NOT_A_NUMBER = (255, 255, 255)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep engines and the choices of backend auto for these tests, apart from the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
 
 
 class ColourBackend:
@@ -89,7 +98,11 @@ def colour_network(monkeypatch):
             self.backend = ColourBackend(self.bundle, network.gate)
             network.backends.append(self.backend)
 
+    def choose(first, *_, **__):
+        return Choice(first)
+
     monkeypatch.setattr('meta_ood_ros.node.loading.OodPipeline', ColourPipeline)
+    monkeypatch.setattr('meta_ood_ros.node.loading.choose_backend', choose)
     yield network
     network.gate.set()
 

@@ -23,7 +23,7 @@ class Backend(Protocol):
     Attributes
     ----------
     name : str
-        'eager', 'compile', 'onnx' or 'tensorrt'.
+        'eager', 'compile', 'onnx', 'openvino' or 'tensorrt'.
     precision : str
         One of PRECISIONS: the arithmetic inside; the logits are float32 all the same.
     device : torch.device

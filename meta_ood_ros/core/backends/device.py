@@ -15,7 +15,7 @@ class ResolvedDevice:
     Parameters
     ----------
     device : torch.device
-        'cpu' or 'cuda:N'.
+        'cpu', 'cuda:N' or 'xpu:N'.
     is_fallback : bool
         True if 'auto' found no GPU: a robot should then hear a warning.
 
@@ -32,7 +32,8 @@ def resolve_device(name: str | torch.device) -> ResolvedDevice:
     Parameters
     ----------
     name : str or torch.device
-        'auto' (the first GPU, else the CPU), 'cpu', 'cuda' (the first GPU) or 'cuda:N'.
+        'auto' (the first GPU of NVIDIA, else the CPU), 'cpu', 'cuda' (the first GPU), 'cuda:N', or
+        'xpu' or 'xpu:N', an Intel GPU, on which only openvino runs and which it looks for.
 
     Returns
     -------
@@ -43,11 +44,13 @@ def resolve_device(name: str | torch.device) -> ResolvedDevice:
     name = str(name)
     if name == 'cpu':
         return ResolvedDevice(torch.device('cpu'))
+    if intel := re.fullmatch(r'xpu(?::(\d+))?', name):
+        return ResolvedDevice(torch.device('xpu', int(intel.group(1) or 0)))
     match = re.fullmatch(r'cuda(?::(\d+))?', name)
     if match is None and name != 'auto':
         raise BackendError(
-            f'device must be auto, cpu, cuda or cuda:N, got {name!r}. Other accelerators are not '
-            'supported.'
+            f'device must be auto, cpu, cuda, cuda:N or xpu:N, got {name!r}. Other accelerators '
+            'are not supported.'
         )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if match is None:

@@ -1,4 +1,4 @@
-"""Built engines on disk, each behind a line that says what it was built for."""
+"""What a backend made for this machine, on disk, behind a line that says what it is for."""
 
 from dataclasses import asdict, dataclass
 import hashlib
@@ -17,19 +17,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on: another value of any field asks for another engine."""
+    """
+    All that an engine depends on: another value of any field asks for another engine.
+
+    The choice of `auto` is kept in the same way, as the engine of backend 'auto'.
+    """
 
     network: str
-    gpu: str
-    tensorrt: str
+    backend: str
+    device: str
+    version: str
     precision: str
     shape: tuple[int, int, int, int]
 
     @property
     def file_name(self) -> str:
-        """Return the name of the engine's file, without GPU and version: these go stale."""
+        """Return the name of the engine's file, without device and version: these go stale."""
         batch, _, height, width = self.shape
-        return f'{self.network[:16]}-{batch}x{height}x{width}-{self.precision}.engine'
+        size = f'{batch}x{height}x{width}'
+        return f'{self.network[:16]}-{size}-{self.backend}-{self.precision}.engine'
 
 
 class EngineCache:
@@ -46,14 +52,12 @@ class EngineCache:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            logger.warning('Engine %s cannot be read (%s) and is built again.', path, error)
+            logger.warning('%s cannot be read (%s) and is made again.', path, error)
             return None
         wanted = _wanted(key, engine)
         changed = [name for name in wanted if note.get(name) != wanted[name]]
         if changed:
-            logger.warning(
-                'Engine %s was built for other %s and is built again.', path, ', '.join(changed)
-            )
+            logger.warning('%s was made for other %s and is made again.', path, ', '.join(changed))
             return None
         return engine
 
@@ -62,15 +66,15 @@ class EngineCache:
         path = self.folder / key.file_name
         try:
             with replace_whole(path) as stream:
-                os.fchmod(
-                    stream.fileno(), 0o644
-                )  # built as one user (of an image), read as another
+                # built as one user (of an image), read as another
+                os.fchmod(stream.fileno(), 0o644)
                 stream.write(json.dumps(_wanted(key, engine)).encode() + b'\n')
                 stream.write(engine)
         except OSError as error:
             logger.warning(
-                'Engine cannot be kept in %s (%s): it will be built at every start. '
+                '%s cannot be kept in %s (%s): it will be made at every start. '
                 'Set engine_cache to a folder that can be written.',
+                key.file_name,
                 self.folder,
                 error.strerror or error,
             )

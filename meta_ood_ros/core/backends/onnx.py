@@ -1,4 +1,4 @@
-"""onnxruntime: the fastest on a CPU, and the way for a network of the user's own."""
+"""onnxruntime: needs no build step, and the way for a network of the user's own."""
 
 from collections import OrderedDict
 import copy
@@ -7,7 +7,12 @@ from typing import Any
 
 from meta_ood_ros.core.backends.backend import BackendDeviceError, BackendError, check_input
 from meta_ood_ros.core.backends.onnx_export import INPUT, OUTPUT, to_onnx
-from meta_ood_ros.core.networks.onnx_network import CPU_PROVIDER, make_session, OnnxNetwork
+from meta_ood_ros.core.networks.onnx_network import (
+    CPU_PROVIDER,
+    import_onnxruntime,
+    make_session,
+    OnnxNetwork,
+)
 import torch
 from torch import nn, Tensor
 
@@ -94,6 +99,11 @@ def check_precision(precision: str) -> None:
             'speed (96 against 45 ms) and its entropy was off by 0.09 on average. Set precision '
             'to auto.'
         )
+    if precision == 'bf16':
+        raise BackendError(
+            'precision of backend onnx must be fp32, got bf16: onnxruntime has no convolutions in '
+            'bf16 on a CPU. Set precision to auto, or backend to openvino, eager or compile.'
+        )
     if precision != 'fp32':
         raise BackendError(
             f'precision of backend onnx must be fp32, got {precision}. Set precision to auto, or '
@@ -111,9 +121,7 @@ def find_provider(device: torch.device) -> str:
         )
     if device.type == 'cpu':
         return CPU_PROVIDER
-    import onnxruntime
-
-    available = onnxruntime.get_available_providers()
+    available = import_onnxruntime().get_available_providers()
     if CUDA_PROVIDER not in available:
         raise BackendDeviceError(
             f'backend onnx on {device} needs {CUDA_PROVIDER}, but this onnxruntime has '

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import io
+import itertools
 from typing import Any
 import warnings
 
@@ -52,6 +53,16 @@ def to_onnx(network: nn.Module, shape: tuple[int, int, int, int]) -> bytes:
             **_through_torchscript(),
         )
     return file.getvalue()
+
+
+def to_module_name(node_name: str) -> str:
+    """
+    Return the dotted name of the module in whose forward a node of the graph was made.
+
+    PyTorch writes a container's name twice: /stages/stages.0/conv/Conv is of stages.0.conv.
+    """
+    pairs = itertools.pairwise(node_name.strip('/').split('/'))  # the last name is the node's
+    return '.'.join(name for name, below in pairs if not below.startswith(f'{name}.'))
 
 
 def _through_torchscript() -> dict[str, Any]:

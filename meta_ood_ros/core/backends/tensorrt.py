@@ -15,7 +15,13 @@ from typing import Any
 
 from meta_ood_ros.core.backends.backend import BackendError, check_input
 from meta_ood_ros.core.backends.engine_cache import EngineCache, EngineKey, hash_network
-from meta_ood_ros.core.backends.onnx_export import INPUT, OUTPUT, to_onnx
+from meta_ood_ros.core.backends.onnx_export import (
+    INPUT,
+    OUTPUT,
+    to_module_name,
+    to_onnx,
+)
+from meta_ood_ros.core.networks.linear_attention import LinearAttention
 from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 import torch
 from torch import nn, Tensor
@@ -102,7 +108,7 @@ class TensorRtBackend:
 
     def _engine(self, shape: tuple[int, int, int, int]) -> Any:
         trt = self._tensorrt
-        key = EngineKey(self._hash, self._gpu, trt.__version__, self.precision, shape)
+        key = EngineKey(self._hash, self.name, self._gpu, trt.__version__, self.precision, shape)
         runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
         content = self._cache.load(key)
         engine = None if content is None else runtime.deserialize_cuda_engine(content)
@@ -144,6 +150,8 @@ class TensorRtBackend:
                     f'Run: {INSTALL["tensorrt"]}, or set precision to fp32.'
                 )
             config.set_flag(trt.BuilderFlag.FP16)
+            if _keep_attention_wide(trt, graph, self._network):
+                config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
         profile = builder.create_optimization_profile()
         profile.set_shape(_names(self._network)[0], shape, shape, shape)
         config.add_optimization_profile(profile)
@@ -154,6 +162,29 @@ class TensorRtBackend:
                 'Free memory on the GPU, or set backend to auto.'
             )
         return bytes(engine)
+
+
+def _keep_attention_wide(trt: Any, graph: Any, network: nn.Module) -> int:
+    """
+    Have linear attention computed in fp32, whose sums leave fp16; return the number of layers.
+
+    Tried with a stand-in only: whether TensorRT obeys, the self-check says on the robot.
+    """
+    wide = {name for name, one in network.named_modules() if isinstance(one, LinearAttention)}
+    count = 0
+    for index in range(graph.num_layers):
+        layer = graph.get_layer(index)
+        outputs = [layer.get_output(i) for i in range(layer.num_outputs)]
+        # Constants and shapes, of which some are integers, are not computed with.
+        if layer.type in (trt.LayerType.CONSTANT, trt.LayerType.SHAPE):
+            continue
+        is_float = all(one.dtype == trt.float32 for one in outputs)
+        if is_float and to_module_name(layer.name) in wide:
+            layer.precision = trt.float32
+            for i in range(layer.num_outputs):
+                layer.set_output_type(i, trt.float32)
+            count += 1
+    return count
 
 
 def check_precision(precision: str) -> str:

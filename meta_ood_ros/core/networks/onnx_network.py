@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
+import importlib
+import os
 from types import MappingProxyType
 from typing import Any
 
@@ -103,9 +105,7 @@ class OnnxNetwork(OodNetwork):
 
     @staticmethod
     def _make_run_options() -> Any:
-        import onnxruntime
-
-        return onnxruntime.RunOptions()
+        return import_onnxruntime().RunOptions()
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -155,6 +155,18 @@ class OnnxNetwork(OodNetwork):
         return logits.astype('float32', copy=False)
 
 
+def import_onnxruntime() -> Any:
+    """
+    Return the package, which must not report to anybody what runs on a robot.
+
+    From 1.31 on it does by default, and keeps a device's id below the XDG cache folder.
+    """
+    # read once, when the library is loaded; whoever wants it sets 0
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+    os.environ.setdefault('ORT_TELEMETRY_DISABLED', '1')  # its name in later versions
+    return importlib.import_module('onnxruntime')
+
+
 def make_session(
     content: bytes,
     *,
@@ -164,7 +176,7 @@ def make_session(
 ) -> Any:
     """Return an onnxruntime session for a graph."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise ValueError(
             'ONNX networks need onnxruntime, which is not installed. Run: pip install onnxruntime'

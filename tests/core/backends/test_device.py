@@ -50,5 +50,12 @@ def test_absent_gpu_is_refused_with_the_reason(gpus):
 
 @pytest.mark.parametrize('name', ['tpu', '', 'cuda:', 'cuda:-1', 'CPU', 'cuda:0:1', 'mps'])
 def test_unknown_device_is_refused(name):
-    with pytest.raises(BackendError, match=f"must be auto, cpu, cuda or cuda:N, got '{name}'"):
+    with pytest.raises(
+        BackendError, match=f"must be auto, cpu, cuda, cuda:N or xpu:N, got '{name}'"
+    ):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(('name', 'index'), [('xpu', 0), ('xpu:2', 2)])
+def test_intel_gpus_are_for_openvino_to_look_for(name, index):
+    assert resolve_device(name) == ResolvedDevice(torch.device('xpu', index))

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-KEY = EngineKey('a' * 64, 'Orin, compute capability 8.7', '10.3.0', 'fp16', (1, 3, 48, 64))
+GPU = 'Orin, compute capability 8.7'
+KEY = EngineKey('a' * 64, 'tensorrt', GPU, '10.3.0', 'fp16', (1, 3, 48, 64))
 
 
 def test_engine_is_found_again(tmp_path):
@@ -37,8 +38,8 @@ def test_nothing_stored_is_nothing_found(tmp_path, caplog):
 @pytest.mark.parametrize(
     'change',
     [
-        {'gpu': 'Orin Nano, compute capability 8.7'},
-        {'tensorrt': '10.4.0'},
+        {'device': 'Orin Nano, compute capability 8.7'},
+        {'version': '10.4.0'},
         {'network': 'a' * 63 + 'b'},  # the first digits alone are equal
     ],
 )
@@ -46,7 +47,7 @@ def test_engine_for_something_else_is_not_used(tmp_path, caplog, change):
     cache = EngineCache(tmp_path)
     cache.store(KEY, b'engine')
     assert cache.load(replace(KEY, **change)) is None
-    assert f'was built for other {next(iter(change))} and is built again' in caplog.text
+    assert f'was made for other {next(iter(change))} and is made again' in caplog.text
     cache.store(replace(KEY, **change), b'newer')
     assert cache.load(replace(KEY, **change)) == b'newer'
     assert cache.load(KEY) is None
@@ -57,6 +58,7 @@ def test_sizes_and_precisions_live_side_by_side(tmp_path):
     keys = [
         KEY,
         replace(KEY, precision='fp32'),
+        replace(KEY, backend='openvino'),
         replace(KEY, shape=(2, 3, 48, 64)),
         replace(KEY, shape=(1, 3, 64, 48)),
         replace(KEY, network='b' * 64),
@@ -72,7 +74,7 @@ def test_changed_engine_file_is_not_used(tmp_path, caplog):
     content = (tmp_path / KEY.file_name).read_bytes()
     (tmp_path / KEY.file_name).write_bytes(content[:-1])
     assert cache.load(KEY) is None
-    assert 'was built for other content' in caplog.text
+    assert 'was made for other content' in caplog.text
 
 
 @pytest.mark.parametrize('note', [b'', b'{', b'\xff\xfe', b'[]', b'engine of an earlier version'])
@@ -88,7 +90,7 @@ def test_note_says_what_the_engine_is_for(tmp_path):
     EngineCache(tmp_path).store(KEY, b'engine')
     (path,) = tmp_path.iterdir()
     content = json.loads(path.read_bytes().splitlines()[0])
-    assert content['gpu'] == KEY.gpu
+    assert content['device'] == KEY.device
     assert content['shape'] == [1, 3, 48, 64]
 
 
@@ -97,7 +99,7 @@ def test_unwritable_folder_is_warned_about_and_survived(tmp_path, caplog):
     cache = EngineCache(tmp_path / 'file')
     with caplog.at_level(logging.WARNING):
         cache.store(KEY, b'engine')
-    assert 'it will be built at every start. Set engine_cache to a folder' in caplog.text
+    assert 'it will be made at every start. Set engine_cache to a folder' in caplog.text
     assert cache.load(KEY) is None
 
 

@@ -78,20 +78,24 @@ def test_other_inputs_are_refused(tiny_network, x):
 
 
 def test_unknown_names_are_refused(tiny_network):
-    match = r"backend must be one of auto, eager, compile, onnx, tensorrt, got 'openvino'"
+    match = r"backend must be one of auto, eager, compile, onnx, openvino, tensorrt, got 'tflite'"
     with pytest.raises(BackendError, match=match):
-        load_backend('openvino', tiny_network)
+        load_backend('tflite', tiny_network)
     match = r"precision must be one of auto, fp32, fp16, bf16, int8, got 'fp8'"
     with pytest.raises(BackendError, match=match):
         load_backend('eager', tiny_network, precision='fp8')
-    with pytest.raises(BackendError, match=r"device must be auto, cpu, cuda or cuda:N, got 'tpu'"):
+    with pytest.raises(
+        BackendError, match=r"device must be auto, cpu, cuda, cuda:N or xpu:N, got 'tpu'"
+    ):
         load_backend('eager', tiny_network, device='tpu')
 
 
 @pytest.mark.parametrize('name', ['eager', 'compile'])
 def test_pytorch_cannot_run_a_file(onnx_file, name):
     network = OnnxNetwork(onnx_file, num_classes=5, stride=2)
-    match = f'ONNX file must be auto, onnx or tensorrt, got {name}: PyTorch cannot run it'
+    match = (
+        f'ONNX file must be auto, onnx, openvino or tensorrt, got {name}: PyTorch cannot run it'
+    )
     with pytest.raises(BackendError, match=match):
         load_backend(name, network, device='cpu')
 
@@ -102,6 +106,13 @@ def test_auto_runs_a_file_with_onnxruntime(onnx_file, small_network, tiny_image)
     assert (backend.name, backend.precision) == ('onnx', 'fp32')
     expected = small_network(tiny_image)
     assert (backend(tiny_image) - expected).abs().max() <= 1e-4 * expected.std()
+
+
+@pytest.mark.parametrize('name', ['eager', 'compile', 'onnx', 'tensorrt'])
+def test_intel_gpus_are_left_to_openvino(small_network, name):
+    match = f'backend on xpu:1 must be openvino, got {name}: no other one runs on an Intel GPU'
+    with pytest.raises(BackendError, match=match):
+        load_backend(name, small_network, device='xpu:1')
 
 
 def test_each_name_gives_its_backend(small_network):

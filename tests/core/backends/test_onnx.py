@@ -110,6 +110,9 @@ def test_train_mode_cannot_be_exported(small_network):
 def test_other_precisions_are_refused_with_the_reason(small_network):
     with pytest.raises(BackendError, match=r'onnx must be fp32, got int8: quantised .* half the'):
         load_backend('onnx', small_network, device='cpu', precision='int8')
+    match = r'onnx must be fp32, got bf16: onnxruntime has no convolutions in bf16 on a CPU\. Set'
+    with pytest.raises(BackendError, match=match):
+        load_backend('onnx', small_network, device='cpu', precision='bf16')
     with pytest.raises(BackendError, match=r'onnx must be fp32, got fp16\. Set precision to auto'):
         load_backend('onnx', small_network, device='cpu', precision='fp16')
 

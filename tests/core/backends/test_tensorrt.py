@@ -10,12 +10,14 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 from meta_ood_ros.core.backends import BackendError, load_backend, self_check, tensorrt
-from meta_ood_ros.core.backends.onnx_export import to_onnx
+from meta_ood_ros.core.backends.onnx_export import to_module_name, to_onnx
+from meta_ood_ros.core.networks import build_network
 from meta_ood_ros.core.networks.onnx_network import make_session, OnnxNetwork
 import pytest
 import torch
 
 pytest.importorskip('onnxruntime')
+onnx = pytest.importorskip('onnx')
 
 
 class StandIn:
@@ -45,7 +47,9 @@ def _tensorrt(asked: StandIn) -> ModuleType:
     module = ModuleType('tensorrt')
     module.__version__ = asked.version
     module.NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0)
-    module.BuilderFlag = SimpleNamespace(FP16='FP16')
+    module.BuilderFlag = SimpleNamespace(FP16='FP16', OBEY_PRECISION_CONSTRAINTS='OBEY')
+    module.LayerType = SimpleNamespace(CONSTANT='Constant', SHAPE='Shape')
+    module.float32 = 'float32'
     module.Logger = type('Logger', (), {'ERROR': 0, '__init__': lambda self, level: None})
 
     class OnnxParser:
@@ -54,10 +58,8 @@ def _tensorrt(asked: StandIn) -> ModuleType:
             self.num_errors = int(bool(asked.parse_error))
 
         def parse(self, content):
-            self.graph.content = content
             if not asked.parse_error:
-                outputs = make_session(content).get_outputs()
-                self.graph.outputs = [SimpleNamespace(name=one.name) for one in outputs]
+                self.graph.fill(content)
             return not asked.parse_error
 
         def get_error(self, index):
@@ -84,6 +86,7 @@ def _tensorrt(asked: StandIn) -> ModuleType:
 
         def build_serialized_network(self, graph, config):
             build = {'flags': config.flags, 'shapes': config.profiles[0].shapes}
+            build['wide'] = graph.describe_wide()
             asked.builds.append(build | {'outputs': [one.name for one in graph.outputs]})
             return None if asked.fails_to_build else memoryview(b'plan:' + graph.content)
 
@@ -100,6 +103,23 @@ def _tensorrt(asked: StandIn) -> ModuleType:
     return module
 
 
+class _Layer:
+    """A node as the parser takes it over, with one output."""
+
+    num_outputs = 1
+
+    def __init__(self, node):
+        self.name, self.type = node.name, node.op_type
+        self.precision = None
+        self.output_types = []
+
+    def get_output(self, index):
+        return SimpleNamespace(dtype='int64' if self.type == 'Shape' else 'float32')
+
+    def set_output_type(self, index, kind):
+        self.output_types.append(kind)
+
+
 class _Graph:
     """What the parser filled."""
 
@@ -107,6 +127,24 @@ class _Graph:
 
     def __init__(self):
         self.outputs = []
+        self.layers = []
+
+    def fill(self, content):
+        self.content = content
+        outputs = make_session(content).get_outputs()
+        self.outputs = [SimpleNamespace(name=one.name) for one in outputs]
+        self.layers = [_Layer(node) for node in onnx.load_from_string(content).graph.node]
+
+    def describe_wide(self):
+        assert all(one.output_types == [one.precision] for one in self.layers if one.precision)
+        return {one.name: one.type for one in self.layers if one.precision}
+
+    @property
+    def num_layers(self):
+        return len(self.layers)
+
+    def get_layer(self, index):
+        return self.layers[index]
 
     @property
     def num_outputs(self):
@@ -157,6 +195,32 @@ def test_precision_sets_the_flag(trt, small_network, tmp_path):
     assert [build['flags'] for build in trt.builds] == [['FP16'], []]
 
 
+def test_linear_attention_is_computed_in_fp32(trt, tmp_path):
+    network = build_network('efficientvit_seg_b0', num_classes=5).eval()
+    for precision in ('fp16', 'fp32'):
+        _load(network, tmp_path, precision).prepare((32, 32))
+    half, single = trt.builds
+    assert (half['flags'], single['flags']) == (['FP16', 'OBEY'], [])
+    assert single['wide'] == {}
+    kinds = set(half['wide'].values())
+    assert {'MatMul', 'Div', 'Relu', 'Add'} <= kinds
+    assert not kinds & {'Conv', 'Constant', 'Shape'}
+    nodes = onnx.load_from_string(to_onnx(network, (1, 3, 32, 32))).graph.node
+    # two products in each of four attentions, and no other layer multiplies matrices
+    products = [node.name for node in nodes if node.op_type == 'MatMul']
+    assert len(products) == 8
+    assert set(products) <= set(half['wide'])
+    places = {name.rpartition('/')[0] for name in half['wide']}
+    assert len(places) == 4
+    assert all(place.endswith('/context_module/main') for place in places)
+
+
+def test_nodes_are_of_the_module_that_made_them():
+    assert to_module_name('/stages.2/op_list/op_list.1/main/MatMul_1') == 'stages.2.op_list.1.main'
+    assert to_module_name('/head/head.0/head.0.1/conv/Conv') == 'head.0.1.conv'
+    assert to_module_name('/Add') == ''
+
+
 def test_precision_that_this_version_does_not_take_is_refused(
     trt, small_network, tmp_path, monkeypatch
 ):
@@ -204,7 +268,7 @@ def test_other_version_builds_again(trt, small_network, tmp_path, monkeypatch, c
     monkeypatch.setattr(sys.modules['tensorrt'], '__version__', '10.4.0')
     _load(small_network, tmp_path).prepare((16, 16))
     assert len(trt.builds) == 2
-    assert 'was built for other tensorrt' in caplog.text
+    assert 'was made for other version' in caplog.text
 
 
 def test_engine_that_cannot_be_loaded_is_built_again(trt, small_network, tmp_path, monkeypatch):
@@ -217,7 +281,7 @@ def test_unwritable_cache_is_warned_about(trt, small_network, tmp_path, caplog):
     (tmp_path / 'file').write_text('')
     backend = _load(small_network, tmp_path / 'file')
     backend.prepare((16, 16))
-    assert 'Engine cannot be kept in' in caplog.text
+    assert '-tensorrt-fp16.engine cannot be kept in' in caplog.text
     assert backend(torch.zeros(1, 3, 16, 16)).shape == (1, 5, 8, 8)
 
 
@@ -231,7 +295,6 @@ def test_network_from_a_file_is_built_as_it_is(
 
 
 def test_outputs_beside_the_logits_are_unmarked(trt, small_network, tiny_image, tmp_path):
-    onnx = pytest.importorskip('onnx')
     model = onnx.load_from_string(to_onnx(small_network, (1, 3, 48, 64)))
     hidden = onnx.helper.make_empty_tensor_value_info(model.graph.node[0].output[0])
     model.graph.output.append(hidden)

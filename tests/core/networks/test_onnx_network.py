@@ -1,5 +1,6 @@
 """Networks of the user's own: what an ONNX file must offer, and the sentence when it does not."""
 
+import os
 import subprocess
 import sys
 import time
@@ -229,3 +230,15 @@ def test_missing_package_is_named(monkeypatch):
 def test_whether_the_graph_takes_several_images_at_once(count, fixed):
     network = OnnxNetwork(_model(image=(count, 3, 8, 12)), num_classes=4, stride=4)
     assert network.has_fixed_batch is fixed
+
+
+def test_onnxruntime_keeps_nothing_about_the_device(tmp_path):
+    program = (
+        'from meta_ood_ros.core.networks.onnx_network import import_onnxruntime\n'
+        'import_onnxruntime().SessionOptions()\n'
+    )
+    environment = {**os.environ, 'XDG_CACHE_HOME': str(tmp_path), 'HOME': str(tmp_path)}
+    for name in ('ORT_DISABLE_TELEMETRY', 'ORT_TELEMETRY_DISABLED', 'CI'):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, '-c', program], env=environment, check=True, timeout=100)
+    assert list(tmp_path.iterdir()) == []

@@ -116,7 +116,7 @@ def test_a_backend_prepares_the_batch_that_it_will_meet(tiny_bundle, monkeypatch
     )
     monkeypatch.setattr(loading, 'batch_sizes', lambda _, cameras, **__: (1, cameras))
     monkeypatch.setattr(loading, 'load_bundle', lambda _: tiny_bundle)
-    loading.load_pipeline(NodeSettings(cameras=('a', 'b'), device='cpu'))
+    loading.load_pipeline(NodeSettings(cameras=('a', 'b'), device='cpu', backend='eager'))
     assert prepared == [((96, 128), 2)]
 
 

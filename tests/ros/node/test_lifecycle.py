@@ -90,7 +90,7 @@ def test_bundle_that_cannot_be_used_is_a_failure(robot, damaged, name, sentence)
         ({'cameras': ['1st']}, r"cameras must be names as topics have them.* got '1st'"),
         ({'ignore_mask': ['/a.png', '/b.png']}, r'one PNG for each of the 1 cameras, got 2'),
         ({'ignore_mask': ['/no/mask.png']}, r"must be a PNG file, got '/no/mask.png': No such"),
-        ({'device': 'tpu'}, r"device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+        ({'device': 'tpu'}, r"device must be auto, cpu, cuda, cuda:N or xpu:N, got 'tpu'"),
         ({'device': 'cuda:99'}, r"device must be a GPU that is there, got 'cuda:99'"),
         ({'image_transport': 'jpeg'}, r'image_transport must be one of raw, compressed'),
         ({'score': 'energy'}, r"score must be one of entropy, got 'energy'"),

@@ -129,7 +129,9 @@ def test_backend_is_checked_against_float32_eager(bundle_folder, monkeypatch, op
         return self_check(backend, network, x)
 
     monkeypatch.setattr('meta_ood_ros.node.loading.self_check', check)
-    load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', **options))
+    load_pipeline(
+        NodeSettings(bundle=str(bundle_folder), device='cpu', backend='eager', **options)
+    )
     assert found == [('bf16', (1, 3, 96, 128))] * checks
 
 
@@ -137,7 +139,38 @@ def test_backend_that_disagrees_is_an_error(bundle_folder, monkeypatch):
     run = EagerBackend.__call__
     monkeypatch.setattr(EagerBackend, '__call__', lambda self, x: 100 * run(self, x))
     with pytest.raises(ValueError, match='must agree with float32 eager'):
-        load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu', precision='bf16'))
+        load_pipeline(
+            NodeSettings(
+                bundle=str(bundle_folder), device='cpu', backend='eager', precision='bf16'
+            )
+        )
+
+
+def test_auto_takes_the_fastest_that_is_installed(bundle_folder, tmp_path, caplog, monkeypatch):
+    longest = 'meta_ood_ros.core.backends.choice.LONGEST_BUILDING'
+    monkeypatch.setattr(longest, 600.0)  # however busy the machine is
+    pytest.importorskip('onnxruntime')
+    settings = NodeSettings(bundle=str(bundle_folder), device='cpu', engine_cache=str(tmp_path))
+    with caplog.at_level('INFO', logger='meta_ood_ros'):
+        names = [load_pipeline(settings).pipeline.backend.name for _ in range(2)]
+    sentences = [one for one in caplog.messages if 'auto chose' in one]
+    for name, sentence in zip(names, sentences, strict=True):
+        assert f'Backend auto chose {name} (measured' in sentence
+    assert 'measured now' in sentences[0]
+    assert 'measured at an earlier start' in sentences[1]
+    assert names[0] == names[1]
+    (kept,) = tmp_path.glob('*-1x96x128-auto-fp32.engine')  # at the node's work size
+    kept.unlink()
+    load_pipeline(replace(settings, backend='eager'))
+    assert not kept.exists()
+
+
+def test_pipeline_outside_the_node_measures_and_keeps_nothing(tiny_bundle, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    pipeline = OodPipeline(tiny_bundle)
+    pipeline(np.zeros((96, 128, 3), np.uint8))
+    assert pipeline.backend.name == 'eager'
+    assert not (tmp_path / 'cache').exists()
 
 
 def test_trial_image_compiles_the_code_about_segments(bundle_folder, monkeypatch):
@@ -206,7 +239,8 @@ def test_batch_that_does_not_fit_costs_neither_the_gpu_nor_the_smaller_ones(
 
     monkeypatch.setattr(EagerBackend, 'prepare', prepare)
     monkeypatch.setattr('meta_ood_ros.node.loading.batch_sizes', lambda *_, **__: (1, 2, 3, 4))
-    loaded = load_pipeline(NodeSettings(bundle=str(bundle_folder), device='cpu'))
+    settings = NodeSettings(bundle=str(bundle_folder), device='cpu', backend='eager')
+    loaded = load_pipeline(settings)
     assert loaded.batch_sizes == (1, 2)
     (warning,) = loaded.warnings
     assert warning.startswith('3 frames do not go through the network together (CUDA out of mem')
