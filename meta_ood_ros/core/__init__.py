@@ -8,6 +8,7 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 5. `segments`         entropy >= threshold -> 8-connected OoD segments
 6. `segment_metrics`  segments -> the 37+2C metrics, one row a segment
 7. `meta_classifier`  metrics -> ood_probability = P(true OoD)
+8. `decision`         accepted segments -> the cores that are published, by the `segment_tree`
 
 `pipeline` runs these in order; `bundle` ties network and meta classifier together, `bundle_files`
 keeps them on disk; `settings` is the one home of every default; `classes` names the 19 classes of

@@ -43,6 +43,9 @@ class Bundle:
         Of RGB values in [0, 1].
     entropy_threshold, meta_threshold : float
         What the node uses unless told otherwise.
+    core_threshold : float
+        Accepted segments are published as their parts of at least this entropy, see
+        `PipelineSettings`; 0 publishes them as they were judged.
     work_short_side : int
         Short side in pixels at which the network was trained and the classifier fitted, 64 to
         4096; 0 is the size received.
@@ -79,6 +82,7 @@ class Bundle:
     input_std: tuple[float, float, float] = IMAGENET_STD
     entropy_threshold: float = 0.5
     meta_threshold: float = 0.5
+    core_threshold: float = 0.0
     work_short_side: int = 0
     min_size_px: int = 0
     label_rule: str = 'deployed'
@@ -111,6 +115,11 @@ class Bundle:
             )
         if not 0.0 <= self.meta_threshold <= 1.0:
             raise BundleError(f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.')
+        if not 0.0 <= self.core_threshold <= 1.0:
+            raise BundleError(
+                f'core_threshold must lie in [0, 1], got {self.core_threshold}. It is a share of '
+                'log C; 0 publishes segments as they were judged.'
+            )
         low, high = SHORT_SIDES
         if self.work_short_side and not low <= self.work_short_side <= high:
             raise BundleError(

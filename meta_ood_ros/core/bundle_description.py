@@ -23,6 +23,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     'input_std': list,
     'entropy_threshold': (int, float),
     'meta_threshold': (int, float),
+    'core_threshold': (int, float),
     'work_short_side': int,
     'min_size_px': int,
     'label_rule': str,
@@ -32,6 +33,10 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
+#: What stands for a key that is missing, and is not written.
+ABSENT: dict[str, Any] = {'core_threshold': 0.0}
+
+
 class BundleError(ValueError):
     """A directory that is not a bundle, or whose parts do not belong together."""
 
@@ -39,7 +44,11 @@ class BundleError(ValueError):
 def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:
     """Return the text of bundle.yaml."""
     record: dict[str, Any] = {'format_version': FORMAT_VERSION}
-    record |= {name: _plain(fields[name]) for name in FIELDS}
+    record |= {
+        name: _plain(fields[name])
+        for name in FIELDS
+        if name not in ABSENT or fields[name] != ABSENT[name]
+    }
     record['metric_names'] = list(metric_names(len(fields['class_names'])))
     record['classifier_thresholds'] = classifier_thresholds
     return yaml.safe_dump(record, sort_keys=False, width=99, allow_unicode=True)
@@ -76,7 +85,9 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
     names = record.pop('metric_names', None)
     thresholds = record.pop('classifier_thresholds', None)
     _check_keys(where, record)
-    description = {name: _read_field(where, name, record[name]) for name in FIELDS}
+    description = {
+        name: _read_field(where, name, record.get(name, ABSENT.get(name))) for name in FIELDS
+    }
     expected = list(metric_names(len(description['class_names'])))
     if names != expected:
         raise BundleError(
@@ -94,7 +105,7 @@ def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
                 f'{where} has the unknown key {key!r}.'
                 + (f' Did you mean {nearest[0]!r}?' if nearest else ' Remove it.')
             )
-    missing = [name for name in FIELDS if name not in record]
+    missing = [name for name in FIELDS if name not in record and name not in ABSENT]
     if missing:
         raise BundleError(f'{where} must have the key {missing[0]!r}, which is missing. Add it.')
 

@@ -152,3 +152,22 @@ def to_network_input(
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=x.device).view(1, 3, 1, 1)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=x.device)
     return torch.addcmul(shift.view(1, 3, 1, 1), x, scale)
+
+
+def to_work_mask(
+    ignore_mask: np.ndarray | None, image_size: tuple[int, int], work_size: tuple[int, int]
+) -> np.ndarray | None:
+    """Return the mask on the work grid: every cell that holds a pixel of it; None stays None."""
+    if ignore_mask is None:
+        return None
+    if ignore_mask.shape != tuple(image_size) or ignore_mask.dtype != bool:
+        raise ValueError(
+            f'ignore_mask must have shape {tuple(image_size)} and type bool, '
+            f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
+        )
+    size = (work_size[1], work_size[0])
+    marked = ignore_mask * np.uint8(255)
+    if work_size[0] < image_size[0] or work_size[1] < image_size[1]:
+        # Every cell that holds an ignored pixel: none of these may become OoD.
+        return cv2.resize(marked, size, interpolation=cv2.INTER_AREA) > 0
+    return cv2.resize(marked, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0

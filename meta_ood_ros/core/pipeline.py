@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.decision import judge_segments, publish_cores
 from meta_ood_ros.core.dense import predict_dense
-from meta_ood_ros.core.image import check_image, to_network_input, to_work_size
-from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
+from meta_ood_ros.core.image import check_image, to_network_input, to_work_mask, to_work_size
+from meta_ood_ros.core.meta_classifier import find_nearest_classifier
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
 from meta_ood_ros.core.segments import find_segments, summarize_segments
@@ -230,6 +230,12 @@ class OodPipeline:
             bundle.meta_threshold if meta == FROM_BUNDLE else meta,
         )
 
+    def effective_core_threshold(self, settings: PipelineSettings) -> float:
+        """Return where accepted segments are cut; 0 where they are published as judged."""
+        core = settings.core_threshold
+        core = self.bundle.core_threshold if core == FROM_BUNDLE else core
+        return core if core > self.effective_thresholds(settings)[0] else 0.0
+
     def _to_input(self, image: np.ndarray, work_size: tuple[int, int]) -> torch.Tensor:
         return to_network_input(
             image,
@@ -253,13 +259,11 @@ class OodPipeline:
             dense = predict_dense(logits, work_size, align_corners=self._align_corners)
         with watch('segments'):
             ood_mask = dense.entropy >= np.float32(entropy_threshold)
-            ignored = _to_work_grid(ignore_mask, image_size, work_size)
+            ignored = to_work_mask(ignore_mask, image_size, work_size)
             if ignored is not None:
                 ood_mask &= ~ignored
-            segments = find_segments(
-                ood_mask, min_size_px=settings.min_size_px or self.bundle.min_size_px
-            )
-            summary = summarize_segments(segments, dense.semantic, dense.entropy)
+            min_size_px = settings.min_size_px or self.bundle.min_size_px
+            segments = find_segments(ood_mask, min_size_px=min_size_px)
         with watch('metrics'):
             metrics = measure_segments_from_logits(
                 logits,
@@ -270,7 +274,16 @@ class OodPipeline:
             )
         with watch('meta_classifier'):
             classifier = find_nearest_classifier(self.bundle.meta_classifiers, entropy_threshold)
-            ood_probability, accepted = _judge(classifier, metrics, meta_threshold)
+            ood_probability, accepted = judge_segments(classifier, metrics, meta_threshold)
+        core_threshold = self.effective_core_threshold(settings)
+        with watch('segments'):
+            if core_threshold:
+                segments, row = publish_cores(
+                    segments, accepted, dense.entropy, core_threshold, min_size_px=min_size_px
+                )
+                metrics = SegmentMetrics(metrics.values[row], metrics.names)
+                ood_probability, accepted = ood_probability[row], accepted[row]
+            summary = summarize_segments(segments, dense.semantic, dense.entropy)
         return OodResult(
             semantic=dense.semantic,
             entropy=dense.entropy,
@@ -282,37 +295,10 @@ class OodPipeline:
             summary=summary,
             entropy_threshold=entropy_threshold,
             meta_threshold=meta_threshold,
+            core_threshold=core_threshold,
             classifier_threshold=None if classifier is None else classifier.entropy_threshold,
             image_size=image_size,
             work_size=work_size,
             ignored=ignored,
             milliseconds=watch.milliseconds,
         )
-
-
-def _judge(
-    classifier: MetaClassifier | None, metrics: SegmentMetrics, meta_threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    count = len(metrics.values)
-    if classifier is None:
-        return np.full(count, np.nan, dtype=np.float32), np.ones(count, dtype=bool)
-    ood_probability = classifier.predict(metrics)
-    return ood_probability, ood_probability >= np.float32(meta_threshold)
-
-
-def _to_work_grid(
-    ignore_mask: np.ndarray | None, image_size: tuple[int, int], work_size: tuple[int, int]
-) -> np.ndarray | None:
-    if ignore_mask is None:
-        return None
-    if ignore_mask.shape != tuple(image_size) or ignore_mask.dtype != bool:
-        raise ValueError(
-            f'ignore_mask must have shape {tuple(image_size)} and type bool, '
-            f'got {ignore_mask.shape} {ignore_mask.dtype}. Resize it to the image first.'
-        )
-    size = (work_size[1], work_size[0])
-    marked = ignore_mask * np.uint8(255)
-    if work_size[0] < image_size[0] or work_size[1] < image_size[1]:
-        # Every cell that holds an ignored pixel: none of these may become OoD.
-        return cv2.resize(marked, size, interpolation=cv2.INTER_AREA) > 0
-    return cv2.resize(marked, size, interpolation=cv2.INTER_NEAREST_EXACT) > 0

@@ -64,7 +64,8 @@ def choose_segments(
 
 
 def _locate(result: OodResult) -> SegmentPlaces:
-    if result.work_size != result.image_size:
+    # the metrics of a core are those of the segment it was judged in, with its centroid
+    if result.work_size != result.image_size or result.core_threshold:
         return locate_segments(result.segments.labels, result.segments.count, result.image_size)
     left, top, width, height = result.summary.boxes.T.astype(np.int64)
     metrics = result.metrics

@@ -49,7 +49,11 @@ class SegmentExtractor:
         self.label_rule = label_rule
         self.entropy_thresholds = tuple(entropy_thresholds)
         # each threshold as a setting: refuses 70.0 with the sentence of the settings
-        self._settings = [PipelineSettings(entropy_threshold=one) for one in entropy_thresholds]
+        # and each without cores: a classifier is fitted on the segments that it will judge
+        self._settings = [
+            PipelineSettings(entropy_threshold=one, core_threshold=0.0)
+            for one in entropy_thresholds
+        ]
         self._pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         self._road = bundle.class_names.index('road') if 'road' in bundle.class_names else None
 
