@@ -1,9 +1,12 @@
 """
-Bundles x data sets -> pixel scores.
+Bundles x data sets -> scores of pixels, and of published segments.
 
 1. `command`           `meta-ood-train evaluate`
 2. `prediction`        network -> semantic, entropy and max_probability at the size of the labels
 3. `pixel_evaluation`  predictions on a data set, in one pass
 4. `scores`            counts -> AUROC, AP, FPR95, mIoU, intervals, adjusted IoU
 5. `report`, `figures` Markdown, JSON, PNG
+6. `publishing`        bundle + labelled images -> the segments that the node would publish
+7. `deployed`          published segments -> found objects, false segments, reliability
+8. `deployed_report`   Markdown, JSON
 """

@@ -1,4 +1,4 @@
-"""`meta-ood-train evaluate`: bundles x data sets -> table, JSON and figures of pixel scores."""
+"""`meta-ood-train evaluate`: bundles x data sets -> table, JSON and figures of their scores."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +9,21 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
+from meta_ood_training.evaluation.deployed import score_decisions
+from meta_ood_training.evaluation.deployed_report import (
+    DeployedRow,
+    format_deployed,
+    to_deployed_record,
+)
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
+from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
 from meta_ood_training.provenance.revision import machine, source_revision
+import numpy as np
 from tqdm import tqdm
 
 STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'precision')
@@ -27,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--bundle',
         action='append',
         metavar='[TITLE=]PATH',
-        help='bundle to score; several are compared in every figure (default: the installed one)',
+        help='bundle to score; several are compared (default: the installed one)',
     )
     parser.add_argument(
         '--dataset',
@@ -46,6 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
     )
+    parser.add_argument(
+        '--segments',
+        action='store_true',
+        help='score the segments that the node would publish, instead of pixels',
+    )
+    parser.add_argument(
+        '--decision',
+        action='append',
+        default=[],
+        metavar='[TITLE=]ENTROPY[:META[:CORE]]',
+        help='with --segments: thresholds of a decision to compare (default: those of the bundle)',
+    )
     parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
     parser.add_argument(
         '--work-short-side', type=int, help='short side of the work grid [px] (default: bundle)'
@@ -63,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
+    _check_kind(arguments)
     bundles = _load_bundles(arguments.bundle)
     parsed = [parse_dataset(text) for text in arguments.dataset]
     datasets = _open_datasets(parsed, max(one.num_classes for one in bundles.values()))
@@ -70,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     _check_parts(arguments.part, datasets)
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
+    if arguments.segments:
+        return _run_segments(arguments, bundles, datasets)
     work_size = parse_size(arguments.work_size)
     score_names = arguments.score or list(SCORES)
     results: Results = {}
@@ -104,14 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(table)
     if arguments.output:
         report = {
-            'bundles': {title: _describe(bundle) for title, bundle in bundles.items()},
-            'datasets': dict(zip(datasets, arguments.dataset, strict=True)),
-            'work_short_side': arguments.work_short_side,
+            **_state(arguments, bundles, datasets, seconds),
             'work_size': work_size,
-            'arguments': {name: getattr(arguments, name) for name in STATED},
-            'revision': source_revision(),
-            'machine': machine(),
-            'seconds': seconds,
             'results': {
                 row: {title: to_record(one) for title, one in by_bundle.items()}
                 for row, by_bundle in results.items()
@@ -119,6 +137,79 @@ def run(arguments: argparse.Namespace) -> int:
         }
         write_report(arguments.output, report, table, results)
     return 0
+
+
+def _check_kind(arguments: argparse.Namespace) -> None:
+    """Refuse options of pixel scores with --segments, and the other way round."""
+    if arguments.decision and not arguments.segments:
+        raise ValueError('--decision belongs to published segments, got no --segments. Add it.')
+    for name in ('score', 'work_size'):
+        if arguments.segments and getattr(arguments, name):
+            raise ValueError(
+                f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '
+                'Leave it out.'
+            )
+
+
+def _run_segments(
+    arguments: argparse.Namespace,
+    bundles: Mapping[str, Bundle],
+    datasets: Mapping[str, SampleDataset],
+) -> int:
+    decisions = parse_decisions(arguments.decision, arguments.work_short_side)
+    rows: list[DeployedRow] = []
+    seconds: dict[str, float] = {}
+    for bundle_title, bundle in bundles.items():
+        pipeline = OodPipeline(
+            bundle,
+            device=arguments.device,
+            backend=arguments.backend,
+            precision=arguments.precision,
+        )
+        for title, dataset in datasets.items():
+            start = time.perf_counter()
+            indices = _progress(len(dataset), arguments.limit, f'{bundle_title}, {title}')
+            published = publish_segments(pipeline, dataset, decisions, indices=indices)
+            seconds[f'{bundle_title}, {title}'] = time.perf_counter() - start
+            for decision, whole in published.items():
+                for part in ('', *arguments.part):
+                    names = whole.segments.frame_name
+                    tags = getattr(dataset, 'tags', {})
+                    keep = np.array([is_of_part(name, tags, part) for name in names])
+                    if keep.any():
+                        scores = score_decisions(
+                            whole.of_frames(keep), draws=arguments.draws, seed=arguments.seed
+                        )
+                        data = f'{title}, {part}' if part else title
+                        rows.append(DeployedRow(data, bundle_title, decision, scores))
+    table = format_deployed(rows)
+    print(table)
+    if arguments.output:
+        report = _state(arguments, bundles, datasets, seconds) | {
+            'decisions': [to_deployed_record(row) for row in rows]
+        }
+        (arguments.output / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
+        (arguments.output / 'segments.md').write_text(table + '\n')
+        print(f'written to {arguments.output}')
+    return 0
+
+
+def _state(
+    arguments: argparse.Namespace,
+    bundles: Mapping[str, Bundle],
+    datasets: Mapping[str, SampleDataset],
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return what was scored, on what, by which command."""
+    return {
+        'bundles': {title: _describe(bundle) for title, bundle in bundles.items()},
+        'datasets': dict(zip(datasets, arguments.dataset, strict=True)),
+        'work_short_side': arguments.work_short_side,
+        'arguments': {name: getattr(arguments, name) for name in STATED},
+        'revision': source_revision(),
+        'machine': machine(),
+        'seconds': dict(seconds),
+    }
 
 
 def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
