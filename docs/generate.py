@@ -64,6 +64,13 @@ with the received image, computed only when somebody subscribes (except `~/segme
 any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publisher.*` and, for the
 image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
+A published segment is an 8-connected region of the work grid in which the entropy reaches
+`entropy_threshold`, at which it was judged. With a `core_threshold` above that, an accepted one is
+published as its cores instead: the components inside it that reach `core_threshold` and have at
+least a fifth of the largest one's area; as it is where there is none. Place, area, class and score
+are those of the core; `ood_probability` and `metrics` those of the segment that was judged. In
+`segments_found` every core counts.
+
 | topic | type | content |
 |---|---|---|
 {topics}

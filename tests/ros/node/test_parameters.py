@@ -10,9 +10,9 @@ from ..conftest import scene
 
 FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (
-    'entropy_threshold meta_threshold min_size_px max_segments contour_tolerance max_age max_rate '
-    'max_failures publish_rejected publish_metrics publish_contours overlay_alpha '
-    'diagnostics_period'
+    'entropy_threshold meta_threshold core_threshold min_size_px max_segments contour_tolerance '
+    'max_age max_rate max_failures publish_rejected publish_metrics publish_contours '
+    'overlay_alpha diagnostics_period'
 ).split()
 #: A value other than the default for each setting that needs an unconfigured node.
 OTHER = {

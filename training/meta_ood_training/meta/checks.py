@@ -51,6 +51,11 @@ def check_options(arguments: argparse.Namespace) -> None:
         ('epochs', arguments.epochs >= 1, 'at least 1'),
         ('folds', arguments.folds >= 2, 'at least 2'),
         ('gap', arguments.gap is None or 0.0 <= arguments.gap <= 1.0, 'in [0, 1]'),
+        (
+            'core_threshold',
+            arguments.core_threshold is None or 0.0 <= arguments.core_threshold <= 1.0,
+            'in [0, 1]',
+        ),
         ('max_segments', arguments.max_segments >= 1, 'at least 1'),
         ('min_object_px', arguments.min_object_px >= 0, 'at least 0'),
         ('seed', arguments.seed >= 0, 'at least 0'),

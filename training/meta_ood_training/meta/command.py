@@ -88,7 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         fit = chosen.fits[arguments.classifier]
         report['chosen'] = (
             f'{arguments.classifier} with entropy threshold {chosen.segments.entropy_threshold:g} '
-            f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
+            f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule}); '
+            f'{_describe_levels(arguments, bundle, chosen)}'
         )
         stages = make_stages(arguments, evaluations, baseline, chosen) if arguments.test else []
         if stages:
@@ -203,6 +204,19 @@ def _choose(
     return None, evaluations[0].problem
 
 
+def _core_threshold(arguments: argparse.Namespace, bundle: Bundle) -> float:
+    return bundle.core_threshold if arguments.core_threshold is None else arguments.core_threshold
+
+
+def _describe_levels(
+    arguments: argparse.Namespace, bundle: Bundle, chosen: ThresholdEvaluation
+) -> str:
+    """Say where segments are judged and published: every count of the report is of the first."""
+    judged, core = chosen.segments.entropy_threshold, _core_threshold(arguments, bundle)
+    published = f'their cores at {core:g}' if core > judged else 'as they were judged'
+    return f'judged at {judged:g}, published: {published}'
+
+
 def _fitted_bundle(
     arguments: argparse.Namespace,
     bundle: Bundle,
@@ -216,6 +230,7 @@ def _fitted_bundle(
         bundle,
         entropy_threshold=chosen.segments.entropy_threshold,
         meta_threshold=chosen.fits[kind].meta_threshold,
+        core_threshold=_core_threshold(arguments, bundle),
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
             one.fits[kind].classifier for one in evaluations if kind in one.fits

@@ -70,6 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--entropy-threshold', type=float, help='what the bundle uses; default: see --choose'
     )
     output.add_argument(
+        '--core-threshold',
+        type=float,
+        help='where the bundle cuts accepted segments, 0 nowhere; default: as in --bundle',
+    )
+    output.add_argument(
         '--choose',
         choices=('errors', 'f1', 'siou'),
         default='errors',
