@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meta_ood_ros.core.kernels.jit import array, kernel
+from meta_ood_ros.core.kernels.raster import find_label, find_label_end
 from meta_ood_ros.core.meta_classifier import MetaClassifier
 from meta_ood_ros.core.segment_metrics import SegmentMetrics
 from meta_ood_ros.core.segment_tree import split_segments
@@ -88,21 +89,28 @@ def _replace(judged, cores, has_core, is_core, labels, row):  # type: ignore[no-
     count = 0
     for y in range(height):
         ids, core_ids, out = judged[y], cores[y], labels[y]
-        for x in range(width):
+        x = find_label(ids, 0)
+        while x < width:
+            end = find_label_end(ids, x)
             whole = ids[x]
-            if whole == 0:
-                continue
-            core = core_ids[x]
             if has_core[whole]:
-                if is_core[core] and core_number[core] == 0:
-                    row[count] = whole - 1
-                    count += 1
-                    core_number[core] = count
-                out[x] = core_number[core]
+                inside = core_ids[x:end]
+                begin = find_label(inside, 0)
+                while begin < inside.size:
+                    stop = find_label_end(inside, begin)
+                    core = inside[begin]
+                    if is_core[core]:
+                        if core_number[core] == 0:
+                            row[count] = whole - 1
+                            count += 1
+                            core_number[core] = count
+                        out[x + begin : x + stop] = core_number[core]
+                    begin = find_label(inside, stop)
             else:
                 if number[whole] == 0:
                     row[count] = whole - 1
                     count += 1
                     number[whole] = count
-                out[x] = number[whole]
+                out[x:end] = number[whole]
+            x = find_label(ids, end)
     return count

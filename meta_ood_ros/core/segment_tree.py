@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meta_ood_ros.core.kernels.jit import array, kernel
+from meta_ood_ros.core.kernels.raster import find_label, find_label_end
 from meta_ood_ros.core.segments import find_segments, Segments
 from numba import types
 import numpy as np
@@ -135,16 +136,14 @@ def _mark(labels, score, threshold, looked_into, mask):  # type: ignore[no-untyp
     height, width = labels.shape
     for y in range(height):
         ids, values, marks = labels[y], score[y], mask[y]
-        x = 0
+        x = find_label(ids, 0)
         while x < width:
-            while x < width and ids[x] == 0:
-                x += 1
-            begin = x
-            while x < width and ids[x] != 0 and ids[x] == ids[begin]:
-                x += 1
-            if x > begin and looked_into[ids[begin]]:
-                for q in range(begin, x):
-                    marks[q] = values[q] >= threshold
+            end = find_label_end(ids, x)
+            if looked_into[ids[x]]:
+                inside, marked = values[x:end], marks[x:end]
+                for q in range(end - x):  # from 0 on: the compiler knows no index to be negative
+                    marked[q] = inside[q] >= threshold
+            x = find_label(ids, end)
 
 
 @kernel(
@@ -156,13 +155,9 @@ def _trace(labels, below, parent, area):  # type: ignore[no-untyped-def]
     height, width = labels.shape
     for y in range(height):
         ids = labels[y]
-        x = 0
+        x = find_label(ids, 0)
         while x < width:
-            while x < width and ids[x] == 0:
-                x += 1
-            begin = x
-            while x < width and ids[x] != 0 and ids[x] == ids[begin]:
-                x += 1
-            if x > begin:
-                parent[ids[begin] - 1] = below[y, begin]
-                area[ids[begin] - 1] += x - begin
+            end = find_label_end(ids, x)
+            parent[ids[x] - 1] = below[y, x]
+            area[ids[x] - 1] += end - x
+            x = find_label(ids, end)
