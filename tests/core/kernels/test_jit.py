@@ -80,9 +80,8 @@ def test_nowhere_to_write(tmp_path):
         tmp_path / 'meta_ood_ros',
         ignore=shutil.ignore_patterns('__pycache__', 'bundles'),
     )
-    (
-        tmp_path / 'meta_ood_ros' / 'core' / 'kernels' / '__pycache__'
-    ).touch()  # a file where a folder must be
+    for folder in ('core', 'core/kernels'):  # a file where a folder must be
+        (tmp_path / 'meta_ood_ros' / folder / '__pycache__').touch()
     program = (
         'import numpy as np\n'
         'from meta_ood_ros.core.segments import find_segments\n'
