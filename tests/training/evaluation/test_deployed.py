@@ -15,6 +15,7 @@ from meta_ood_training.evaluation.deployed import (
     measure_reliability,
     score_decisions,
 )
+from meta_ood_training.evaluation.gallery import draw_gallery, FALSE, FOUND, MISSED, TRUE
 from meta_ood_training.evaluation.publishing import parse_decision, publish_segments
 import numpy as np
 import pytest
@@ -132,6 +133,24 @@ def test_parts_and_no_intervals(pipeline, streets):
         publish_segments(pipeline, Folder(streets), settings, indices=[])
 
 
+def test_the_gallery_shows_the_worst_image_first(pipeline, streets):
+    settings = PipelineSettings(entropy_threshold=0.5)
+    dataset = Folder(streets)
+    published = publish_segments(pipeline, dataset, {'single': settings})['single']
+
+    def draw_page(count):
+        return draw_gallery(
+            pipeline, dataset, settings, published, indices=[0, 1], count=count, title='drawn'
+        )
+
+    page = draw_page(1)
+    for colour in (FOUND, MISSED, TRUE, FALSE):
+        # a tile is an enlarged picture: the middle of a line keeps its colour
+        assert (np.abs(page.astype(int) - colour).max(2) < 40).any(), colour
+    assert draw_page(2).shape[1] > page.shape[1]
+    assert draw_page(0) is None
+
+
 def test_reliability():
     probability = np.array([0.01, 0.03, 0.95, 1.0, np.nan], np.float32)
     reliability = measure_reliability(probability, np.array([False, True, True, True, True]))
@@ -161,7 +180,21 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
     save_bundle(tiny_bundle, tmp_path / 'tiny')
     words = ['evaluate', '--bundle', str(tmp_path / 'tiny'), '--dataset', f'folder={streets}']
     decide = ['--segments', '--decision', 'a=0.3:0', '--decision', 'b=0.3:0:0.9']
-    assert main([*words, *decide, '--part', 'second', '--output', str(tmp_path / 'out')]) == 0
+    assert (
+        main(
+            [
+                *words,
+                *decide,
+                '--part',
+                'second',
+                '--gallery',
+                '1',
+                '--output',
+                str(tmp_path / 'out'),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert '| folder | 2 | tiny | a | 0.3 | 0.3 | 0 |' in printed
     assert '| folder, second | 1 | tiny | b | 0.3 | 0.9 | 0 |' in printed
@@ -169,6 +202,8 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
     assert [(one['data'], one['decision']) for one in report['decisions']] == [
         ('folder', 'a'), ('folder, second', 'a'), ('folder', 'b'), ('folder, second', 'b'),
     ]  # fmt: skip
+    picture = cv2.imread(str(tmp_path / 'out/folder__tiny__b.png'))
+    assert picture.std() > 5
     first = report['decisions'][0]
     assert (first['judged_at'], first['objects'], len(first['by_size'])) == (0.3, 3, 4)
     assert len(first['reliability']['segments']) == 10
@@ -179,6 +214,7 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
     ('options', 'message'),
     [
         (['--decision', '0.4'], '--decision belongs to published segments'),
+        (['--segments', '--gallery', '2'], '--gallery belongs to published segments and a folder'),
         (['--segments', '--score', 'entropy'], '--score belongs to pixel scores'),
         (['--segments', '--work-size', '8x8'], '--work-size belongs to pixel scores'),
         (['--segments', '--decision', '0.4', '--decision', '0.4'], "got '0.4' twice. Name them"),

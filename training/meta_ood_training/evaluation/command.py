@@ -9,21 +9,14 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
-from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training.datasets import DATASETS, open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
-from meta_ood_training.evaluation.deployed import score_decisions
-from meta_ood_training.evaluation.deployed_report import (
-    DeployedRow,
-    format_deployed,
-    to_deployed_record,
-)
+from meta_ood_training.evaluation.deployed_report import format_deployed, to_deployed_record
+from meta_ood_training.evaluation.deployed_run import score_published
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
-from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
 from meta_ood_training.provenance.revision import machine, source_revision
-import numpy as np
 from tqdm import tqdm
 
 STATED = ('part', 'score', 'limit', 'draws', 'seed', 'device', 'backend', 'precision')
@@ -66,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='[TITLE=]ENTROPY[:META[:CORE]]',
         help='with --segments: thresholds of a decision to compare (default: those of the bundle)',
+    )
+    parser.add_argument(
+        '--gallery',
+        type=int,
+        default=0,
+        metavar='N',
+        help='with --segments: draw the N images with most errors of each decision',
     )
     parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
     parser.add_argument(
@@ -143,6 +143,11 @@ def _check_kind(arguments: argparse.Namespace) -> None:
     """Refuse options of pixel scores with --segments, and the other way round."""
     if arguments.decision and not arguments.segments:
         raise ValueError('--decision belongs to published segments, got no --segments. Add it.')
+    if arguments.gallery and not (arguments.segments and arguments.output):
+        raise ValueError(
+            '--gallery belongs to published segments and a folder, got no --segments or no '
+            '--output. Add it.'
+        )
     for name in ('score', 'work_size'):
         if arguments.segments and getattr(arguments, name):
             raise ValueError(
@@ -156,32 +161,7 @@ def _run_segments(
     bundles: Mapping[str, Bundle],
     datasets: Mapping[str, SampleDataset],
 ) -> int:
-    decisions = parse_decisions(arguments.decision, arguments.work_short_side)
-    rows: list[DeployedRow] = []
-    seconds: dict[str, float] = {}
-    for bundle_title, bundle in bundles.items():
-        pipeline = OodPipeline(
-            bundle,
-            device=arguments.device,
-            backend=arguments.backend,
-            precision=arguments.precision,
-        )
-        for title, dataset in datasets.items():
-            start = time.perf_counter()
-            indices = _progress(len(dataset), arguments.limit, f'{bundle_title}, {title}')
-            published = publish_segments(pipeline, dataset, decisions, indices=indices)
-            seconds[f'{bundle_title}, {title}'] = time.perf_counter() - start
-            for decision, whole in published.items():
-                for part in ('', *arguments.part):
-                    names = whole.segments.frame_name
-                    tags = getattr(dataset, 'tags', {})
-                    keep = np.array([is_of_part(name, tags, part) for name in names])
-                    if keep.any():
-                        scores = score_decisions(
-                            whole.of_frames(keep), draws=arguments.draws, seed=arguments.seed
-                        )
-                        data = f'{title}, {part}' if part else title
-                        rows.append(DeployedRow(data, bundle_title, decision, scores))
+    rows, seconds = score_published(arguments, bundles, datasets, progress=_progress)
     table = format_deployed(rows)
     print(table)
     if arguments.output:
