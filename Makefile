@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format docs bench clean
+.PHONY: help install demo test lint format docs bench gpu clean
 
 # A ROS installation that is sourced in this shell would mix its libraries with the wheels in
 # .venv; the last one is inherited from a Python of another environment with ROS wheels.
@@ -29,6 +29,7 @@ help:
 	@echo '            IMAGES=<folder> or BAG=<bag>: the same on your own pictures'
 	@echo '            TOPIC=<topic>: the image topic of BAG, needed where it holds several'
 	@echo 'make test   run the tests        make lint   run the linters'
+	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
 	@echo 'make bench  measure              make docs   write docs/interfaces.md, config/ood.yaml'
 	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
 
@@ -50,6 +51,9 @@ format: install
 
 bench: install
 	$(RUN) -m benchmarks
+
+gpu: install
+	$(RUN) -m benchmarks.gpu_script
 
 docs: install
 	$(RUN) docs/generate.py

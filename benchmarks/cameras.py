@@ -1,5 +1,8 @@
 """How the time grows with cameras whose frames are ready together: in one batch, and in turns."""
 
+from collections.abc import Callable
+from functools import partial
+
 from meta_ood_ros.core.backends import resolve_device
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
@@ -39,10 +42,10 @@ def measure_cameras(
     def in_turns(count: int) -> list[OodResult]:
         return [pipeline(image) for image in images[:count]]
 
-    runs = {}
+    runs: dict[str, Callable[[], object]] = {}
     for count in cameras:
-        runs[f'turns {count}'] = lambda count=count: in_turns(count)
-        runs[f'batch {count}'] = lambda count=count: pipeline.batch(images[:count])
+        runs[f'turns {count}'] = partial(in_turns, count)
+        runs[f'batch {count}'] = partial(pipeline.batch, images[:count])
     times = time_in_turns(runs, rounds)
     height, width = images[0].shape[:2]
     where = f'{width}x{height}, {pipeline.backend.name} on {pipeline.backend.device.type}'

@@ -1,6 +1,6 @@
 """Two things done in turns -> how much faster (or dearer) one is, with its spread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 import gc
 import statistics
@@ -156,10 +156,10 @@ def compare_times(
 
 
 def time_in_turns(
-    runs: dict[str, Callable[[], Any]],
+    runs: Mapping[str, Callable[[], object]],
     rounds: int,
     *,
-    before: dict[str, Callable[[], Any]] | None = None,
+    before: Mapping[str, Callable[[], object]] | None = None,
 ) -> dict[str, Times]:
     """
     Return how long each run takes in each round.

@@ -211,11 +211,13 @@ def take_turns(turns: int, batch: int, crop: int) -> dict[str, list[dict[str, fl
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in LOOPS}
         for _ in range(1 + turns):
             for name, process in loops.items():
-                process.stdin.write('\n')
-                process.stdin.flush()
+                assert process.stdin is not None  # both are pipes
+                assert process.stdout is not None
+                print(file=process.stdin, flush=True)
                 taken[name].append(json.loads(process.stdout.readline()))
                 time.sleep(PAUSE)
         for process in loops.values():
+            assert process.stdin is not None
             process.stdin.close()
     return taken
 

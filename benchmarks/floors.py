@@ -27,7 +27,7 @@ TITLE = 'Above the floors of this machine (CPU)'
 # Four times the 32 MB of last-level cache of the machine that we measure on, each of the two.
 COPY_BYTES = 128 * 2**20
 MATMUL_SIDE = 2048
-# Of float32 numbers a pixel and class, as written in core/dense_cpu.py: 3 to interpolate along the
+# Of float32 numbers a pixel and class, as in kernels/dense_cpu.py: 3 to interpolate along the
 # row, 1 for the distance to the best, 16 for its exponential and 3 for the two sums. Comparisons
 # and the interpolation between rows, which pixels share, are not counted.
 DENSE_FLOPS = 23
@@ -124,7 +124,7 @@ def count_dense_bytes(grid: tuple[int, ...], size: tuple[int, int]) -> int:
     return 4 * int(np.prod(grid)) + 9 * size[0] * size[1]
 
 
-def _copying(size: int) -> Callable[[], None]:
+def _copying(size: int) -> Callable[[], object]:
     """Return a function that copies so many bytes with all cores."""
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
     chunk = 2**22  # some for each thread: other processes take cores away
@@ -132,7 +132,7 @@ def _copying(size: int) -> Callable[[], None]:
     def work(first: int, last: int) -> None:
         np.copyto(target[first:last], source[first:last])  # releases the GIL
 
-    return lambda: run_over_rows(work, size, rows_per_chunk=chunk) and None
+    return lambda: run_over_rows(work, size, rows_per_chunk=chunk)
 
 
 def _multiplying(side: int) -> Callable[[], torch.Tensor]:

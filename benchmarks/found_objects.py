@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.received_grid import to_received_labels
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth, LARGE_PX
-from meta_ood_ros.messages.received_grid import to_received_labels
 from meta_ood_ros.scenes import render_scene
 import numpy as np
 from tqdm import tqdm

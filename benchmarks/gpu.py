@@ -11,6 +11,7 @@ with a small network.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 import math
 import statistics
 from typing import Any
@@ -107,7 +108,7 @@ def measure_case(case: Case, size: tuple[int, int], rounds: int) -> list[Compari
             stages.setdefault(name, []).append(ms)
 
     runs: dict[str, Callable[[], Any]] = {
-        name: lambda pipeline=pipeline: pipeline(image) for name, pipeline in pipelines.items()
+        name: partial(pipeline, image) for name, pipeline in pipelines.items()
     }
     runs |= {
         'matmul': _multiplying(case),

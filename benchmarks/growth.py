@@ -1,8 +1,10 @@
 """How the time of the post-processing grows with segments, pixels and the share of OoD pixels."""
 
+from functools import partial
+
 from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
 from benchmarks.post_processing import post_process
-from benchmarks.synthetic import make_classifier, make_scene
+from benchmarks.synthetic import make_classifier, make_scene, Scene
 
 TITLE = 'Growth of the post-processing'
 
@@ -13,7 +15,9 @@ def measure(options: Options) -> list[Comparison]:
     few, share = options.segments, 0.05
     classifier = make_classifier()
 
-    def scene(segments: int = few, ood: float = share, size: tuple[int, int] = (height, width)):
+    def scene(
+        segments: int = few, ood: float = share, size: tuple[int, int] = (height, width)
+    ) -> Scene:
         return make_scene((size[0] // 4, size[1] // 4), size, segments=segments, share=ood)
 
     base = f'{few} segments, 5 %, {height}x{width}'
@@ -33,11 +37,11 @@ def measure(options: Options) -> list[Comparison]:
         },
     }
     start = scene()
-    runs = {base: lambda: post_process(start, classifier)}
+    runs = {base: partial(post_process, start, classifier)}
     before = {base: start.write_logits}
     for steps in curves.values():
         for name, (step, _) in steps.items():
-            runs[name] = lambda step=step: post_process(step, classifier)
+            runs[name] = partial(post_process, step, classifier)
             before[name] = step.write_logits
     times = time_in_turns(runs, options.rounds, before=before)
     return [

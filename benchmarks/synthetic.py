@@ -105,5 +105,5 @@ def _measure_distances(
     cell = np.array([height / rows, width / columns])
     places = np.stack(np.divmod(rng.permutation(rows * columns)[:segments], columns), 1)
     centres = (places + 0.5 + rng.uniform(-0.08, 0.08, places.shape)) * cell
-    points = np.stack(np.mgrid[0:height, 0:width], -1)
+    points = np.moveaxis(np.mgrid[0:height, 0:width], 0, -1)
     return cKDTree(centres).query(points)[0]

@@ -92,6 +92,19 @@ def test_wheel_carries_every_file_of_the_package(repository, wheel):
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_both_packages_carry_the_mark_of_types(wheel, repository, tmp_path):
+    source = tmp_path / 'training'
+    shutil.copytree(repository / 'training', source, ignore=NOT_FOR_A_WHEEL)
+    made = run(
+        *(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '--no-index'),
+        *('--disable-pip-version-check', '--wheel-dir', tmp_path, source),
+    )
+    assert made.returncode == 0, made.stderr
+    (training,) = tmp_path.glob('*.whl')
+    for path, package in ((wheel, 'meta_ood_ros'), (training, 'meta_ood_training')):
+        assert f'{package}/py.typed' in zipfile.ZipFile(path).namelist()
+
+
 def test_wheel_carries_nothing_but_the_package_and_its_share_files(wheel):
     top = {name.split('/')[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert top == {'meta_ood_ros', 'meta_ood-0.1.0.data', 'meta_ood-0.1.0.dist-info'}

@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.bags.files import BagMessage, BagReader
-from meta_ood_ros.bags.types import TypeStore
+import cv2
+from meta_ood_ros.bags.files import BagReader
+from meta_ood_ros.bags.recorded import BagMessage, Topic
+from meta_ood_ros.bags.types import DamagedMessageError, TypeStore
 from meta_ood_ros.bags.writer import BagWriter
 from meta_ood_ros.messages.compressed import decode_compressed
 from meta_ood_ros.messages.encodings import decode_pixels
 import numpy as np
-from rosbags.rosbag2 import Reader
 
 __all__ = [
     'IMAGE_TYPES',
@@ -23,12 +24,23 @@ __all__ = [
     'Bag',
     'BagLossError',
     'BagWriter',
+    'DamagedMessageError',
     'RecordedMessage',
     'TypeStore',
 ]
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 SEGMENTS_TYPE = 'meta_ood_msgs/msg/OodSegmentArray'
+
+_FROM_ROS1 = (
+    'mcap convert leaves them so. Convert the .bag that it was made from: pip install rosbags; '
+    'rosbags-convert --src NAME.bag --dst NAME_ros2 --dst-storage mcap.'
+)
+_FROM_OTHERS = (
+    'No tool turns these into sensor_msgs. Publish the pictures in ROS 2 as sensor_msgs/msg/Image '
+    'or CompressedImage and record them with ros2 bag record -s mcap; pictures alone can be '
+    'played from a folder, too (--images of the demo).'
+)
 
 
 class BagLossError(Exception):
@@ -59,7 +71,7 @@ class RecordedMessage:
 
     @property
     def stamp_ns(self) -> int:
-        """Return the stamp of its header, in nanoseconds."""
+        """Return the stamp of its header, in nanoseconds; ValueError without one."""
         return self.raw.stamp_ns
 
     def to_rgb(self) -> np.ndarray:
@@ -78,6 +90,16 @@ class RecordedMessage:
 
         """
         message = self.message
+        try:
+            return self._decode(message)
+        except cv2.error as error:
+            raise ValueError(
+                f'{self.raw.topic} must hold images that OpenCV reads, got one of '
+                f'{len(message.data)} bytes that it refuses ({error.err}). The message is damaged.'
+            ) from error
+
+    @staticmethod
+    def _decode(message: Any) -> np.ndarray:
         if hasattr(message, 'format'):
             return decode_compressed(message.data, format=message.format)
         return decode_pixels(
@@ -104,7 +126,8 @@ class Bag:
     topics : dict of str to str
         Topic -> type name.
     counts : dict of str to int
-        Topic -> number of messages, as the index says or, without one, as can be read.
+        Topic -> number of messages, as the index says or, without one, as can be read. Where the
+        two differ, `loss` says so in the end, and all that can be read is delivered.
 
     Raises
     ------
@@ -117,35 +140,54 @@ class Bag:
         self.path = Path(path)
         self._reader = BagReader(self.path)
         self._types = TypeStore()
-        self.topics, self.counts = self._survey()
-        if not any(self.counts.values()):
-            raise ValueError(
-                f'bag must hold messages, got none that can be read from {self.path}'
-                f'{f": {self.loss}" if self.loss else ""}. Record it again.'
-            )
+        self._others: Counter[tuple[str, str]] = Counter()
+        self._is_counted = False
+        index = self._reader.read_index()
+        self._survey(index if index and any(index.values()) else self._count())
+        if any(self.counts.values()):
+            return
+        if self._reader.foreign:
+            raise ValueError(self._describe_foreign())
+        raise ValueError(
+            f'bag must hold messages, got none that can be read from {self.path}'
+            f'{f": {self.loss}" if self.loss else ""}. Record it again.'
+        )
 
-    def _survey(self) -> tuple[dict[str, str], dict[str, int]]:
-        """Return type and number of messages of each topic, from the index if there is one."""
-        try:
-            with Reader(self.path) as reader:
-                connections = list(reader.connections)
-        # Whatever is wrong with the index: the messages may still be there.
-        except Exception:
-            topics = {}
-            counts: Counter[str] = Counter()
-            for raw in self._reader:
-                topics[raw.topic] = raw.type_name
-                counts[raw.topic] += 1
-            return topics, dict(counts)
+    def _count(self) -> Counter[Topic]:
+        """Return the number of messages of each topic as they can be read."""
+        self._is_counted = True
+        return Counter(Topic(one.topic, one.type_name) for one in self._reader)
+
+    def _survey(self, found: Counter[Topic]) -> None:
+        """Take the type of each topic that most of its messages have."""
+        self.topics: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
+        for one, count in found.items():
+            if one.name not in self.topics or count > self.counts[one.name]:
+                self.topics[one.name], self.counts[one.name] = one.type_name, count
+
+    def _describe_foreign(self) -> str:
+        """Say what messages the bag has that are not ROS 2's, and what to do."""
+        topics = sorted(self._reader.foreign.values(), key=lambda one: one.name)
+        encodings = sorted({one.encoding for one in topics})
+        shown = ', '.join(f'{one.name} ({one.type_name or "no type"})' for one in topics[:4])
+        if encodings == ['ros1']:
+            what, advice = 'ROS 1', _FROM_ROS1
+        else:
+            what, advice = ' and '.join(encodings), _FROM_OTHERS
         return (
-            {one.topic: one.msgtype for one in connections},
-            {one.topic: one.msgcount for one in connections},
+            f'{self.path} must hold messages of ROS 2, got those of {what}, on {shown}. {advice}'
         )
 
     @property
     def loss(self) -> str:
         """Return what could not be read, '' for a whole bag; known once it has been read."""
-        return self._reader.loss
+        others = [
+            f'{self.path.name} has {count} messages of type {kind} on {topic}, not read: it is '
+            f'of type {self.topics.get(topic)}'
+            for (topic, kind), count in self._others.items()
+        ]
+        return '; '.join(filter(None, [self._reader.loss, *others]))
 
     def choose_topic(
         self, type_names: Sequence[str], name: str = '', *, option: str = '--topic'
@@ -168,16 +210,24 @@ class Bag:
             A key of `topics`.
 
         """
-        fitting = sorted(topic for topic, kind in self.topics.items() if kind in type_names)
+        fitting = self._fitting(type_names)
+        if name not in fitting and (name or not fitting) and not self._is_counted:
+            self._survey(self._count())  # the index may be wrong
+            fitting = self._fitting(type_names)
         if name in fitting or (not name and len(fitting) == 1):
             return name or fitting[0]
         wanted = ' or '.join(kind.rsplit('/', 1)[1] for kind in type_names)
+        if name in self._reader.foreign or (self._reader.foreign and not fitting):
+            raise ValueError(self._describe_foreign())
         there = ', '.join(fitting) or f'none, only {", ".join(sorted(self.topics))}'
         raise ValueError(
             f'{self.path} must hold {"the topic " + name if name else "one topic"} of type '
             f'{wanted}, got {there}. '
             + (f'Choose with {option}.' if fitting else 'Record the camera too.')
         )
+
+    def _fitting(self, type_names: Sequence[str]) -> list[str]:
+        return sorted(topic for topic, kind in self.topics.items() if kind in type_names)
 
     def read(self, *topics: str, strict: bool = False) -> Iterator[RecordedMessage]:
         """
@@ -200,8 +250,13 @@ class Bag:
             After the last readable message, if `strict`.
 
         """
+        self._others.clear()
         for raw in self._reader:
-            if not topics or raw.topic in topics:
-                yield RecordedMessage(raw, self._types)
+            if topics and raw.topic not in topics:
+                continue
+            if raw.type_name != self.topics.get(raw.topic, raw.type_name):
+                self._others[raw.topic, raw.type_name] += 1
+                continue
+            yield RecordedMessage(raw, self._types)
         if strict and self.loss:
             raise BagLossError(f'{self.path}: {self.loss}. Everything before it was read.')

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 import re
+from typing import Any
 
 import yaml
 
 _METADATA = 'metadata.yaml'
+_METADATA_LIMIT = 2**24
+# The other one takes hours over brackets in brackets.
+_LOADER = getattr(yaml, 'CBaseLoader', yaml.BaseLoader)
+_DIGITS = 20  # of a number of 64 bits, at most
 _PACKED = '.zstd'
 # <name>_<number>.<ending>: the parts of a bag that was split while it was recorded
 _PART = re.compile(r'(.*_)(\d+)(\..*)')
 _ENDINGS = ('.mcap', '.db3', f'.mcap{_PACKED}', f'.db3{_PACKED}')
+# First bytes of a bag, whatever it is called; and of one that ROS 1 recorded.
+_MAGICS = (b'\x89MCAP0\r\n', b'SQLite format 3\0')
+_ROS1_MAGIC = b'#ROSBAG V'
 
 
 def find_bag_files(path: Path) -> tuple[list[Path], str]:
@@ -37,8 +45,11 @@ def find_bag_files(path: Path) -> tuple[list[Path], str]:
     """
     there = sorted(path.iterdir()) if path.is_dir() else [path] if path.is_file() else []
     files = [one for one in there if one.name.endswith(_ENDINGS)]
-    # <name>_10 was written after <name>_9
-    files.sort(key=lambda one: (len(one.name), one.name))
+    if path.is_file() and read_head(path).startswith(_MAGICS):
+        files = there
+    _refuse_ros1(files or there)
+    _refuse_pipes(files)
+    files.sort(key=_by_part)
     if not files:
         got = ', '.join(one.name for one in there[:4]) or 'nothing there'
         raise ValueError(
@@ -53,6 +64,41 @@ def find_bag_files(path: Path) -> tuple[list[Path], str]:
     return _take_each_once(path, files), ''
 
 
+def _refuse_pipes(files: list[Path]) -> None:
+    for one in files:
+        if one.exists() and not (one.is_file() or one.is_dir()):
+            raise ValueError(
+                f'bag must lie in files, got a pipe or device: {one}. Write it to a file first.'
+            )
+
+
+def read_head(file: Path) -> bytes:
+    """Return the first bytes of a file; none of what is no file, or cannot be read."""
+    if not file.is_file():  # a pipe would be waited for
+        return b''
+    try:
+        with file.open('rb') as content:
+            return content.read(16)
+    except OSError:
+        return b''
+
+
+def _by_part(file: Path) -> tuple[str, int, str]:
+    """Sort <name>_9 before <name>_10, which was written after it."""
+    part = _PART.fullmatch(file.name)
+    return (part[1], int(part[2]), part[3]) if part else (file.name, 0, '')
+
+
+def _refuse_ros1(files: list[Path]) -> None:
+    for one in files:
+        if read_head(one).startswith(_ROS1_MAGIC):
+            raise ValueError(
+                f'bag must be a .mcap or .db3 file of ROS 2, got a bag of ROS 1: {one}. Convert '
+                f'it: pip install rosbags; rosbags-convert --src {one.name} --dst {one.stem}_ros2 '
+                '--dst-storage mcap. (mcap convert does not do: it keeps the messages of ROS 1.)'
+            )
+
+
 def bag_name(path: Path) -> str:
     """Return the name of a bag: that of its folder, or of its file without the ending."""
     if not path.is_dir():
@@ -62,14 +108,46 @@ def bag_name(path: Path) -> str:
     return path.resolve().name
 
 
+def listed_counts(folder: Path, files: list[Path]) -> dict[str, int]:
+    """Return the messages of each topic as metadata.yaml has them, if it lists these files."""
+    information = _read_metadata(folder)
+    if len(_listed_files(folder)) != len(files):
+        return {}
+    counts: dict[str, int] = {}
+    topics = information.get('topics_with_message_count')
+    for one in topics if isinstance(topics, list) else []:
+        described = one.get('topic_metadata') if isinstance(one, dict) else None
+        name = described.get('name') if isinstance(described, dict) else None
+        count = str(one.get('message_count')) if isinstance(one, dict) else ''
+        if isinstance(name, str) and count.isdecimal() and len(count) < _DIGITS:
+            counts[name] = counts.get(name, 0) + int(count)
+    return counts
+
+
 def _listed_files(folder: Path) -> list[str]:
     """Return the file names in metadata.yaml; none if it is absent or damaged."""
+    listed = _read_metadata(folder).get('relative_file_paths')
+    # the oldest bags name their folder, too
+    return [
+        PurePath(one).name
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, str)
+    ]
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    """Return what metadata.yaml says of the bag; nothing if it is absent or damaged."""
     try:
-        content = yaml.safe_load((folder / _METADATA).read_text(encoding='utf-8'))
-        listed = content['rosbag2_bagfile_information']['relative_file_paths']
-        return [PurePath(one).name for one in listed]  # the oldest bags name their folder, too
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-        return []
+        with (folder / _METADATA).open('rb') as file:
+            text = file.read(_METADATA_LIMIT + 1)
+        if len(text) > _METADATA_LIMIT:
+            return {}
+        # Text, lists and mappings alone: what nobody asks for cannot be malformed.
+        content = yaml.load(text, Loader=_LOADER)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    information = content.get('rosbag2_bagfile_information') if isinstance(content, dict) else None
+    return information if isinstance(information, dict) else {}
 
 
 def _follow(listed: list[str], files: list[Path]) -> list[Path]:

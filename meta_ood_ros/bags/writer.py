@@ -88,7 +88,17 @@ class BagWriter:
         latched : bool
             Whether players should offer it to late subscribers (transient local).
 
+        Raises
+        ------
+        ValueError
+            The bag is closed.
+
         """
+        if self._writer is None:
+            raise ValueError(
+                f'a bag takes messages until it is closed, got one of {topic} after {self.path} '
+                'was closed. Write before close() and inside the with statement.'
+            )
         if topic not in self._connections:
             self._types.add(type_name)
             self._connections[topic] = self._writer.add_connection(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.core.backends import load_backend
@@ -10,7 +11,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.decision import judge_segments, publish_cores
 from meta_ood_ros.core.dense import predict_dense
-from meta_ood_ros.core.image import check_image, to_network_input, to_work_mask, to_work_size
+from meta_ood_ros.core.image import open_image, to_network_input, to_work_grid, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
@@ -27,8 +28,9 @@ class OodPipeline:
 
     Parameters
     ----------
-    bundle : Bundle, optional
-        Network and meta classifier; the installed default where absent.
+    bundle : Bundle, str or Path, optional
+        Network and meta classifier, or the name of an installed bundle or the directory of one;
+        the installed default where absent.
     settings : PipelineSettings, optional
         Thresholds and work size; by default those of the bundle.
     device : str
@@ -59,7 +61,7 @@ class OodPipeline:
 
     def __init__(
         self,
-        bundle: Bundle | None = None,
+        bundle: Bundle | str | Path | None = None,
         settings: PipelineSettings | None = None,
         device: str = 'cpu',
         *,
@@ -67,7 +69,7 @@ class OodPipeline:
         precision: str = 'auto',
         **options: Any,
     ) -> None:
-        self.bundle = load_bundle() if bundle is None else bundle
+        self.bundle = load_bundle(bundle)
         self.settings = settings or PipelineSettings()
         network = self.bundle.build_network()
         self._stride = network.stride
@@ -78,9 +80,13 @@ class OodPipeline:
             backend, network, device=device, precision=precision, **options
         )
 
+    def __repr__(self) -> str:
+        """Return network, backend and device in a line."""
+        return f'OodPipeline({self.bundle.model_id}, {self.backend.name} on {self.backend.device})'
+
     def __call__(
         self,
-        image: np.ndarray,
+        image: np.ndarray | str | Path | Any,
         *,
         settings: PipelineSettings | None = None,
         ignore_mask: np.ndarray | None = None,
@@ -90,8 +96,8 @@ class OodPipeline:
 
         Parameters
         ----------
-        image : ndarray of shape (H, W, 3), uint8
-            RGB.
+        image : ndarray of shape (H, W, 3), uint8, or str, Path or PIL image
+            RGB; a path is read, see `open_image`.
         settings : PipelineSettings, optional
             For this image only; its work_short_side counts, too.
         ignore_mask : ndarray of shape (H, W), bool, optional
@@ -112,7 +118,7 @@ class OodPipeline:
 
     def batch(
         self,
-        images: Sequence[np.ndarray],
+        images: Sequence[np.ndarray | str | Path | Any],
         *,
         settings: Sequence[PipelineSettings | None] | None = None,
         ignore_masks: Sequence[np.ndarray | None] | None = None,
@@ -122,8 +128,8 @@ class OodPipeline:
 
         Parameters
         ----------
-        images : sequence of ndarray of shape (H, W, 3), uint8
-            RGB; all of one work size, see `work_size`.
+        images : sequence of what a call takes
+            All of one work size, see `work_size`.
         settings : sequence of PipelineSettings or None, optional
             One an image; None stands for those of the pipeline.
         ignore_masks : sequence of ndarray of shape (H, W), bool, or None, optional
@@ -143,9 +149,8 @@ class OodPipeline:
         """
         chosen = [one or self.settings for one in settings or [None] * len(images)]
         masks = ignore_masks or [None] * len(images)
-        for image in images:
-            check_image(image)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
+        opened = [open_image(image) for image in images]
+        sizes = [(image.shape[0], image.shape[1]) for image in opened]
         work_sizes = {self.work_size(*one) for one in zip(sizes, chosen, strict=True)}
         if len(work_sizes) != 1:
             raise ValueError(
@@ -153,9 +158,9 @@ class OodPipeline:
                 'Call the pipeline once for each work size.'
             )
         (work_size,) = work_sizes
-        watches = [Stopwatch() for _ in images]
+        watches = [Stopwatch() for _ in opened]
         inputs = []
-        for image, watch in zip(images, watches, strict=True):
+        for image, watch in zip(opened, watches, strict=True):
             with watch('preparation'):
                 inputs.append(self._to_input(image, work_size))
         together = Stopwatch()
@@ -213,8 +218,9 @@ class OodPipeline:
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
     ) -> tuple[int, int]:
         """Return height and width in pixels of the grid on which such an image is seen."""
-        short_side = self.effective_short_side(settings or self.settings)
-        return to_work_size(image_size, short_side=short_side, stride=self._stride)
+        chosen = settings or self.settings
+        side, most = self.effective_short_side(chosen), chosen.max_work_pixels
+        return to_work_size(image_size, short_side=side, stride=self._stride, max_pixels=most)
 
     def effective_short_side(self, settings: PipelineSettings) -> int:
         """Return the short side of that grid in pixels, the bundle's where none is set."""
@@ -259,7 +265,7 @@ class OodPipeline:
             dense = predict_dense(logits, work_size, align_corners=self._align_corners)
         with watch('segments'):
             ood_mask = dense.entropy >= np.float32(entropy_threshold)
-            ignored = to_work_mask(ignore_mask, image_size, work_size)
+            ignored = to_work_grid(ignore_mask, image_size, work_size)
             if ignored is not None:
                 ood_mask &= ~ignored
             min_size_px = settings.min_size_px or self.bundle.min_size_px
@@ -301,4 +307,6 @@ class OodPipeline:
             work_size=work_size,
             ignored=ignored,
             milliseconds=watch.milliseconds,
+            class_names=self.bundle.class_names,
+            class_colors=self.bundle.class_colors,
         )

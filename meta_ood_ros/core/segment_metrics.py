@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentMetrics:
     """
     One row of numbers for each segment.
@@ -31,6 +31,10 @@ class SegmentMetrics:
 
     values: NDArray[np.float64]
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return what the table holds in a line."""
+        return f'SegmentMetrics({len(self.values)} segments x {len(self.names)} metrics)'
 
     def __getitem__(self, name: str) -> NDArray[np.float64]:
         """Return the column of that name, (K,)."""

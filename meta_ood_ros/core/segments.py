@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Segments:
     """
     A partition of the OoD pixels into segments.
@@ -26,6 +26,11 @@ class Segments:
 
     labels: NDArray[np.int32]
     count: int
+
+    def __repr__(self) -> str:
+        """Return size and count in a line."""
+        height, width = self.labels.shape
+        return f'Segments({self.count} on {height} x {width} px)'
 
 
 def find_segments(ood_mask: NDArray[np.bool_], *, min_size_px: int = 0) -> Segments:

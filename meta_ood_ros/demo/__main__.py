@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0; 1 where frames were lost, the node died or the output could not be written;
-        2 where there is nothing to play; 130 after Ctrl-C.
+        2 where there is nothing to play; 3 where no frame of it could be used; 130 after Ctrl-C.
 
     """
     options = parse_arguments(arguments)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import math
 from typing import Any
 
 import cv2
-from meta_ood_ros.messages.pictures import ENTROPY_COLORS, IGNORED, OOD_COLOR
+from meta_ood_ros.core.pictures import (
+    draw_segments,
+    DrawnSegment,
+    ENTROPY_COLORS,
+    OOD_COLOR,
+    REJECTED_COLOR,
+)
+from meta_ood_ros.core.result import IGNORED
 import numpy as np
 
 #: Width of the large view, in pixels.
 VIEW_WIDTH = 960
 _HEADER, _FOOTER, _GAP = 40, 64, 4
-_PAPER, _INK, _FAINT, _REJECTED = (24, 26, 30), (236, 238, 240), (150, 154, 160), (210, 210, 210)
-_LABELLED_PX = 250  # of the view; smaller segments are outlined only, rejected ones below 4 times
+_PAPER, _INK, _FAINT = (24, 26, 30), (236, 238, 240), (150, 154, 160)
 _SMALLEST_SHARE = 0.002  # of the pixels; classes below are not named
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -57,43 +62,19 @@ def draw_view(view: FrameView) -> np.ndarray:
     size = _scaled_size(view.overlay.shape[:2], VIEW_WIDTH)
     canvas = _resized(view.overlay, size)
     scale = size[1] / view.overlay.shape[1]
-    segments = sorted(view.segments.segments, key=lambda one: one.accepted)
-    for one in segments:
-        colour = OOD_COLOR if one.accepted else _REJECTED
-        outline = np.stack([one.contour_x, one.contour_y], axis=1).astype(np.float64)
-        outline = np.int32(np.round((outline + 0.5) * scale * 16))
-        if len(outline):
-            thickness = 2 if one.accepted else 1
-            cv2.polylines(canvas, [outline], True, (0, 0, 0), thickness + 2, cv2.LINE_AA, 4)
-            cv2.polylines(canvas, [outline], True, colour, thickness, cv2.LINE_AA, 4)
-    taken: list[tuple[int, int, int, int]] = []
-    # The largest are labelled first; labels that would lie on another one are left out.
-    for one in sorted(segments, key=lambda one: (not one.accepted, -one.area_px)):
-        if one.area_px * scale**2 >= (_LABELLED_PX if one.accepted else 4 * _LABELLED_PX):
-            _label(canvas, one, scale, taken)
+    draw_segments(canvas, [_to_drawn(one) for one in view.segments.segments], scale)
     return canvas
 
 
-def _label(canvas: np.ndarray, one: Any, scale: float, taken: list) -> None:
-    known = not math.isnan(one.ood_probability)
-    if one.accepted:
-        text = f'unknown {one.ood_probability:.2f}' if known else 'unknown'
-        size, ink, paper = 0.5, (0, 30, 30), OOD_COLOR
-    elif known:
-        text, size, ink, paper = f'{one.ood_probability:.2f}', 0.4, (40, 40, 40), _REJECTED
-    else:
-        return
-    (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
-    x = int(np.clip(one.roi.x_offset * scale, 0, canvas.shape[1] - width - 8))
-    y = int(one.roi.y_offset * scale) - height - 10
-    if y < 0:
-        y = min(int((one.roi.y_offset + one.roi.height) * scale) + 2, canvas.shape[0] - height - 9)
-    box = (x, y, x + width + 8, y + height + 8)
-    if any(box[0] < r and left < box[2] and box[1] < b and t < box[3] for left, t, r, b in taken):
-        return
-    taken.append(box)
-    cv2.rectangle(canvas, box[:2], box[2:], paper, cv2.FILLED)
-    cv2.putText(canvas, text, (x + 4, y + height + 3), _FONT, size, ink, 1, cv2.LINE_AA)
+def _to_drawn(one: Any) -> DrawnSegment:
+    """Return what is drawn of a segment of a message."""
+    return DrawnSegment(
+        contour=np.stack([one.contour_x, one.contour_y], axis=1),
+        box=(one.roi.x_offset, one.roi.y_offset, one.roi.width, one.roi.height),
+        area_px=one.area_px,
+        ood_probability=one.ood_probability,
+        accepted=one.accepted,
+    )
 
 
 def draw_frame(view: FrameView) -> np.ndarray:
@@ -163,7 +144,7 @@ def _draw_legend(place: np.ndarray, view: FrameView) -> None:
     names = view.segments.class_names
     entries: list[tuple[str, Sequence[int]]] = [('accepted as unknown', OOD_COLOR)]
     if view.segments.segments_rejected:
-        entries.append(('rejected by the meta classifier', _REJECTED))
+        entries.append(('rejected by the meta classifier', REJECTED_COLOR))
     for k in np.argsort(-counts):
         if ids[k] < min(len(names), IGNORED) and counts[k] >= _SMALLEST_SHARE * view.semantic.size:
             entries.append((names[ids[k]], colours[k].tolist()))
@@ -179,7 +160,9 @@ def _draw_legend(place: np.ndarray, view: FrameView) -> None:
         x += width + 38
 
 
-def _text(place: np.ndarray, text: str, at: tuple[int, int], size: float, colour) -> None:
+def _text(
+    place: np.ndarray, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int]
+) -> None:
     # Hershey fonts are ASCII only.
     text = text.encode('ascii', 'replace').decode()
     cv2.putText(place, text, at, _FONT, size, colour, 1, cv2.LINE_AA)

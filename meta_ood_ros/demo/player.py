@@ -179,6 +179,7 @@ class Player:
             one.data, one.stamp_ns = frame.recorded.raw.data, frame.recorded.stamp_ns
             kind = frame.recorded.raw.type_name
         else:
+            assert frame.image is not None  # a frame that is played has the one or the other
             one.stamp_ns, kind = time.time_ns(), 'sensor_msgs/msg/Image'
             header = Header(frame_id=f'{camera or "camera"}_optical_frame')
             header.stamp.sec, header.stamp.nanosec = divmod(one.stamp_ns, 10**9)

@@ -9,6 +9,9 @@ from meta_ood_ros.demo.answers import Answer
 from meta_ood_ros.demo.truth import FrameTruth
 import numpy as np
 
+#: So many different causes are told apart where no frame could be used.
+_CAUSES = 4
+
 
 @dataclass(eq=False)
 class Tally:
@@ -25,14 +28,34 @@ class Tally:
     incomplete: int = 0
     latencies_ms: list[float] = field(default_factory=list)
     truth: list[FrameTruth] = field(default_factory=list)
+    #: Why frames could not be used, in the words of whoever refused them.
+    causes: Counter[str] = field(default_factory=Counter)
+
+    def leave_out(self, complaint: str) -> None:
+        """Count a frame that cannot even be sent."""
+        self.unreadable += 1
+        self.causes[complaint] += 1
+
+    def describe_nothing(self) -> str:
+        """Say why no frame at all could be used; '' where some could."""
+        if self.processed:
+            return ''
+        if not self.frames:
+            return 'No frame could be used: none came.'
+        shown = [f'{count} x {cause}' for cause, count in self.causes.most_common(_CAUSES)]
+        others = self.causes.total() - sum(c for _, c in self.causes.most_common(_CAUSES))
+        shown += [f'{others} for other causes'] if others else []
+        return f'None of {self.frames} frames could be used: {"; ".join(shown)}'
 
     def add(self, answer: Answer) -> None:
         """Count what became of a frame that was sent."""
         self.sent += 1
         if answer.drop:
             self.drops[answer.drop.partition(':')[0]] += 1
+            self.causes[f'dropped by the node, {answer.drop}'] += 1
         elif answer.segments is None:
             self.lost += 1
+            self.causes['no answer came.'] += 1
         else:
             self.processed += 1
             self.found += answer.segments.segments_found

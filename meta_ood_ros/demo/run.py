@@ -20,6 +20,9 @@ from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth
 import numpy as np
 from tqdm import tqdm
 
+#: Exit status when no frame at all could be used.
+UNUSABLE = 3
+
 _NODE_LOG = 'node.log'
 #: Parameters that make every answer complete: an offline source never outruns the node, and with
 #: rejected segments and metrics the recording is fit for fit-meta.
@@ -56,11 +59,10 @@ def run(source: Source, options: argparse.Namespace) -> int:
     complaints = [problem, source.loss()]
     if not status and tally.lost + tally.incomplete:
         complaints.append('Frames or outputs were lost without a reason that the node reported.')
-    if not status and not tally.sent:
-        complaints.append('None of the frames could be read.')
-    for sentence in filter(None, complaints):
+    nothing = '' if status else tally.describe_nothing()
+    for sentence in filter(None, [*complaints, nothing]):
         print(sentence, file=sys.stderr)
-    return status or int(any(complaints[2:]))
+    return status or (UNUSABLE if nothing else int(any(complaints[2:])))
 
 
 class _Demo:
@@ -151,11 +153,12 @@ class _Demo:
 
     def _rounds(self, source: Iterator[DemoFrame], bar: tqdm) -> Iterator[dict[str, DemoFrame]]:
         """Deal the readable frames to the cameras."""
-        cameras, dealt = self._options.cameras, {}
+        cameras = self._options.cameras
+        dealt: dict[str, DemoFrame] = {}
         for frame in source:
             self.tally.frames += 1
             if frame.complaint:
-                self.tally.unreadable += 1
+                self.tally.leave_out(frame.complaint)
                 bar.write(f'{frame.name} is left out: {frame.complaint}')
                 bar.update()
                 continue
@@ -183,7 +186,9 @@ class _Demo:
 
     def _draw(self, number: int, answer: Answer) -> FrameTruth | None:
         """Write the picture of one frame, and compare it with the truth where that is known."""
-        frame, segments = answer.frame, answer.segments
+        frame, segments, output = answer.frame, answer.segments, self.output
+        assert segments is not None  # only what was answered is drawn
+        assert output is not None  # play() opened it
         accepted = segments.segments_found - segments.segments_rejected
         where = f'{answer.camera} / {frame.name}' if answer.camera else frame.name
         note = f'{accepted} unknown, {segments.segments_rejected} rejected, '
@@ -191,9 +196,9 @@ class _Demo:
         view = to_view(where, note, frame.image, answer)
         if view is not None:
             name = f'{answer.camera}_{frame.name}' if answer.camera else frame.name
-            self.output.write_picture(number, name, draw_frame(view))
-            if self.output.sheet.wants(number):
-                self.output.sheet.add(draw_view(view), f'{where}: {note}')
+            output.write_picture(number, name, draw_frame(view))
+            if output.sheet.wants(number):
+                output.sheet.add(draw_view(view), f'{where}: {note}')
         if frame.scene is None or 'segment_ids' not in answer.pictures:
             return None
         message = answer.picture('segment_ids')

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from meta_ood_msgs.msg import OodSegment, OodSegmentArray
+from meta_ood_ros.core.received_grid import SegmentPlaces, trace_contours
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.messages.received_grid import locate_segments, SegmentPlaces, trace_contours
 import numpy as np
 from std_msgs.msg import Header
 
@@ -43,7 +43,7 @@ def choose_segments(
     result: OodResult, *, publish_rejected: bool, max_segments: int
 ) -> PublishedSegments:
     """Return which segments are published: the accepted ones, or all; the largest if too many."""
-    places = _locate(result)
+    places = result.locate()
     visible = places.area > 0
     rows = np.flatnonzero(visible if publish_rejected else visible & result.accepted)
     if rows.size > max_segments:
@@ -60,23 +60,6 @@ def choose_segments(
         places=places,
         found=int(np.count_nonzero(visible)),
         rejected=int(np.count_nonzero(visible & ~result.accepted)),
-    )
-
-
-def _locate(result: OodResult) -> SegmentPlaces:
-    # the metrics of a core are those of the segment it was judged in, with its centroid
-    if result.work_size != result.image_size or result.core_threshold:
-        return locate_segments(result.segments.labels, result.segments.count, result.image_size)
-    left, top, width, height = result.summary.boxes.T.astype(np.int64)
-    metrics = result.metrics
-    return SegmentPlaces(
-        area=result.summary.area_px,
-        top=top,
-        left=left,
-        bottom=top + height - 1,
-        right=left + width - 1,
-        centroid_x=metrics.values[:, metrics.names.index('centroid_column')],
-        centroid_y=metrics.values[:, metrics.names.index('centroid_row')],
     )
 
 

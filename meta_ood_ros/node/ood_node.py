@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import gc
 import sys
 import traceback
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.kernels.memory import share_one_heap
+from meta_ood_ros.node.command_line import explain_refusal, without_effect
 from meta_ood_ros.node.diagnostics import DiagnosticsPublisher, to_status
 from meta_ood_ros.node.forwarded_log import ForwardedLog
 from meta_ood_ros.node.parameters import Parameters
@@ -16,12 +18,21 @@ from meta_ood_ros.node.session import Session
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 import torch
 
 #: Subscriptions, failures and diagnostics are looked after this often, in seconds.
 POLL_PERIOD = 0.1
+
+# What ROS raises where it cannot start.
+_REFUSALS = (
+    rclpy_implementation.RCLError,
+    rclpy_implementation.UnknownROSArgsError,
+    InvalidParameterTypeException,
+)
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -39,7 +50,7 @@ class OodNode(LifecycleNode):
 
     """
 
-    def __init__(self, name: str = 'ood', **arguments: object) -> None:
+    def __init__(self, name: str = 'ood', **arguments: Any) -> None:
         super().__init__(name, **arguments)
         self._phase = 'unconfigured'
         self._error = ''
@@ -91,6 +102,7 @@ class OodNode(LifecycleNode):
         if result != SUCCESS:
             return result
         try:
+            assert self._session is not None  # on_configure left it
             self._session.activate()
         except Exception as error:
             self._complain(f'Cannot activate: {error}')
@@ -102,6 +114,7 @@ class OodNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Finish the frame in work, then be silent."""
+        assert self._session is not None  # an active node has one
         self._session.deactivate()
         self._phase = 'inactive'
         self._diagnostics.hurry()
@@ -183,14 +196,31 @@ class OodNode(LifecycleNode):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to stop."""
+    """
+    Run the node until it is told to stop.
+
+    Raises
+    ------
+    SystemExit
+        ROS cannot use the arguments, or cannot start.
+
+    """
     share_one_heap()
-    rclpy.init(args=arguments)
+    try:
+        rclpy.init(args=None if arguments is None else list(arguments))
+    except _REFUSALS as error:
+        sys.exit(explain_refusal(error))
     node: OodNode | None = None
     try:
         # First of all: an executor that a signal meets while it is being made leaves a traceback.
         executor = SingleThreadedExecutor()
-        node = OodNode()
+        try:
+            node = OodNode()
+        except _REFUSALS as error:
+            sys.exit(explain_refusal(error))
+        command_line = sys.argv if arguments is None else arguments
+        for sentence in without_effect(command_line, node.get_fully_qualified_name()):
+            node.get_logger().warning(sentence)
         executor.add_node(node)
         return _run(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Camera:
     z: float = 0.0
     elevation: float = 1.35
 
-    def project(self, points: np.ndarray) -> np.ndarray:
+    def project(self, points: ArrayLike) -> np.ndarray:
         """
         Return where world points fall in the image.
 
@@ -40,6 +41,17 @@ class Camera:
         column = (self.size[1] - 1) / 2 + (points[:, 0] - self.x) * scale
         row = self.horizon + (self.elevation - points[:, 1]) * scale
         return np.stack([column, row], axis=1).astype(np.float32)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Return the intrinsic matrix K, shape (3, 3); the optical axis is level."""
+        column = (self.size[1] - 1) / 2
+        return np.array([[self.focal, 0, column], [0, self.focal, self.horizon], [0, 0, 1.0]])
+
+    def to_optical(self, points: ArrayLike) -> np.ndarray:
+        """Return world points in the optical frame, shape (N, 3): x right, y down, z forward."""
+        x, y, z = np.asarray(points, dtype=np.float64).reshape(-1, 3).T
+        return np.stack([x - self.x, self.elevation - y, z - self.z], axis=1)
 
     def first_ground_row(self) -> int:
         """Return the first image row that shows ground at a finite distance, 0..H."""

@@ -1,10 +1,12 @@
-"""The picture and its two label maps, painted together from far to near."""
+"""The picture, its two label maps and its depth, painted together from far to near."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 from meta_ood_ros.scenes.camera import Camera
 import numpy as np
+from numpy.typing import ArrayLike
 
 NEAR = 0.8  # m; nothing nearer to the camera is drawn
 
@@ -34,16 +36,14 @@ class Sprite:
 
     def flipped(self) -> 'Sprite':
         """Return the mirror image."""
-
-        def flip(values):
-            return values[:, ::-1] if isinstance(values, np.ndarray) else values
-
-        return Sprite(flip(self.rgb), flip(self.alpha), flip(self.label), flip(self.cover))
+        label = self.label[:, ::-1] if isinstance(self.label, np.ndarray) else self.label
+        cover = None if self.cover is None else self.cover[:, ::-1]
+        return Sprite(self.rgb[:, ::-1], self.alpha[:, ::-1], label, cover)
 
 
 class Canvas:
     """
-    Image (float32, 0..255), class map and OoD instance map of one camera.
+    Image (float32, 0..255), class map, OoD instance map and depth map of one camera.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Canvas:
 
     """
 
-    def __init__(self, camera: Camera, haze_colour: np.ndarray, haze_range: float):
+    def __init__(self, camera: Camera, haze_colour: np.ndarray, haze_range: float) -> None:
         self.camera = camera
         self.haze_colour = np.asarray(haze_colour, dtype=np.float32)
         self.haze_range = haze_range
@@ -60,13 +60,23 @@ class Canvas:
         self.image = np.zeros((height, width, 3), np.float32)
         self.classes = np.full((height, width), 10, np.uint8)
         self.ood_ids = np.zeros((height, width), np.uint16)
+        self.depth = np.full((height, width), np.inf, np.float32)
 
-    def clearness(self, depth):
+    def clearness(self, depth: ArrayLike) -> np.ndarray:
         """Return the share of light that comes through the air over `depth` [m], 0..1."""
         return np.exp(-np.maximum(depth, 0) / self.haze_range)
 
-    def paint(self, top, left, sprite: Sprite, *, depth, ood_id=0):
-        """Lay a sprite of final pixel size over the picture."""
+    def paint(
+        self,
+        top: int,
+        left: int,
+        sprite: Sprite,
+        *,
+        depth: float,
+        ood_id: int = 0,
+        surface: np.ndarray | None = None,
+    ) -> None:
+        """Lay a sprite of final pixel size over the picture; surface is its depth by pixel."""
         height, width = self.classes.shape
         h, w = sprite.alpha.shape
         y0, y1, x0, x1 = max(top, 0), min(top + h, height), max(left, 0), min(left + w, width)
@@ -83,8 +93,10 @@ class Canvas:
         label = sprite.label[cut] if isinstance(sprite.label, np.ndarray) else sprite.label
         self.classes[place] = np.where(cover, 255 if ood_id else label, self.classes[place])
         self.ood_ids[place][cover] = ood_id
+        solid = alpha >= 0.5
+        self.depth[place][solid] = depth if surface is None else surface[cut][solid]
 
-    def quad(self, corners, sprite: Sprite, *, ood_id=0):
+    def quad(self, corners: ArrayLike, sprite: Sprite, *, ood_id: int = 0) -> None:
         """
         Paint a sprite onto a plane quadrilateral of the world.
 
@@ -110,10 +122,12 @@ class Canvas:
         sprite = _shrunk(sprite, target)
         h, w = sprite.alpha.shape
         source = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32) - 0.5
-        matrix = cv2.getPerspectiveTransform(source, target - np.float32([x0, y0]))
+        matrix = cv2.getPerspectiveTransform(source, target - np.array([x0, y0], np.float32))
         size = (x1 - x0, y1 - y0)
 
-        def warp(values, flags=cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT):
+        def warp(
+            values: np.ndarray, flags: int = cv2.INTER_LINEAR, border: int = cv2.BORDER_CONSTANT
+        ) -> np.ndarray:
             return cv2.warpPerspective(values, matrix, size, flags=flags, borderMode=border)
 
         label = sprite.label
@@ -122,15 +136,33 @@ class Canvas:
         cover = None if sprite.cover is None else warp(sprite.cover)
         rgb = warp(sprite.rgb, border=cv2.BORDER_REPLICATE)
         flat = Sprite(rgb, warp(sprite.alpha), label, cover)
-        self.paint(y0, x0, flat, depth=float(depth.mean()), ood_id=ood_id)
+        surface = _plane_depth(target - np.array([x0, y0], np.float32), depth, flat.alpha.shape)
+        self.paint(y0, x0, flat, depth=float(depth.mean()), ood_id=ood_id, surface=surface)
 
-    def billboard(self, x, z, width, height, sprite: Sprite, *, y=0.0, ood_id=0):
+    def billboard(
+        self,
+        x: float,
+        z: float,
+        width: float,
+        height: float,
+        sprite: Sprite,
+        *,
+        y: float = 0.0,
+        ood_id: int = 0,
+    ) -> None:
         """Paint a sprite on an upright rectangle that faces the camera, centred at x [m]."""
         left, right = x - width / 2, x + width / 2
         corners = [(left, y + height, z), (right, y + height, z), (right, y, z), (left, y, z)]
         self.quad(corners, sprite, ood_id=ood_id)
 
-    def wall(self, near, far, bottom, top, sprite: Sprite):
+    def wall(
+        self,
+        near: tuple[float, float],
+        far: tuple[float, float],
+        bottom: float,
+        top: float,
+        sprite: Sprite,
+    ) -> None:
         """
         Paint a sprite on an upright wall; what lies behind the camera is cut off.
 
@@ -153,7 +185,7 @@ class Canvas:
             sprite = Sprite(sprite.rgb[:, cut:], sprite.alpha[:, cut:], label, cover)
         self.quad([(x0, top, z0), (x1, top, z1), (x1, bottom, z1), (x0, bottom, z0)], sprite)
 
-    def shade(self, polygons, strength, softness):
+    def shade(self, polygons: Sequence[ArrayLike], strength: float, softness: float) -> None:
         """
         Darken the ground inside polygons; where they overlap it gets no darker.
 
@@ -180,16 +212,29 @@ class Canvas:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for outline in outlines:
-            cv2.fillPoly(mask, [np.int32((outline - [x0, y0]) * 16)], 255, cv2.LINE_AA, 4)
+            cv2.fillPoly(
+                mask, [np.array((outline - [x0, y0]) * 16, np.int32)], 255, cv2.LINE_AA, 4
+            )
         light = cv2.GaussianBlur(mask, (0, 0), blur).astype(np.float32)
         self.image[y0:y1, x0:x1] *= 1 - (strength / 255) * light[..., None]
 
-    def _on_ground(self, polygon):
+    def _on_ground(self, polygon: np.ndarray) -> np.ndarray:
         points = np.zeros((len(polygon), 3))
         points[:, 0] = polygon[:, 0]
         points[:, 2] = np.maximum(polygon[:, 1], self.camera.z + NEAR)
         limit = 20.0 * max(self.camera.size)  # far outside, but small enough for 1/16 px integers
         return np.clip(self.camera.project(points), -limit, limit)
+
+
+def _plane_depth(corners: np.ndarray, depth: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the depth of each pixel of a plane patch: its inverse is linear in the picture."""
+    if np.ptp(depth) == 0:
+        return np.full(shape, depth[0], np.float32)
+    known = np.column_stack([corners, np.ones(len(corners))])
+    across, down, offset = np.linalg.lstsq(known, 1 / depth, rcond=None)[0]
+    rows, columns = np.arange(shape[0]), np.arange(shape[1])
+    inverse = across * columns[None, :] + (down * rows + offset)[:, None]
+    return (1 / np.clip(inverse, 1 / depth.max(), 1 / depth.min())).astype(np.float32)
 
 
 def _shrunk(sprite: Sprite, target: np.ndarray) -> Sprite:
@@ -201,7 +246,7 @@ def _shrunk(sprite: Sprite, target: np.ndarray) -> Sprite:
     if wanted_w > 0.75 * w and wanted_h > 0.75 * h:
         return sprite
 
-    def shrink(values, flags=cv2.INTER_AREA):
+    def shrink(values: np.ndarray, flags: int = cv2.INTER_AREA) -> np.ndarray:
         return cv2.resize(values, (wanted_w, wanted_h), interpolation=flags)
 
     label = sprite.label

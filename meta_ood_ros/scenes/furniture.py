@@ -5,12 +5,13 @@ from meta_ood_ros.scenes.facades import leaves
 from meta_ood_ros.scenes.noise import noise
 from meta_ood_ros.scenes.sketch import Sketch
 import numpy as np
+from numpy.typing import ArrayLike
 
 POLE, LIGHT, SIGN, VEGETATION = 5, 6, 7, 8
 TREE_ASPECT = 0.85
 
 
-def tree(rng, base, bare=False) -> Sprite:
+def tree(rng: np.random.Generator, base: ArrayLike, bare: bool = False) -> Sprite:
     """
     Return a street tree of height 1 and width `TREE_ASPECT`.
 
@@ -21,7 +22,7 @@ def tree(rng, base, bare=False) -> Sprite:
 
     """
     rows = 224
-    bark = np.float32([74, 64, 54]) * rng.uniform(0.7, 1.2)
+    bark = np.array([74, 64, 54], np.float32) * rng.uniform(0.7, 1.2)
     sketch = Sketch(rows, TREE_ASPECT, base, VEGETATION)
     middle = TREE_ASPECT / 2
     lean = rng.normal(0, 0.015)
@@ -55,7 +56,7 @@ def tree(rng, base, bare=False) -> Sprite:
     return Sprite(np.clip(rgb, 0, 255), whole, VEGETATION, whole if bare else cover)
 
 
-def bush(rng, base) -> Sprite:
+def bush(rng: np.random.Generator, base: ArrayLike) -> Sprite:
     """Return a bush of height 1 and width 1.5."""
     shape = (96, 144)
     y, x = np.mgrid[0:96, 0:144].astype(np.float32) / 96
@@ -66,9 +67,9 @@ def bush(rng, base) -> Sprite:
     return Sprite(np.clip(rgb, 0, 255), alpha, VEGETATION)
 
 
-def lamp_post(rng, side) -> Sprite:
+def lamp_post(rng: np.random.Generator, side: int) -> Sprite:
     """Return a lamp post of height 1 and width 0.3 whose arm points to `side` (-1 or 1)."""
-    grey = np.float32([104, 106, 106]) * rng.uniform(0.5, 1.2)
+    grey = np.array([104, 106, 106], np.float32) * rng.uniform(0.5, 1.2)
     sketch = Sketch(420, 0.3, grey, POLE)
     foot = 0.15 - side * 0.1
     sketch.limb([(foot, 1), (foot, 0.03)], (0.024, 0.015), grey)
@@ -78,9 +79,9 @@ def lamp_post(rng, side) -> Sprite:
     return sketch.sprite(rng)
 
 
-def traffic_light(rng) -> Sprite:
+def traffic_light(rng: np.random.Generator) -> Sprite:
     """Return a traffic light of height 1 and width 0.2 on its pole."""
-    grey = np.float32([88, 90, 90]) * rng.uniform(0.6, 1.2)
+    grey = np.array([88, 90, 90], np.float32) * rng.uniform(0.6, 1.2)
     sketch = Sketch(300, 0.2, grey, POLE)
     sketch.limb([(0.1, 1), (0.1, 0.08)], 0.032, grey)
     sketch.label = LIGHT
@@ -88,14 +89,14 @@ def traffic_light(rng) -> Sprite:
     lit = rng.integers(3)
     colours = ((220, 40, 36), (236, 168, 40), (60, 208, 130))
     for lamp, colour in enumerate(colours):
-        shade = np.float32(colour) * (1.0 if lamp == lit else 0.22)
+        shade = np.array(colour, np.float32) * (1.0 if lamp == lit else 0.22)
         sketch.ellipse(0.1, 0.06 + 0.095 * lamp, 0.036, 0.036, shade)
     return sketch.sprite(rng)
 
 
-def traffic_sign(rng) -> Sprite:
+def traffic_sign(rng: np.random.Generator) -> Sprite:
     """Return a sign of height 1 and width 0.34 on its pole."""
-    grey = np.float32([128, 130, 130]) * rng.uniform(0.6, 1.1)
+    grey = np.array([128, 130, 130], np.float32) * rng.uniform(0.6, 1.1)
     sketch = Sketch(300, 0.34, grey, POLE)
     sketch.limb([(0.17, 1), (0.17, 0.1)], 0.026, grey)
     sketch.label = SIGN
@@ -126,9 +127,9 @@ def traffic_sign(rng) -> Sprite:
     return sketch.sprite(rng)
 
 
-def bollard(rng) -> Sprite:
+def bollard(rng: np.random.Generator) -> Sprite:
     """Return a bollard of height 1 and width 0.22."""
-    base = np.float32([(70, 72, 74), (150, 150, 148), (168, 52, 44)])[rng.integers(3)]
+    base = np.array([(70, 72, 74), (150, 150, 148), (168, 52, 44)], np.float32)[rng.integers(3)]
     sketch = Sketch(96, 0.22, base, POLE)
     sketch.limb([(0.11, 1.0), (0.11, 0.1)], 0.14, base)
     sketch.box(0.04, 0.2, 0.18, 0.28, (226, 226, 220))

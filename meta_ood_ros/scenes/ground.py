@@ -1,12 +1,14 @@
 """The ground of a street: carriageway with markings, kerbs, pavements, verges."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from meta_ood_ros.scenes.canvas import Canvas
 from meta_ood_ros.scenes.noise import noise_on_plane
 from meta_ood_ros.scenes.weather import Weather
 import numpy as np
 
+FloatOrArray = TypeVar('FloatOrArray', float, np.ndarray)
 ROAD, SIDEWALK, TERRAIN = 0, 1, 9
 
 
@@ -45,7 +47,7 @@ class Street:
     wear: float
     seed: int
 
-    def centre(self, z):
+    def centre(self, z: FloatOrArray) -> FloatOrArray:
         """Return how far the street has bent away from x = 0 at distance z [m]."""
         return 0.5 * self.bend * np.square(np.maximum(z, 0))
 
@@ -71,12 +73,12 @@ def random_street(rng: np.random.Generator, kind: str | None = None) -> Street:
         lines = ()
     paved = kind == 'city' or (kind == 'suburb' and rng.random() < 0.7)
     grey = rng.uniform(76, 128)
-    tone = np.float32([1.0, rng.uniform(0.98, 1.01), rng.uniform(0.96, 1.05)])
+    tone = np.array([1.0, rng.uniform(0.98, 1.01), rng.uniform(0.96, 1.05)], np.float32)
     if kind == 'country' and rng.random() < 0.2:  # dirt road
-        tone, lines = np.float32([1.12, 1.0, 0.84]), ()
-    paving = np.float32([1.0, 0.97, 0.93]) * rng.uniform(125, 195)
+        tone, lines = np.array([1.12, 1.0, 0.84], np.float32), ()
+    paving = np.array([1.0, 0.97, 0.93], np.float32) * rng.uniform(125, 195)
     if rng.random() < 0.25:
-        paving = np.float32([168, 128, 112]) * rng.uniform(0.75, 1.05)
+        paving = np.array([168, 128, 112], np.float32) * rng.uniform(0.75, 1.05)
     verge = [(92, 116, 58), (128, 126, 74), (148, 134, 98), (108, 120, 66)][rng.integers(4)]
     return Street(
         kind=kind,
@@ -92,7 +94,7 @@ def random_street(rng: np.random.Generator, kind: str | None = None) -> Street:
         bend=float(rng.normal(0, 0.0012 if kind == 'city' else 0.003)),
         asphalt=tuple((grey * tone).tolist()),
         paving=tuple(paving.tolist()),
-        verge=tuple((np.float32(verge) * rng.uniform(0.75, 1.15)).tolist()),
+        verge=tuple((np.array(verge, np.float32) * rng.uniform(0.75, 1.15)).tolist()),
         wear=float(rng.random()),
         seed=int(rng.integers(2**31)),
     )
@@ -104,6 +106,7 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather) -> None:
     if top >= canvas.camera.size[0]:
         return
     x, z = canvas.camera.ground()
+    canvas.depth[top:] = z - np.float32(canvas.camera.z)
     lateral = x - street.centre(z).astype(np.float32)
     pixel = np.maximum(z - canvas.camera.z, 0.1) / np.float32(canvas.camera.focal)  # m per px
     rng = np.random.default_rng(street.seed)
@@ -120,10 +123,16 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather) -> None:
 
     asphalt = _asphalt(street, lateral, fine, soft, broad)
     _mark(street, asphalt, lateral, z - shift[1], pixel, 1 - 0.25 * np.abs(soft) * street.wear)
-    paving = np.float32(street.paving) * (1 + 0.06 * fine + 0.05 * soft + 0.04 * broad)[..., None]
+    paving = (
+        np.array(street.paving, np.float32)
+        * (1 + 0.06 * fine + 0.05 * soft + 0.04 * broad)[..., None]
+    )
     paving *= _joints(lateral, z, pixel)[..., None]
-    grass = np.float32(street.verge) * (1 + 0.17 * fine + 0.2 * soft + 0.1 * broad)[..., None]
-    grass += (8 * broad)[..., None] * np.float32([1.0, 0.2, -0.6])
+    grass = (
+        np.array(street.verge, np.float32)
+        * (1 + 0.17 * fine + 0.2 * soft + 0.1 * broad)[..., None]
+    )
+    grass += (8 * broad)[..., None] * np.array([1.0, 0.2, -0.6], np.float32)
     ground = np.where(road[..., None], asphalt, np.where(walk[..., None], paving, grass))
     _kerbs(street, ground, lateral, pixel)
     canvas.classes[top:] = np.where(road, ROAD, np.where(walk, SIDEWALK, TERRAIN))
@@ -131,7 +140,9 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather) -> None:
     canvas.image[top:] = ground * clear + canvas.haze_colour * (1 - clear)
 
 
-def _asphalt(street, lateral, fine, soft, broad):
+def _asphalt(
+    street: Street, lateral: np.ndarray, fine: np.ndarray, soft: np.ndarray, broad: np.ndarray
+) -> np.ndarray:
     """Colour of the carriageway without its markings."""
     gain = 1 + 0.07 * fine + 0.05 * soft + (0.03 + 0.04 * street.wear) * broad
     # Tyres polish two tracks per lane, oil darkens the middle.
@@ -141,14 +152,21 @@ def _asphalt(street, lateral, fine, soft, broad):
         gain -= 0.18 * (street.wear - 0.3) * patch
         crack = np.abs(soft + 0.6 * broad) < 0.035
         gain -= np.float32(0.2) * crack
-    return np.float32(street.asphalt) * gain[..., None]
+    return np.array(street.asphalt, np.float32) * gain[..., None]
 
 
-def _mark(street, asphalt, lateral, z, pixel, wear):
+def _mark(
+    street: Street,
+    asphalt: np.ndarray,
+    lateral: np.ndarray,
+    z: np.ndarray,
+    pixel: np.ndarray,
+    wear: np.ndarray,
+) -> None:
     """Paint lane lines, edge lines and the zebra crossing into the asphalt, in place."""
     cover = np.zeros_like(lateral)
 
-    def stripe(centre, width):
+    def stripe(centre: float, width: float) -> np.ndarray:
         edge = (width / 2 - np.abs(lateral - centre)) / pixel + 0.5
         return np.clip(edge, 0, 1) * np.minimum(1, width / pixel)
 
@@ -162,17 +180,17 @@ def _mark(street, asphalt, lateral, z, pixel, wear):
         zebra = (np.abs(z - street.crossing) < 1.8) & (np.mod(lateral, 1.0) < 0.5)
         cover = np.maximum(cover, zebra * np.minimum(1, 0.5 / pixel))
     cover *= 0.85 * np.clip(wear, 0, 1)
-    asphalt += (np.float32([218, 218, 212]) - asphalt) * cover[..., None]
+    asphalt += (np.array([218, 218, 212], np.float32) - asphalt) * cover[..., None]
 
 
-def _joints(lateral, z, pixel):
+def _joints(lateral: np.ndarray, z: np.ndarray, pixel: np.ndarray) -> np.ndarray:
     """Gain of the joints between paving slabs; they fade out with distance."""
     fade = np.clip(1.6 - pixel / 0.03, 0, 1)
     joint = (np.mod(lateral, 0.5) < 0.035) | (np.mod(z, 0.5) < 0.05)
     return 1 - 0.2 * fade * joint
 
 
-def _kerbs(street, ground, lateral, pixel):
+def _kerbs(street: Street, ground: np.ndarray, lateral: np.ndarray, pixel: np.ndarray) -> None:
     """Draw the kerb stones, in place."""
     for edge, width in (
         (street.left, street.pavement_left),
@@ -181,7 +199,7 @@ def _kerbs(street, ground, lateral, pixel):
         if width:
             stone = np.clip((0.1 - np.abs(lateral - edge)) / pixel + 0.5, 0, 1)
             stone *= np.minimum(1, 0.2 / pixel)
-            tone = np.float32(street.paving) * 1.12
+            tone = np.array(street.paving, np.float32) * 1.12
             ground += (tone - ground) * (0.8 * stone)[..., None]
             gutter = np.clip((0.12 - np.abs(lateral - edge - np.sign(-edge) * 0.2)) / pixel, 0, 1)
             ground *= (1 - 0.22 * gutter * np.minimum(1, 0.2 / pixel))[..., None]

@@ -8,27 +8,28 @@ import numpy as np
 PERSON, RIDER, MOTORCYCLE, BICYCLE = 11, 12, 17, 18
 PERSON_ASPECT, RIDER_ASPECT = 0.5, 1.0
 
-_CLOTHES = np.float32(
+_CLOTHES = np.array(
     [
         (32, 34, 40), (58, 60, 66), (38, 48, 78), (92, 40, 42), (122, 116, 106), (160, 158, 154),
         (66, 76, 58), (150, 60, 48), (52, 84, 110), (190, 184, 170), (84, 62, 48), (28, 28, 30),
-    ]
+    ],
+    np.float32,
 )  # fmt: skip
-_SKIN = np.float32([(214, 172, 146), (188, 140, 112), (142, 98, 74), (92, 64, 50)])
+_SKIN = np.array([(214, 172, 146), (188, 140, 112), (142, 98, 74), (92, 64, 50)], np.float32)
 
 
-def _clothes(rng):
+def _clothes(rng: np.random.Generator) -> np.ndarray:
     return _CLOTHES[rng.integers(len(_CLOTHES))] * rng.uniform(0.8, 1.25)
 
 
-def _finish(rng, sketch, sun):
+def _finish(rng: np.random.Generator, sketch: Sketch, sun: float) -> Sprite:
     sketch.textured(noise(rng, 'plaster', sketch.size), 0.1)
     sketch.rounded(sun, 0.5)
     return sketch.sprite(rng, 0.05)
 
 
-def _head(rng, sketch, x, y, skin):
-    hair = np.float32([(30, 24, 20), (74, 52, 34), (150, 120, 80), (130, 128, 126)])
+def _head(rng: np.random.Generator, sketch: Sketch, x: float, y: float, skin: np.ndarray) -> None:
+    hair = np.array([(30, 24, 20), (74, 52, 34), (150, 120, 80), (130, 128, 126)], np.float32)
     sketch.limb([(x, y + 0.05), (x, y + 0.1)], 0.055, skin * 0.9)
     sketch.ellipse(x, y, 0.046, 0.062, skin)
     shade = hair[rng.integers(4)]

@@ -12,10 +12,10 @@ START, END = -12.0, 150.0  # m; the stage along z
 BUILDING, VEGETATION = 2, 8
 
 
-def _leaf_colour(rng):
+def _leaf_colour(rng: np.random.Generator) -> np.ndarray:
     greens = [(88, 112, 56), (70, 94, 48), (112, 128, 66), (96, 98, 52), (136, 116, 58),
               (60, 82, 52)]  # fmt: skip
-    return np.float32(greens[rng.choice(6, p=[0.28, 0.24, 0.18, 0.12, 0.06, 0.12])])
+    return np.array(greens[rng.choice(6, p=[0.28, 0.24, 0.18, 0.12, 0.06, 0.12])], np.float32)
 
 
 def paint_backdrop(canvas: Canvas, rng: np.random.Generator, kind: str) -> None:
@@ -62,26 +62,56 @@ def street_sides(rng: np.random.Generator, street: Street, weather: Weather) -> 
     return things
 
 
-def _tree(rng, trees, x, z, sunlight, height=None):
+def _tree(
+    rng: np.random.Generator,
+    trees: list[Sprite],
+    x: float,
+    z: float,
+    sunlight: float,
+    height: float | None = None,
+) -> Thing:
     height = rng.uniform(4.5, 11) if height is None else height
     sprite = trees[rng.integers(len(trees))]
     sprite = sprite.flipped() if rng.random() < 0.5 else sprite
     return standing(sprite, x, z, height * furniture.TREE_ASPECT, height, sunlight=sunlight)
 
 
-def _front(rng, street, side, edge, z0, z1, height):
+def _front(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    z0: float,
+    z1: float,
+    height: float,
+) -> tuple[tuple[float, float], tuple[float, float], Sprite]:
     """Return a house front along the street; the sprite's left edge is its near end."""
     near, far = (edge + street.centre(z0), z0), (edge + street.centre(z1), z1)
     return near, far, facades.facade(rng, z1 - z0, height)
 
 
-def _end_wall(rng, side, near, depth, height, sprite=None):
+def _end_wall(
+    rng: np.random.Generator,
+    side: int,
+    near: tuple[float, float],
+    depth: float,
+    height: float,
+    sprite: Sprite | None = None,
+) -> Thing:
     """Return the wall of a house that faces the camera."""
     sprite = facades.facade(rng, depth, height) if sprite is None else sprite
     return standing(sprite, near[0] + side * depth / 2, near[1] + 0.02, depth, height)
 
 
-def _city_side(rng, street, side, edge, trees, leaf, sunlight):
+def _city_side(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    trees: list[Sprite],
+    leaf: np.ndarray,
+    sunlight: float,
+) -> list[Thing]:
     things, z, before = [], START, 0.0
     level = rng.uniform(8, 20)
     green_gaps = rng.uniform(0.05, 0.35)
@@ -108,7 +138,17 @@ def _city_side(rng, street, side, edge, trees, leaf, sunlight):
     return things
 
 
-def _gap(rng, street, side, edge, trees, leaf, z0, z1, sunlight):
+def _gap(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    trees: list[Sprite],
+    leaf: np.ndarray,
+    z0: float,
+    z1: float,
+    sunlight: float,
+) -> list[Thing]:
     """Return a courtyard or small park between two houses."""
     things = []
     near, far = (edge + street.centre(z0), z0), (edge + street.centre(z1), z1)
@@ -134,7 +174,15 @@ def _gap(rng, street, side, edge, trees, leaf, z0, z1, sunlight):
     return things
 
 
-def _suburb_side(rng, street, side, edge, trees, leaf, sunlight):
+def _suburb_side(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    trees: list[Sprite],
+    leaf: np.ndarray,
+    sunlight: float,
+) -> list[Thing]:
     things, z = [], START
     border = rng.integers(4)
     setback = rng.uniform(3, 9)
@@ -165,7 +213,14 @@ def _suburb_side(rng, street, side, edge, trees, leaf, sunlight):
     return things
 
 
-def _house(rng, street, side, near, width, sunlight):
+def _house(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    near: tuple[float, float],
+    width: float,
+    sunlight: float,
+) -> list[Thing]:
     """Return a detached house with a pitched roof whose gable faces the camera."""
     height, pitch, depth = rng.uniform(3.2, 6.5), rng.uniform(2, 3.5), rng.uniform(8, 11)
     x, z = near
@@ -175,7 +230,7 @@ def _house(rng, street, side, near, width, sunlight):
     end = facades.gable(rng, depth, height + pitch, pitch)
     ridge = side * depth / 2
 
-    def draw(canvas, x, z):
+    def draw(canvas: Canvas, x: float, z: float) -> None:
         limit = canvas.camera.z + 1.5
         if far[1] <= limit:
             return
@@ -186,7 +241,7 @@ def _house(rng, street, side, near, width, sunlight):
         if z > limit:
             canvas.billboard(x + ridge, z, depth, height + pitch, end)
 
-    def cast(canvas, x, z):
+    def cast(canvas: Canvas, x: float, z: float) -> None:
         canvas.shade(
             [[(x, z), far, (far[0] - side * 0.5, far[1]), (x - side * 0.5, z)]], 0.3, 0.05
         )
@@ -199,7 +254,15 @@ def _house(rng, street, side, near, width, sunlight):
     return [Thing(x, z, far[1], (left, right, height + pitch), draw, cast)]
 
 
-def _country_side(rng, street, side, edge, trees, leaf, sunlight):
+def _country_side(
+    rng: np.random.Generator,
+    street: Street,
+    side: int,
+    edge: float,
+    trees: list[Sprite],
+    leaf: np.ndarray,
+    sunlight: float,
+) -> list[Thing]:
     things = []
     wood = rng.random() < 0.5
     first, last = (1.5, 9) if wood else (5, 45)
@@ -216,8 +279,8 @@ def _country_side(rng, street, side, edge, trees, leaf, sunlight):
         rail = facades.guard_rail(rng, 12.0)
         x = edge + side * 0.8
         for z in np.arange(START, 90, 12.0):
-            ends = [(x + street.centre(at), at) for at in (z, z + 12.0)]
-            things.append(lining(rail, *ends, 0.75))
+            near, far = ((x + street.centre(at), at) for at in (z, z + 12.0))
+            things.append(lining(rail, near, far, 0.75))
     if rng.random() < 0.4:
         z = rng.uniform(18, 70)
         near = (edge + side * rng.uniform(6, 18) + street.centre(z), z)
@@ -225,12 +288,14 @@ def _country_side(rng, street, side, edge, trees, leaf, sunlight):
     return things
 
 
-def _furniture(rng, street, side, sunlight):
+def _furniture(
+    rng: np.random.Generator, street: Street, side: int, sunlight: float
+) -> list[Thing]:
     """Lamp posts, signs, traffic lights, bollards near the kerb."""
     things = []
     kerb = street.left - 0.5 if side < 0 else street.right + 0.5
 
-    def put(sprite, z, width, height):
+    def put(sprite: Sprite, z: float, width: float, height: float) -> None:
         x = kerb + street.centre(z)
         things.append(standing(sprite, x, z, width, height, sunlight=sunlight * 0.5))
 

@@ -8,6 +8,8 @@ from meta_ood_ros.scenes.canvas import Canvas, NEAR, Sprite
 from meta_ood_ros.scenes.vehicles import paint_vehicle, Vehicle
 import numpy as np
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom [px]
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -31,12 +33,12 @@ class Thing:
     cast: Callable[[Canvas, float, float], None] | None = None
     velocity: tuple[float, float] = (0.0, 0.0)
 
-    def place(self, frame):
+    def place(self, frame: int) -> tuple[float, float, float]:
         """Return x, z and depth at a frame [m]."""
         dx, dz = self.velocity[0] * frame, self.velocity[1] * frame
         return self.x + dx, self.z + dz, self.depth + dz
 
-    def outline(self, camera: Camera, frame: int = 0):
+    def outline(self, camera: Camera, frame: int = 0) -> Box | None:
         """Return left, top, right, bottom in the picture [px], or None when it is behind."""
         x, z, depth = self.place(frame)
         if depth - camera.z < NEAR:
@@ -47,13 +49,23 @@ class Thing:
         return (*corners[0], *corners[1])
 
 
-def ellipse_on_ground(x, z, rx, rz, corners=14):
+def ellipse_on_ground(x: float, z: float, rx: float, rz: float, corners: int = 14) -> np.ndarray:
     """Return the corners of an ellipse on the ground, shape (corners, 2) [m]."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     return np.stack([x + rx * np.cos(angle), z + rz * np.sin(angle)], axis=1)
 
 
-def standing(sprite: Sprite, x, z, width, height, *, sunlight=0.0, velocity=(0.0, 0.0), ood_id=0):
+def standing(
+    sprite: Sprite,
+    x: float,
+    z: float,
+    width: float,
+    height: float,
+    *,
+    sunlight: float = 0.0,
+    velocity: tuple[float, float] = (0.0, 0.0),
+    ood_id: int = 0,
+) -> Thing:
     """
     Return a thing drawn as one upright sprite.
 
@@ -64,10 +76,10 @@ def standing(sprite: Sprite, x, z, width, height, *, sunlight=0.0, velocity=(0.0
 
     """
 
-    def draw(canvas, x, z):
+    def draw(canvas: Canvas, x: float, z: float) -> None:
         canvas.billboard(x, z, width, height, sprite, ood_id=ood_id)
 
-    def cast(canvas, x, z):
+    def cast(canvas: Canvas, x: float, z: float) -> None:
         canvas.shade([ellipse_on_ground(x, z, width * 0.5, width * 0.22 + 0.05)], 0.6, 0.12)
         if abs(sunlight) > 0.3:
             reach = -np.sign(sunlight) * height * 0.7
@@ -77,7 +89,15 @@ def standing(sprite: Sprite, x, z, width, height, *, sunlight=0.0, velocity=(0.0
     return Thing(x, z, z, (-width / 2, width / 2, height), draw, cast, velocity)
 
 
-def driving(vehicle: Vehicle, x, z, yaw, *, sunlight=0.0, velocity=(0.0, 0.0)):
+def driving(
+    vehicle: Vehicle,
+    x: float,
+    z: float,
+    yaw: float,
+    *,
+    sunlight: float = 0.0,
+    velocity: tuple[float, float] = (0.0, 0.0),
+) -> Thing:
     """Return a vehicle as a thing; x, z is its middle [m]."""
     turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
     half_x = (abs(np.cos(yaw)) * vehicle.width + abs(np.sin(yaw)) * vehicle.length) / 2
@@ -85,10 +105,10 @@ def driving(vehicle: Vehicle, x, z, yaw, *, sunlight=0.0, velocity=(0.0, 0.0)):
     corners = np.array([(-0.52, -0.51), (0.52, -0.51), (0.52, 0.51), (-0.52, 0.51)])
     footprint = corners * (vehicle.width, vehicle.length) @ turn.T
 
-    def draw(canvas, x, z):
+    def draw(canvas: Canvas, x: float, z: float) -> None:
         paint_vehicle(canvas, vehicle, x, z + half_z, yaw, sunlight)
 
-    def cast(canvas, x, z):
+    def cast(canvas: Canvas, x: float, z: float) -> None:
         place = footprint + (x, z + half_z)
         canvas.shade([place], 0.72, 0.06)
         if abs(sunlight) > 0.3:
@@ -99,14 +119,22 @@ def driving(vehicle: Vehicle, x, z, yaw, *, sunlight=0.0, velocity=(0.0, 0.0)):
     return Thing(x, z - half_z, z - half_z, box, draw, cast, velocity)
 
 
-def lining(sprite: Sprite, near, far, height, *, shadow=0.0, sunlight=0.0):
+def lining(
+    sprite: Sprite,
+    near: tuple[float, float],
+    far: tuple[float, float],
+    height: float,
+    *,
+    shadow: float = 0.0,
+    sunlight: float = 0.0,
+) -> Thing:
     """Return an upright surface along the street (house front, wall, hedge) as a thing."""
     x0, x1 = sorted((near[0], far[0]))
 
-    def draw(canvas, x, z):
+    def draw(canvas: Canvas, x: float, z: float) -> None:
         canvas.wall((x, z), far, 0.0, height, sprite)
 
-    def cast(canvas, x, z):
+    def cast(canvas: Canvas, x: float, z: float) -> None:
         foot = shadow * 0.45
         canvas.shade([[(x, z), far, (far[0] + foot, far[1]), (x + foot, z)]], 0.3, 0.05)
         if sunlight * shadow < -0.3:

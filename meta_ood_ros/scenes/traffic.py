@@ -1,6 +1,10 @@
 """Who uses a street: moving, parked and crossing vehicles, pedestrians, riders."""
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 from meta_ood_ros.scenes import people, vehicles
+from meta_ood_ros.scenes.canvas import Sprite
 from meta_ood_ros.scenes.ground import Street
 from meta_ood_ros.scenes.things import driving, standing, Thing
 import numpy as np
@@ -8,14 +12,19 @@ import numpy as np
 FLOW = 0.35  # m a frame that traffic moves, as fast as the camera of a sequence
 STROLL = 0.13  # m a frame that people walk
 
+T = TypeVar('T')
 
-class _Pool:
+
+class _Pool(Generic[T]):
     """A few different items, drawn once and met several times in a scene: drawing them costs."""
 
-    def __init__(self, rng, make, limit):
-        self._rng, self._make, self._limit, self._items = rng, make, limit, []
+    def __init__(
+        self, rng: np.random.Generator, make: Callable[[np.random.Generator], T], limit: int
+    ) -> None:
+        self._rng, self._make, self._limit = rng, make, limit
+        self._items: list[T] = []
 
-    def take(self):
+    def take(self) -> T:
         if len(self._items) < self._limit:
             self._items.append(self._make(self._rng))
             return self._items[-1]
@@ -27,7 +36,7 @@ def traffic(rng: np.random.Generator, street: Street, sunlight: float) -> list[T
     cars = _Pool(rng, vehicles.random_car, 4)
     large = _Pool(rng, _large_vehicle, 2)
 
-    def vehicle():
+    def vehicle() -> vehicles.Vehicle:
         return (large if rng.random() < 0.12 else cars).take()
 
     things = []
@@ -53,11 +62,13 @@ def traffic(rng: np.random.Generator, street: Street, sunlight: float) -> list[T
     return things
 
 
-def _large_vehicle(rng):
+def _large_vehicle(rng: np.random.Generator) -> vehicles.Vehicle:
     return vehicles.random_bus(rng) if rng.random() < 0.5 else vehicles.random_truck(rng)
 
 
-def _parked(rng, street, cars, sunlight):
+def _parked(
+    rng: np.random.Generator, street: Street, cars: _Pool[vehicles.Vehicle], sunlight: float
+) -> list[Thing]:
     things = []
     for edge, inward in ((street.left, 1), (street.right, -1)):
         z, density = rng.uniform(0, 9), rng.uniform(0.2, 0.95)
@@ -76,7 +87,14 @@ def people_about(rng: np.random.Generator, street: Street, sunlight: float) -> l
     things = []
     crowd = _Pool(rng, lambda source: people.pedestrian(source, sunlight), 4)
 
-    def put(sprite, x, z, aspect, height, velocity=(0.0, 0.0)):
+    def put(
+        sprite: Sprite,
+        x: float,
+        z: float,
+        aspect: float,
+        height: float,
+        velocity: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         x = x + street.centre(z)
         things.append(standing(sprite, x, z, aspect * height, height, sunlight=sunlight,
                                velocity=velocity))  # fmt: skip

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from meta_ood_ros.scenes.canvas import Canvas, NEAR, Sprite
 from meta_ood_ros.scenes.sketch import Sketch
 import numpy as np
+from numpy.typing import ArrayLike
 
 CAR, TRUCK, BUS = 13, 14, 15
-_GLASS = np.float32([44, 50, 56])
-_TYRE = np.float32([26, 26, 27])
+Corners = tuple[tuple[float, float, float], ...]  # four [m]
+_GLASS = np.array([44, 50, 56], np.float32)
+_TYRE = np.array([26, 26, 27], np.float32)
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,15 @@ class Vehicle:
 
     """
 
-    faces: tuple
+    faces: tuple[tuple[Corners, Sprite], ...]
     width: float
     length: float
     height: float
 
 
-def paint_vehicle(canvas: Canvas, vehicle: Vehicle, x, z, yaw, sun) -> None:
+def paint_vehicle(
+    canvas: Canvas, vehicle: Vehicle, x: float, z: float, yaw: float, sun: float
+) -> None:
     """Paint a vehicle."""
     turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
     reach = np.hypot(vehicle.width, vehicle.length) / 2
@@ -54,7 +58,18 @@ def paint_vehicle(canvas: Canvas, vehicle: Vehicle, x, z, yaw, sun) -> None:
         canvas.quad(world, sprite)
 
 
-def _box_faces(x0, x1, y0, y1, z0, z1, x0_top=None, x1_top=None, z0_top=None, z1_top=None):
+def _box_faces(
+    x0: float,
+    x1: float,
+    y0: float,
+    y1: float,
+    z0: float,
+    z1: float,
+    x0_top: float | None = None,
+    x1_top: float | None = None,
+    z0_top: float | None = None,
+    z1_top: float | None = None,
+) -> dict[str, Corners]:
     """Corners of the rear, front, left, right and top face of a (tapered) box."""
     x0_top = x0 if x0_top is None else x0_top
     x1_top = x1 if x1_top is None else x1_top
@@ -72,33 +87,47 @@ def _box_faces(x0, x1, y0, y1, z0, z1, x0_top=None, x1_top=None, z0_top=None, z1
     }
 
 
-def _sheet(rng, paint, height, width, label, bright=1.0):
+def _sheet(
+    rng: np.random.Generator,
+    paint: np.ndarray,
+    height: float,
+    width: float,
+    label: int,
+    bright: float = 1.0,
+) -> Sprite:
     """Return a plain painted sheet of metal with a soft reflection of the sky."""
     sketch = Sketch(max(int(height * 70), 8), width / height, paint, label)
-    sketch.box(0, 0, width / height, 1, np.float32(paint) * bright)
+    sketch.box(0, 0, width / height, 1, paint * bright)
     rows = np.linspace(0.12, -0.12, sketch.size[0], dtype=np.float32)[:, None]
     sketch.textured(rows * np.ones(sketch.size, np.float32), 1.0)
     return sketch.sprite(rng, 0.03)
 
 
-def _end(rng, paint, width, height, label, rear):
+def _end(
+    rng: np.random.Generator,
+    paint: np.ndarray,
+    width: float,
+    height: float,
+    label: int,
+    rear: bool,
+) -> Sprite:
     """Lower half of a car's rear or front: bumper, lights, plate, tyres, shadow below."""
     aspect = width / height
     sketch = Sketch(96, aspect, paint, label)
     for side in (0.02, aspect - 0.24):
         sketch.box(side, 0.62, side + 0.22, 1.0, _TYRE)
-    sketch.box(0.03, 0.5, aspect - 0.03, 0.84, np.float32([34, 34, 36]))  # underside
-    dark = np.float32(paint) * 0.82
+    sketch.box(0.03, 0.5, aspect - 0.03, 0.84, np.array([34, 34, 36], np.float32))  # underside
+    dark = paint * 0.82
     outline = [(0.03, 0.0), (aspect - 0.03, 0.0), (aspect, 0.18), (aspect - 0.01, 0.72),
                (0.01, 0.72), (0.0, 0.18)]  # fmt: skip
     sketch.polygon(outline, paint)
     rows = np.linspace(0.28, -0.28, sketch.size[0], dtype=np.float32)[:, None]
     sketch.textured(rows * np.ones(sketch.size, np.float32), 1.0)
-    bumper = dark if rng.random() < 0.6 else np.float32([48, 48, 50])
+    bumper = dark if rng.random() < 0.6 else np.array([48, 48, 50], np.float32)
     sketch.box(0.02, 0.5, aspect - 0.02, 0.73, bumper)
     middle = aspect / 2
     if rear:
-        lamp = np.float32([150, 20, 22]) * rng.uniform(0.8, 1.45)
+        lamp = np.array([150, 20, 22], np.float32) * rng.uniform(0.8, 1.45)
         tall = rng.uniform(0.16, 0.34)
         for side in (0.03, aspect - 0.03 - 0.28):
             sketch.box(side, 0.08, side + 0.28, 0.08 + tall, lamp)
@@ -106,7 +135,7 @@ def _end(rng, paint, width, height, label, rear):
         plate = 0.3 if rng.random() < 0.6 else 0.54
     else:
         sketch.box(0.35, 0.2, aspect - 0.35, 0.42, (30, 30, 32))  # grille
-        lamp = np.float32([214, 218, 220]) * rng.uniform(0.75, 1.15)
+        lamp = np.array([214, 218, 220], np.float32) * rng.uniform(0.75, 1.15)
         for side in (0.05, aspect - 0.05 - 0.3):
             sketch.polygon(
                 [(side, 0.14), (side + 0.3, 0.14), (side + 0.3, 0.34), (side, 0.3)], lamp
@@ -117,7 +146,7 @@ def _end(rng, paint, width, height, label, rear):
     return sketch.sprite(rng, 0.04)
 
 
-def _wheel(sketch, x, y, radius):
+def _wheel(sketch: Sketch, x: float, y: float, radius: float) -> None:
     sketch.ellipse(x, y, radius * 1.18, radius * 1.18, (18, 18, 19))  # arch
     sketch.ellipse(x, y, radius, radius, _TYRE)
     sketch.ellipse(x, y, radius * 0.66, radius * 0.66, (128, 130, 132))
@@ -125,7 +154,9 @@ def _wheel(sketch, x, y, radius):
     sketch.ellipse(x, y, radius * 0.14, radius * 0.14, (160, 160, 160))
 
 
-def _flank(rng, paint, length, height, label):
+def _flank(
+    rng: np.random.Generator, paint: np.ndarray, length: float, height: float, label: int
+) -> Sprite:
     """Lower half of a car's side; the front is at the right edge."""
     aspect = length / height
     sketch = Sketch(96, aspect, paint, label)
@@ -135,36 +166,43 @@ def _flank(rng, paint, length, height, label):
     rows = np.linspace(0.25, -0.35, sketch.size[0], dtype=np.float32)[:, None]
     sketch.textured(rows * np.ones(sketch.size, np.float32), 1.0)
     for door in (0.3, 0.5, 0.7):
-        sketch.limb([(aspect * door, 0.02), (aspect * door, 0.72)], 0.012, np.float32(paint) * 0.5)
-        sketch.box(aspect * door - 0.2, 0.14, aspect * door - 0.06, 0.18, np.float32(paint) * 0.6)
+        sketch.limb([(aspect * door, 0.02), (aspect * door, 0.72)], 0.012, paint * 0.5)
+        sketch.box(aspect * door - 0.2, 0.14, aspect * door - 0.06, 0.18, paint * 0.6)
     sketch.box(0.1, 0.7, aspect - 0.1, 0.79, (40, 40, 42))
     for wheel in (0.19, 0.81):
         _wheel(sketch, aspect * wheel, 0.66, 0.33)
     return sketch.sprite(rng, 0.04)
 
 
-def _window(rng, paint, width, height, label, pillars=0, inset=0.07):
+def _window(
+    rng: np.random.Generator,
+    paint: np.ndarray,
+    width: float,
+    height: float,
+    label: int,
+    pillars: int = 0,
+    inset: float = 0.07,
+) -> Sprite:
     """Glass in a painted frame."""
     aspect = width / height
     sketch = Sketch(64, aspect, paint, label)
-    sketch.box(0, 0, aspect, 1, np.float32(paint) * 0.9)
+    sketch.box(0, 0, aspect, 1, paint * 0.9)
     glass = _GLASS * rng.uniform(0.75, 1.6)
     sketch.box(inset, 0.1, aspect - inset, 0.98, glass)
     for k in range(3):  # sky in the upper part
         sketch.box(inset, 0.1, aspect - inset, 0.3 - 0.08 * k, glass + 14 * (k + 1))
     for k in range(pillars):
         x = aspect * (k + 1) / (pillars + 1)
-        sketch.box(x - 0.05, 0.05, x + 0.05, 1, np.float32(paint) * 0.6)
+        sketch.box(x - 0.05, 0.05, x + 0.05, 1, paint * 0.6)
     return sketch.sprite(rng, 0.05)
 
 
 def random_car(rng: np.random.Generator) -> Vehicle:
     """Return a hatchback, saloon, estate or van; its label is car."""
-    paints = [(28, 29, 31), (64, 66, 70), (112, 115, 118), (168, 171, 173), (222, 223, 222),
-              (34, 52, 92), (120, 26, 28), (90, 84, 70), (58, 74, 62)]  # fmt: skip
-    paint = np.float32(
-        paints[rng.choice(9, p=[0.18, 0.15, 0.15, 0.16, 0.14, 0.08, 0.07, 0.04, 0.03])]
-    )
+    paints = np.array([(28, 29, 31), (64, 66, 70), (112, 115, 118), (168, 171, 173),
+                       (222, 223, 222), (34, 52, 92), (120, 26, 28), (90, 84, 70),
+                       (58, 74, 62)], np.float32)  # fmt: skip
+    paint = paints[rng.choice(9, p=[0.18, 0.15, 0.15, 0.16, 0.14, 0.08, 0.07, 0.04, 0.03])]
     van = rng.random() < 0.12
     width, length = rng.uniform(1.68, 1.9), rng.uniform(3.7, 4.8)
     belt, top = (1.05, rng.uniform(1.85, 2.2)) if van else (0.92, rng.uniform(1.4, 1.66))
@@ -197,7 +235,18 @@ def random_car(rng: np.random.Generator) -> Vehicle:
     return Vehicle(tuple(faces), width, length, top)
 
 
-def _panel(rng, paint, width, height, label, *, windows=0, glass_band=None, wheels=(), lamps=None):
+def _panel(
+    rng: np.random.Generator,
+    paint: np.ndarray,
+    width: float,
+    height: float,
+    label: int,
+    *,
+    windows: int = 0,
+    glass_band: tuple[float, float] | None = None,
+    wheels: tuple[float, ...] = (),
+    lamps: ArrayLike | None = None,
+) -> Sprite:
     """One side of a bus or truck."""
     aspect = width / height
     sketch = Sketch(150, aspect, paint, label)
@@ -209,7 +258,7 @@ def _panel(rng, paint, width, height, label, *, windows=0, glass_band=None, whee
         sketch.box(0.04, top, aspect - 0.04, bottom, _GLASS * rng.uniform(0.8, 1.5))
         for k in range(1, windows):
             x = aspect * k / windows
-            sketch.box(x - 0.012, top, x + 0.012, bottom, np.float32(paint) * 0.5)
+            sketch.box(x - 0.012, top, x + 0.012, bottom, paint * 0.5)
     elif rng.random() < 0.5:  # lettering or a stripe on the tarpaulin
         top = rng.uniform(0.2, 0.5)
         sketch.box(0.08, top, aspect - 0.08, top + rng.uniform(0.08, 0.2), rng.uniform(20, 230, 3))
@@ -226,8 +275,8 @@ def _panel(rng, paint, width, height, label, *, windows=0, glass_band=None, whee
 
 def random_bus(rng: np.random.Generator) -> Vehicle:
     """Return a city bus."""
-    paint = np.float32([(188, 36, 38), (228, 226, 220), (226, 186, 44), (40, 92, 150),
-                        (60, 130, 84)][rng.integers(5)])  # fmt: skip
+    paint = np.array([(188, 36, 38), (228, 226, 220), (226, 186, 44), (40, 92, 150),
+                      (60, 130, 84)][rng.integers(5)], np.float32)  # fmt: skip
     width, length, height = 2.5, rng.uniform(9.5, 12.5), rng.uniform(2.9, 3.2)
     body = _box_faces(-width / 2, width / 2, 0.0, height, -length / 2, length / 2)
     flank = _panel(rng, paint, length, height, BUS, windows=8, glass_band=(0.16, 0.5),
@@ -248,8 +297,8 @@ def random_truck(rng: np.random.Generator) -> Vehicle:
     """Return a lorry with a box or tarpaulin body."""
     sheets = [(222, 222, 218), (186, 186, 182), (150, 154, 158), (44, 74, 128), (62, 96, 70),
               (196, 176, 132), (128, 40, 38), (84, 84, 88)]  # fmt: skip
-    cargo = np.float32(sheets[rng.integers(8)]) * np.float32(rng.uniform(0.8, 1.1))
-    cab = np.float32([(210, 210, 208), (150, 30, 30), (40, 60, 110)][rng.integers(3)])
+    cargo = np.array(sheets[rng.integers(8)], np.float32) * np.float32(rng.uniform(0.8, 1.1))
+    cab = np.array([(210, 210, 208), (150, 30, 30), (40, 60, 110)][rng.integers(3)], np.float32)
     width, length, height = rng.uniform(2.2, 2.5), rng.uniform(6.0, 9.0), rng.uniform(2.9, 3.6)
     split = length / 2 - 2.0
     body = _box_faces(-width / 2, width / 2, 0.0, height, -length / 2, split)

@@ -40,12 +40,12 @@ def random_weather(rng: np.random.Generator) -> Weather:
     sun = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0))
     if overcast:
         level = rng.uniform(225, 300)
-        horizon = np.float32([level, level, level * 1.01])
-        zenith = horizon * np.float32([0.93, 0.95, 0.97]) * rng.uniform(0.85, 1.02)
+        horizon = np.array([level, level, level * 1.01], np.float32)
+        zenith = horizon * np.array([0.93, 0.95, 0.97], np.float32) * rng.uniform(0.85, 1.02)
         sunshine, clouds = rng.uniform(0.0, 0.25), rng.uniform(0.2, 0.9)
     else:
-        horizon = np.float32([205, 222, 238]) * rng.uniform(0.88, 1.05)
-        zenith = np.float32([96, 148, 212]) * rng.uniform(0.75, 1.15)
+        horizon = np.array([205, 222, 238], np.float32) * rng.uniform(0.88, 1.05)
+        zenith = np.array([96, 148, 212], np.float32) * rng.uniform(0.75, 1.15)
         sunshine, clouds = rng.uniform(0.4, 1.0), rng.uniform(0.0, 0.6)
     return Weather(
         sun,
@@ -63,13 +63,16 @@ def paint_sky(canvas: Canvas, weather: Weather) -> None:
     height, width = canvas.classes.shape
     reach = max(canvas.camera.horizon, 1.0)
     share = np.clip(np.arange(height, dtype=np.float32) / reach, 0, 1)[:, None, None] ** 1.4
-    sky = np.float32(weather.zenith) * (1 - share) + np.float32(weather.horizon) * share
+    sky = (
+        np.array(weather.zenith, np.float32) * (1 - share)
+        + np.array(weather.horizon, np.float32) * share
+    )
     canvas.image[:] = sky
     rng = np.random.default_rng(weather.seed)
     rows = min(int(reach) + 1, height)
     field = noise(rng, 'cloud', (rows, width), width / 320)
     field = np.clip(field * 0.55 + 1.6 * (weather.clouds - 0.5), 0, 1)
-    white = np.float32([250, 250, 252]) * np.float32(0.92 + 0.08 * weather.sunshine)
+    white = np.array([250, 250, 252], np.float32) * np.float32(0.92 + 0.08 * weather.sunshine)
     cloud = white * (0.94 + 0.06 * field)[..., None]
     canvas.image[:rows] += (cloud - canvas.image[:rows]) * (0.75 * field)[..., None]
     canvas.classes[:] = SKY
@@ -115,7 +118,7 @@ def random_lens(rng: np.random.Generator) -> Lens:
     )  # fmt: skip
 
 
-def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.ndarray:
+def develop(image: np.ndarray, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.ndarray:
     """
     Turn painted light into a photograph.
 
@@ -131,11 +134,11 @@ def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.n
 
     """
     height, width = camera.size
-    grey = image @ np.float32([0.299, 0.587, 0.114])
+    grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
     # Cameras meter: most of the way to mid grey, by what is on the ground.
     metered = float(np.minimum(grey, 200)[height // 2 :: 4, ::4].mean())
     exposure = lens.exposure * (108 / max(metered, 20)) ** 0.8
-    gain = np.float32(lens.white_balance) * np.float32(exposure)
+    gain = np.array(lens.white_balance, np.float32) * np.float32(exposure)
     image -= grey[..., None]
     image *= np.float32(lens.saturation)
     image += grey[..., None]
@@ -159,5 +162,7 @@ def develop(image, camera: Camera, lens: Lens, rng: np.random.Generator) -> np.n
     if lens.jpeg_quality:
         quality = [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg_quality]
         _, code = cv2.imencode('.jpg', photograph[..., ::-1], quality)
-        photograph = np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+        decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded a line above
+        photograph = np.ascontiguousarray(decoded[..., ::-1])
     return photograph

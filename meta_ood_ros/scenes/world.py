@@ -1,6 +1,6 @@
 """A whole scene from one seed, and the pictures taken of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,7 +8,7 @@ from meta_ood_ros.scenes.camera import Camera
 from meta_ood_ros.scenes.canvas import Canvas
 from meta_ood_ros.scenes.ground import paint_ground, random_street, Street
 from meta_ood_ros.scenes.street import paint_backdrop, street_sides
-from meta_ood_ros.scenes.things import standing, Thing
+from meta_ood_ros.scenes.things import Box, standing, Thing
 from meta_ood_ros.scenes.traffic import FLOW, people_about, traffic
 from meta_ood_ros.scenes.unknown import random_unknown, SCENE_SPLITS
 from meta_ood_ros.scenes.weather import (
@@ -23,11 +23,13 @@ import numpy as np
 
 STEP = FLOW  # m the camera moves from frame to frame of a sequence: 12.6 km/h at 10 Hz
 
+Views = list[tuple[int, Camera]]  # frame, and the camera that takes it
+
 
 @dataclass(frozen=True)
 class Scene:
     """
-    A picture and its truth.
+    A picture and its truth, in the picture and in space.
 
     Attributes
     ----------
@@ -39,6 +41,15 @@ class Scene:
         0, or the id of the unknown object, 1..number of objects; each is one 8-connected region.
     ood_families : tuple of str
         Family of object 1, 2, ...; an object may be out of sight.
+    depth : ndarray of float32, shape (H, W)
+        Distance along the optical axis [m]; infinite in the sky.
+    camera_matrix : ndarray of float64, shape (3, 3)
+        K of a pinhole without distortion, whose optical axis is level.
+    camera_height : float
+        Of the optical centre above the flat ground [m].
+    ood_positions, ood_feet : ndarray of float64, shape (number of objects, 3)
+        Middle of each object and of its foot on the ground, in the optical frame: x right,
+        y down, z forward [m].
 
     """
 
@@ -46,6 +57,11 @@ class Scene:
     classes: np.ndarray
     ood_ids: np.ndarray
     ood_families: tuple[str, ...]
+    depth: np.ndarray
+    camera_matrix: np.ndarray
+    camera_height: float
+    ood_positions: np.ndarray
+    ood_feet: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class _World:
     weather: Weather
     street: Street
     things: tuple[Thing, ...]
+    unknowns: tuple[Thing, ...]
     families: tuple[str, ...]
     seed: np.random.SeedSequence
 
@@ -126,7 +143,14 @@ def render_sequence(
         yield _photograph(world, frame)
 
 
-def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
+def _make_world(
+    seed: int,
+    size: tuple[int, int],
+    ood_objects: int | tuple[int, int],
+    split: str,
+    kind: str | None,
+    frames: int,
+) -> _World:
     if split not in SCENE_SPLITS:
         known = ', '.join(SCENE_SPLITS)
         raise ValueError(f'split must be one of {known}, got {split!r}. Choose one of these.')
@@ -136,7 +160,7 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
         raise ValueError(
             f'size must be at least (64, 64), got {tuple(size)}. Ask for more pixels.'
         )
-    fewest, most = (ood_objects,) * 2 if np.isscalar(ood_objects) else ood_objects
+    fewest, most = ood_objects if isinstance(ood_objects, Iterable) else (ood_objects, ood_objects)
     if not 0 <= fewest <= most:
         raise ValueError(
             f'ood_objects must be a count or (smallest, largest), got {ood_objects!r}. '
@@ -164,10 +188,14 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
     rng = np.random.default_rng(stage.spawn(1)[0])
     others += street_sides(rng, street, weather)
     things = [thing for thing in others if not _hides(thing, unknowns, views)] + unknowns
-    return _World(camera, lens, weather, street, tuple(things), tuple(families), frame_seed)
+    return _World(
+        camera, lens, weather, street, tuple(things), tuple(unknowns), tuple(families), frame_seed
+    )
 
 
-def _overlap(a, b, margin=0.0):
+def _overlap(a: Box | None, b: Box | None, margin: float = 0.0) -> bool:
+    if a is None or b is None:  # behind the camera
+        return False
     return not (
         a[2] + margin < b[0]
         or b[2] + margin < a[0]
@@ -176,21 +204,27 @@ def _overlap(a, b, margin=0.0):
     )
 
 
-def _hides(thing: Thing, unknowns: list[Thing], views) -> bool:
+def _hides(thing: Thing, unknowns: list[Thing], views: Views) -> bool:
     """Tell whether a thing covers or runs into an unknown object in any view."""
     for frame, camera in views:
         mine = thing.outline(camera, frame)
-        if mine is None:
-            continue
         for unknown in unknowns:
             theirs = unknown.outline(camera, frame)
             nearer = thing.place(frame)[1] < unknown.z + 0.5
-            if theirs is not None and nearer and _overlap(mine, theirs, 1.0):
+            if nearer and _overlap(mine, theirs, 1.0):
                 return True
     return False
 
 
-def _unknowns(rng, street, weather, camera, views, count, split):
+def _unknowns(
+    rng: np.random.Generator,
+    street: Street,
+    weather: Weather,
+    camera: Camera,
+    views: Views,
+    count: int,
+    split: str,
+) -> tuple[list[Thing], list[str]]:
     """Unknown objects on the carriageway, none in front of another."""
     things: list[Thing] = []
     families: list[str] = []
@@ -224,7 +258,7 @@ def _unknowns(rng, street, weather, camera, views, count, split):
 
 def _photograph(world: _World, frame: int) -> Scene:
     camera = replace(world.camera, z=frame * STEP)
-    canvas = Canvas(camera, np.float32(world.weather.horizon), world.weather.haze_range)
+    canvas = Canvas(camera, np.array(world.weather.horizon, np.float32), world.weather.haze_range)
     fixed = np.random.default_rng(world.seed)  # the same in every frame
     moment = np.random.default_rng([int(world.seed.generate_state(1)[0]), frame])
     paint_sky(canvas, world.weather)
@@ -241,7 +275,14 @@ def _photograph(world: _World, frame: int) -> Scene:
             thing.draw(canvas, x, z)
     _keep_one_piece(canvas)
     image = develop(canvas.image, camera, world.lens, moment)
-    return Scene(image, canvas.classes, canvas.ood_ids, world.families)
+    middles, feet = (
+        camera.to_optical([(thing.x, share * thing.box[2], thing.z) for thing in world.unknowns])
+        for share in (0.5, 0.0)
+    )
+    return Scene(
+        image, canvas.classes, canvas.ood_ids, world.families,
+        canvas.depth, camera.matrix, float(camera.elevation), middles, feet,
+    )  # fmt: skip
 
 
 def _keep_one_piece(canvas: Canvas) -> None:

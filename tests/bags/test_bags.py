@@ -456,6 +456,14 @@ def test_a_new_recording_replaces_the_old_one(tmp_path, types, pictures):
     assert Bag(tmp_path).counts == {'/image': 1}
 
 
+def test_a_closed_recording_takes_no_message_and_stays_whole(tmp_path, types, pictures):
+    with BagWriter(tmp_path, 'run') as writer:
+        writer.write('/image', IMAGE, image_cdr(types, 0, pictures[0]), 0)
+    with pytest.raises(ValueError, match=r'until it is closed, got one of /image'):
+        writer.write('/image', IMAGE, image_cdr(types, 1, pictures[1]), 1)
+    assert Bag(tmp_path).counts == {'/image': 1}
+
+
 def test_folder_that_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / 'taken').write_text('a file')
     with pytest.raises(OSError, match='taken'):

@@ -1,4 +1,14 @@
-"""How a network runs: one interface, chosen by name, each absence explained."""
+"""
+How a network runs: one interface, chosen by name, each absence explained.
+
+1. `device`      the word in the parameter -> a device that is really there
+2. `backend`     what every backend offers, and the error that all of them raise
+3. `eager`       PyTorch as it is, the reference; `compiled`: torch.compile
+4. `onnx`        onnxruntime, on the graph that `onnx_export` writes
+5. `tensorrt`    engines, kept on disk by `engine_cache`
+6. `fold`        the same function in fewer layers: `fold_pair`, `fold_pyramid`
+7. `agreement`   does a backend say the same as the reference?
+"""
 
 from meta_ood_ros.core.backends.agreement import self_check, SelfCheck, TOLERANCES
 from meta_ood_ros.core.backends.backend import (

@@ -1,7 +1,7 @@
 """
 Python function with a signature -> machine code, compiled once at the first call.
 
-The kernels release the GIL and are spread over the cores by core/parallel.py instead of numba's
+The kernels release the GIL and are spread over the cores by parallel.py instead of numba's
 own threads: its thread pools either abort the process when two Python threads meet in them
 (workqueue) or when a process that used them forks (GNU OpenMP), and cost seconds of compilation.
 """
@@ -23,6 +23,7 @@ _FASTMATH = {'contract', 'nsz'}
 # Files of parts that are compiled into kernels of other files.
 PARTS = (
     'dense_tiles.py',
+    'depth_modes.py',
     'interpolation.py',
     'jit.py',
     'lanes.py',

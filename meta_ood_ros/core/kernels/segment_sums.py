@@ -27,6 +27,15 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
     """
     Return the names of the segment metrics in column order.
 
+    Parameters
+    ----------
+    num_classes : int
+        C, at least 2.
+
+    Returns
+    -------
+    tuple of 37 + 2C str
+
     Examples
     --------
     >>> len(metric_names(19)), metric_names(19)[:3]

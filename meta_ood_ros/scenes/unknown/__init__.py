@@ -1,4 +1,9 @@
-"""Things that no class of the network names; 'train' and 'test' share no family of shapes."""
+"""
+Things that no class of the network names; 'train' and 'test' share no family of shapes.
+
+`shapes_for_training`, `shapes_for_testing`  families -> a sketch
+`coats`                                      its colours and patterns
+"""
 
 import cv2
 from meta_ood_ros.scenes.canvas import Sprite
@@ -30,7 +35,7 @@ def random_unknown(
     return family, sketch.sprite(rng), height * sketch.size[1] / sketch.size[0], height
 
 
-def _keep_largest_piece(alpha):
+def _keep_largest_piece(alpha: np.ndarray) -> None:
     """Make everything transparent that hangs loose, in place."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(
         (alpha >= 128).astype(np.uint8), connectivity=8

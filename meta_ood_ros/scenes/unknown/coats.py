@@ -4,9 +4,10 @@ from meta_ood_ros.scenes.noise import noise
 from meta_ood_ros.scenes.sketch import Sketch
 import numpy as np
 
-_EARTH = np.float32(
+_EARTH = np.array(
     [(96, 70, 48), (140, 110, 80), (60, 48, 40), (172, 150, 120), (210, 204, 192), (48, 46, 46),
-     (120, 116, 110), (84, 84, 62), (232, 228, 220)]
+     (120, 116, 110), (84, 84, 62), (232, 228, 220)],
+    np.float32,
 )  # fmt: skip
 
 
@@ -20,7 +21,9 @@ def any_colour(rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:
         return earthy_colour(rng)
     wheel = np.cos(rng.uniform(0, 2 * np.pi) + np.array([0, -2.1, 2.1]))
-    return np.float32(np.clip(rng.uniform(70, 190) + rng.uniform(30, 110) * wheel, 10, 250))
+    return np.array(
+        np.clip(rng.uniform(70, 190) + rng.uniform(30, 110) * wheel, 10, 250), np.float32
+    )
 
 
 def wear_coat(rng: np.random.Generator, sketch: Sketch) -> None:

@@ -6,7 +6,7 @@ from meta_ood_ros.scenes.unknown.coats import any_colour, earthy_colour
 import numpy as np
 
 
-def long_necked(rng):
+def long_necked(rng: np.random.Generator) -> Sketch:
     """Ostrich, llama or giraffe-like animal."""
     colour = earthy_colour(rng)
     sketch = Sketch(170, 0.8, colour)
@@ -23,7 +23,7 @@ def long_necked(rng):
     return sketch
 
 
-def barrel(rng):
+def barrel(rng: np.random.Generator) -> Sketch:
     """Upright drum with hoops, or one that lies on its side."""
     colour = any_colour(rng)
     if rng.random() < 0.5:
@@ -43,7 +43,7 @@ def barrel(rng):
     return sketch
 
 
-def table(rng):
+def table(rng: np.random.Generator) -> Sketch:
     """Table, desk or ironing board."""
     colour, aspect = any_colour(rng), rng.uniform(1.2, 2.0)
     sketch = Sketch(110, aspect, colour)
@@ -56,7 +56,7 @@ def table(rng):
     return sketch
 
 
-def sofa(rng):
+def sofa(rng: np.random.Generator) -> Sketch:
     """Sofa, armchair or mattress."""
     colour, aspect = any_colour(rng), rng.uniform(1.4, 2.4)
     sketch = Sketch(110, aspect, colour)
@@ -74,7 +74,7 @@ def sofa(rng):
     return sketch
 
 
-def teddy(rng):
+def teddy(rng: np.random.Generator) -> Sketch:
     """Stuffed toy."""
     colour = any_colour(rng)
     sketch = Sketch(140, 0.86, colour)
@@ -91,7 +91,7 @@ def teddy(rng):
     return sketch
 
 
-def umbrella(rng):
+def umbrella(rng: np.random.Generator) -> Sketch:
     """Open parasol or tent on the ground."""
     colour, other = any_colour(rng), any_colour(rng)
     sketch = Sketch(120, 1.5, colour)
@@ -109,7 +109,7 @@ def umbrella(rng):
     return sketch
 
 
-def pallets(rng):
+def pallets(rng: np.random.Generator) -> Sketch:
     """Pile of planks or pallets with dark gaps."""
     colour, aspect = earthy_colour(rng), rng.uniform(1.4, 2.6)
     sketch = Sketch(100, aspect, colour)
@@ -125,7 +125,7 @@ def pallets(rng):
     return sketch
 
 
-def hand_cart(rng):
+def hand_cart(rng: np.random.Generator) -> Sketch:
     """Cart, pram or wheelbarrow."""
     colour = any_colour(rng)
     sketch = Sketch(120, 1.3, colour)
@@ -142,10 +142,10 @@ def hand_cart(rng):
     return sketch
 
 
-def appliance(rng):
+def appliance(rng: np.random.Generator) -> Sketch:
     """Refrigerator, washing machine or television set."""
     aspect = rng.uniform(0.55, 1.3)
-    colour = any_colour(rng) if rng.random() < 0.3 else np.float32([222, 222, 218])
+    colour = any_colour(rng) if rng.random() < 0.3 else np.array([222, 222, 218], np.float32)
     sketch = Sketch(140, aspect, colour)
     sketch.box(0.01, 0.01, aspect - 0.01, 0.99, colour)
     kind = rng.integers(3)
@@ -164,7 +164,7 @@ def appliance(rng):
     return sketch
 
 
-def carcass(rng):
+def carcass(rng: np.random.Generator) -> Sketch:
     """Shapeless heap: tarpaulin, carpet, snow, something run over."""
     colour, aspect = any_colour(rng), rng.uniform(1.8, 3.4)
     sketch = Sketch(80, aspect, colour)

@@ -6,7 +6,7 @@ from meta_ood_ros.scenes.unknown.coats import any_colour, earthy_colour
 import numpy as np
 
 
-def four_legged(rng):
+def four_legged(rng: np.random.Generator) -> Sketch:
     """Dog, cow or sheep from the side."""
     colour = earthy_colour(rng)
     aspect, body = rng.uniform(1.1, 1.6), rng.uniform(0.16, 0.25)
@@ -25,7 +25,7 @@ def four_legged(rng):
     return sketch
 
 
-def crate(rng):
+def crate(rng: np.random.Generator) -> Sketch:
     """Crate or carton with a visible top and side."""
     colour, aspect = any_colour(rng), rng.uniform(0.8, 1.6)
     sketch = Sketch(120, aspect, colour)
@@ -42,9 +42,9 @@ def crate(rng):
     return sketch
 
 
-def cone(rng):
+def cone(rng: np.random.Generator) -> Sketch:
     """Pylon with bands."""
-    colour = any_colour(rng) if rng.random() < 0.4 else np.float32([226, 92, 34])
+    colour = any_colour(rng) if rng.random() < 0.4 else np.array([226, 92, 34], np.float32)
     sketch = Sketch(120, 0.72, colour)
     sketch.box(0.02, 0.91, 0.7, 1.0, colour * 0.7)
     sketch.polygon([(0.32, 0.02), (0.4, 0.02), (0.6, 0.93), (0.12, 0.93)], colour)
@@ -55,9 +55,9 @@ def cone(rng):
     return sketch
 
 
-def tyre(rng):
+def tyre(rng: np.random.Generator) -> Sketch:
     """Loose tyre or a pile of them."""
-    colour = np.float32([38, 38, 40]) * rng.uniform(0.7, 1.6)
+    colour = np.array([38, 38, 40], np.float32) * rng.uniform(0.7, 1.6)
     if rng.random() < 0.5:
         sketch = Sketch(110, 1.0, colour)
         sketch.ellipse(0.5, 0.5, 0.49, 0.49, colour)
@@ -72,7 +72,7 @@ def tyre(rng):
     return sketch
 
 
-def boulder(rng):
+def boulder(rng: np.random.Generator) -> Sketch:
     """Rock or heap of earth."""
     colour, aspect = earthy_colour(rng), rng.uniform(1.0, 1.9)
     sketch = Sketch(120, aspect, colour)
@@ -84,7 +84,7 @@ def boulder(rng):
     return sketch
 
 
-def branch(rng):
+def branch(rng: np.random.Generator) -> Sketch:
     """Fallen branch with twigs."""
     colour, aspect = earthy_colour(rng), rng.uniform(1.8, 3.2)
     sketch = Sketch(90, aspect, colour)
@@ -100,7 +100,7 @@ def branch(rng):
     return sketch
 
 
-def chair(rng):
+def chair(rng: np.random.Generator) -> Sketch:
     """Chair or stool."""
     colour = any_colour(rng)
     sketch = Sketch(140, 0.72, colour)
@@ -115,7 +115,7 @@ def chair(rng):
     return sketch
 
 
-def sack(rng):
+def sack(rng: np.random.Generator) -> Sketch:
     """Draw a filled bag."""
     colour, aspect = any_colour(rng), rng.uniform(0.8, 1.4)
     sketch = Sketch(120, aspect, colour)
@@ -126,7 +126,7 @@ def sack(rng):
     return sketch
 
 
-def ball(rng):
+def ball(rng: np.random.Generator) -> Sketch:
     """Ball or balloon with panels."""
     colour = any_colour(rng)
     sketch = Sketch(100, 1.0, colour)
@@ -137,7 +137,7 @@ def ball(rng):
     return sketch
 
 
-def winged(rng):
+def winged(rng: np.random.Generator) -> Sketch:
     """Bird or flat thing with spread wings, close to the ground."""
     colour, aspect = any_colour(rng), rng.uniform(1.6, 2.4)
     sketch = Sketch(100, aspect, colour)

@@ -12,7 +12,7 @@ import sys
 import time
 
 import cv2
-from meta_ood_ros.bags.bag import Bag, BagWriter
+from meta_ood_ros.bags.bag import Bag, BagWriter, TypeStore
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.demo.__main__ import main
 from meta_ood_ros.demo.answers import Answer
@@ -26,6 +26,7 @@ from meta_ood_ros.messages.pictures import PICTURES
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
+from rosbags.rosbag2 import StoragePlugin, Writer
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -223,6 +224,33 @@ def test_a_bag_is_played_as_it_is_and_a_bad_message_is_reported(bundle, tmp_path
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('usable', [True, False])
+def test_a_database_is_played_to_its_end_and_a_useless_one_has_its_status(
+    bundle, tmp_path, usable
+):
+    source, out, count = tmp_path / 'source', tmp_path / 'out', 6
+    store = TypeStore().store
+    with Writer(source, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection('/lens', 'sensor_msgs/msg/Image', typestore=store)
+        for number in range(count):
+            header = Header(frame_id='lens')
+            header.stamp.sec = 100 + number
+            image = to_image(header, np.full((90, 120, 3), 30 * number, np.uint8), 'rgb8')
+            if not usable:
+                image.step = 7
+            writer.write(topic, number, serialize_message(image))
+    status, table, output, errors = play(
+        '--bag', source / 'source.db3', '--bundle', bundle, '--output', out
+    )
+    assert table['frames in'] == str(count)
+    assert table['frames processed'] == (str(count) if usable else '0')
+    assert status == (0 if usable else 3), output + errors
+    if not usable:
+        expected = f'None of {count} frames could be used: {count} x dropped by the node, invalid:'
+        assert expected in errors
+
+
 def test_a_node_that_cannot_start_says_why(tmp_path):
     out = tmp_path / 'out'
     status, table, _, errors = play('--bundle', tmp_path / 'none', '--output', out)
@@ -309,6 +337,23 @@ def answer(*, found=0, rejected=0, **changes):
 
     segments = OodSegmentArray(segments_found=found, segments_rejected=rejected)
     return Answer(DemoFrame('one', None), '', **({'segments': segments} | changes))
+
+
+def test_why_nothing_could_be_used_is_said_by_cause():
+    assert Tally().describe_nothing() == 'No frame could be used: none came.'
+    tally = Tally(frames=12)
+    for number in range(6):
+        tally.leave_out(f'cause {number // 2}')
+    tally.add(answer(segments=None, drop='invalid: image step'))
+    for _ in range(4):
+        tally.add(answer(segments=None))
+    tally.leave_out('cause 9')
+    assert tally.describe_nothing() == (
+        'None of 12 frames could be used: 4 x no answer came.; 2 x cause 0; 2 x cause 1; '
+        '2 x cause 2; 2 for other causes'
+    )
+    tally.add(answer(found=1, latency_ms=1.0))
+    assert tally.describe_nothing() == ''
 
 
 def test_table_of_a_run_counted_by_hand():

@@ -50,7 +50,7 @@ def test_only_accepted_segments_are_class_c_and_only_published_ones_have_ids():
 def test_every_picture_is_as_large_as_the_image_at_any_work_size():
     for image_size in ((40, 200), (80, 400), (39, 199), (43, 211)):
         pictures = make_pictures(make_result(squares(3, 7), image_size=image_size))
-        for name, (encoding, _) in PICTURES.items():
+        for name, encoding in PICTURES.items():
             message = pictures.make(name, Header(frame_id='optical'))
             assert (message.height, message.width) == image_size
             assert (message.encoding, message.header.frame_id) == (encoding, 'optical')

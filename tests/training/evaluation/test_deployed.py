@@ -214,7 +214,8 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
     ('options', 'message'),
     [
         (['--decision', '0.4'], '--decision belongs to published segments'),
-        (['--segments', '--gallery', '2'], '--gallery belongs to published segments and a folder'),
+        (['--gallery', '2'], '--gallery belongs to published segments'),
+        (['--segments', '--gallery', '2'], '--gallery needs a folder, got no --output'),
         (['--segments', '--score', 'entropy'], '--score belongs to pixel scores'),
         (['--segments', '--work-size', '8x8'], '--work-size belongs to pixel scores'),
         (['--segments', '--decision', '0.4', '--decision', '0.4'], "got '0.4' twice. Name them"),

@@ -17,8 +17,8 @@ from meta_ood_training.evaluation.figures import entropy_shares, thin
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels
 from meta_ood_training.evaluation.prediction import Predictor
 from meta_ood_training.evaluation.report import format_table
-from meta_ood_training.evaluation.scores import ScoreHistogram
 from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.scores import ScoreHistogram
 import numpy as np
 import pytest
 import torch

@@ -5,14 +5,14 @@ import json
 
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.bundle_export import (
+from meta_ood_training.bundles.export import (
     Checkpoint,
     describe_origin,
     half_difference,
     to_half,
 )
 from meta_ood_training.cli import main
-from meta_ood_training.finetuning.command import finetune, run_facts
+from meta_ood_training.finetuning.training_run import finetune, run_facts
 import pytest
 import torch
 

@@ -11,13 +11,13 @@ import time
 
 from meta_ood_ros.core.networks import load_checkpoint
 from meta_ood_training.cli import main
-from meta_ood_training.finetuning.command import finetune, open_config
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.data.batches import RunBatches
 from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop_config import TrainingConfig
+from meta_ood_training.finetuning.training_run import finetune, open_config
 import pytest
 import torch
 import yaml
@@ -179,7 +179,9 @@ def test_another_configuration_is_not_resumed(tmp_path, small_config, quiet, mon
     began = torch.load(tmp_path / 'final.pth', weights_only=True)
     resume = tmp_path / 'last.ckpt'
     training = replace(config.training, workers=1, resume_steps=7)
-    monkeypatch.setattr('meta_ood_training.finetuning.command.source_revision', lambda: 'later')
+    monkeypatch.setattr(
+        'meta_ood_training.finetuning.training_run.source_revision', lambda: 'later'
+    )
     finetune(replace(config, training=training), tmp_path, resume=resume, **quiet)
     facts = torch.load(tmp_path / 'final.pth', weights_only=True)
     assert facts['revision'] == began['revision'] != 'later'

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.finetuning.command import finetune
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.starting_network import open_networks
+from meta_ood_training.finetuning.training_run import finetune
 import numpy as np
 import pytest
 import torch

@@ -5,7 +5,7 @@ import json
 
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
-from meta_ood_training.meta import command as fit_meta
+from meta_ood_training.meta import fitted_bundle as fit_meta
 import numpy as np
 import pytest
 

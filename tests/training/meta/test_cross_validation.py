@@ -3,7 +3,6 @@
 from meta_ood_training.meta.fitting.cross_validation import (
     assign_folds,
     cross_validate,
-    join_groups,
 )
 from meta_ood_training.meta.fitting.neural_meta import (
     NeuralSettings,
@@ -79,15 +78,6 @@ def test_fewer_groups_than_folds():
 def test_one_group_is_refused():
     with pytest.raises(ValueError, match=r'at least 2 groups and folds, got 1 groups .*by image'):
         assign_folds(np.zeros(4, int), np.array([True, False] * 2), 10)
-
-
-def test_block_and_pasted_source_are_joined_through_any_chain():
-    names = ['a+dog', 'b', 'c+dog', 'c+cat', 'd', 'b']
-    np.testing.assert_array_equal(join_groups(names), [0, 1, 0, 0, 2, 1])
-
-
-def test_joining_works_when_the_link_comes_last():
-    np.testing.assert_array_equal(join_groups(['a', 'b', 'a+b', 'c']), [0, 0, 0, 1])
 
 
 def test_fold_whose_rest_has_one_class_gets_its_log_odds():

@@ -7,11 +7,11 @@ import re
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
-from meta_ood_training.meta.command import KINDS
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFitSettings
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.evaluation import accept_across_folds, evaluate_threshold
 from meta_ood_training.meta.judging.segment_errors import count_errors
+from meta_ood_training.meta.options import KINDS
 from meta_ood_training.segments.loading import load_segment_set
 import numpy as np
 import pytest
@@ -107,7 +107,10 @@ def test_errors_of_the_report_are_those_of_its_segments(fitted):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_path, kind):
-    from meta_ood_ros.core.meta_classifier import load_meta_classifiers, save_meta_classifiers
+    from meta_ood_ros.core.files.meta_classifier_file import (
+        load_meta_classifiers,
+        save_meta_classifiers,
+    )
     from meta_ood_training.meta.fitting.neural_meta import (
         predict_neural_network,
         train_neural_networks,
@@ -294,7 +297,7 @@ def test_constant_metrics_are_named_and_cannot_act(make_segments, small_bundle, 
     [('size', np.inf), ('entropy_variance', np.nan), ('variation_mean', np.nan)],
 )
 def test_nan_metrics_are_refused_or_left_out(
-    make_segments, small_bundle, tmp_path, capsys, name, value
+    make_segments, small_bundle, tmp_path, capsys, caplog, name, value
 ):
     def edit(metrics, is_true):
         metrics[np.flatnonzero(~is_true)[:1], metric_names(3).index(name)] = value
@@ -309,7 +312,7 @@ def test_nan_metrics_are_refused_or_left_out(
     status, report = run(tmp_path, small_bundle, folder, '--only', '--drop-incomplete', *QUICK)
     assert status == 0
     assert report['thresholds'][0]['segments_left_out_as_void'] > 20
-    assert 'metrics that are not finite' in capsys.readouterr().out
+    assert 'metrics that are not finite' in caplog.text
 
 
 def test_segments_of_another_network_are_refused(make_segments, small_bundle, tmp_path, capsys):

@@ -7,8 +7,8 @@ import json
 import cv2
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import CutOut, Folder, IGNORED, ObjectSource, OOD
-from meta_ood_training.overlays import command as overlay
 from meta_ood_training.overlays import compositing
+from meta_ood_training.overlays import overlay_set as overlay
 from meta_ood_training.overlays import plan as overlay_plan
 from meta_ood_training.overlays.compositing import BLENDING, composite, noise_level
 from meta_ood_training.overlays.plan import (
@@ -299,13 +299,14 @@ def test_an_interrupted_overlay_is_no_data_set(street, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr('meta_ood_training.overlays.command.composite', interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            write(street, 'out')
+        patch.setattr('meta_ood_training.overlays.overlay_set.composite', interrupt)
+        assert write(street, 'out') == 130
     assert not (street / 'out').exists()
-    (street / '.out.unfinished' / 'images' / 'left.jpg').write_bytes(b'')
+    left = street / '.out.0123456789ab.unfinished'  # of a process that was killed
+    (left / 'images').mkdir(parents=True)
+    (left / 'images' / 'left.jpg').write_bytes(b'')
     assert write(street, 'out') == 0
-    assert not (street / '.out.unfinished').exists()
+    assert not list(street.glob('.out*'))
     assert not (street / 'out' / 'images' / 'left.jpg').exists()
 
 

@@ -122,8 +122,8 @@ def record_segments(
 ):
     """Record what a node with everything published would say about five frames."""
     pytest.importorskip('rclpy')
+    from meta_ood_ros.core.received_grid import to_received_labels
     from meta_ood_ros.core.settings import NodeSettings
-    from meta_ood_ros.messages.received_grid import to_received_labels
     from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Header

@@ -111,6 +111,32 @@ def test_cameras_of_a_bag_share_blocks_whichever_starts_first(tmp_path, bundle):
     assert len(set().union(*groups.values())) == 2
 
 
+@pytest.mark.parametrize('topic', ['/image', '/labels'])
+@pytest.mark.parametrize(
+    ('data', 'loss'),
+    [
+        (b'', 'drive.mcap has 1 messages on {} that are too damaged for a stamp'),
+        (b'\0\1\0\0short', 'drive.mcap has 1 messages on {} that are too damaged for a stamp'),
+        (None, '1 images not readable: {} must hold sensor_msgs/msg/Image, got 40 bytes'),
+    ],
+)
+def test_a_damaged_message_costs_its_frame_and_is_said(tmp_path, bundle, topic, data, loss):
+    recorder = Recorder(tmp_path, 'drive')
+    for number in range(3):
+        image, target = make_frame(number)
+        for name, pixels, kind in (('/image', image, 'rgb8'), ('/labels', target, 'mono8')):
+            if number == 1 and name == topic:
+                start = b'\0\1\0\0' + np.array(divmod(stamp_of(1), 10**9), '<u4').tobytes()
+                cut = start + bytes(28) if data is None else data
+                recorder.writer.write(topic, 'sensor_msgs/msg/Image', cut, stamp_of(1))
+            else:
+                recorder.image(name, stamp_of(number), pixels, kind)
+    bag = open_bag(recorder.writer.close(), bundle)
+    frames = dict(bag.share(0, 1))
+    assert sorted(frame.stamp_ns for frame in frames.values()) == [stamp_of(0), stamp_of(2)]
+    assert [one for one in bag.losses if one.startswith(loss.format(topic))]
+
+
 def test_bags_of_like_names_are_told_apart(tmp_path, bundle):
     later = stamp_of(1000)
     made = {

@@ -14,7 +14,7 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.sample import IGNORED, OOD
-from meta_ood_training.evaluation.scores import measure_adjusted_iou
+from meta_ood_training.scores import measure_adjusted_iou
 from meta_ood_training.segments.command import TRUNCATED
 from meta_ood_training.segments.labelled_frames import parse_seeds, scene_target
 from meta_ood_training.segments.loading import load_segment_set

@@ -1,16 +1,12 @@
 """Which sources of frames are refused before anything is opened."""
 
-from argparse import Namespace
 from types import SimpleNamespace
 
+from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.sources import open_sources
 import pytest
 
 COLOURS = SimpleNamespace(class_names=('red', 'green', 'blue'), num_classes=3)
-
-
-def options(**given):
-    return Namespace(**{'data': [], 'scenes': [], 'bag': [], 'split': 'fit', **given})
 
 
 @pytest.mark.parametrize(
@@ -28,4 +24,4 @@ def options(**given):
 )
 def test_labels_of_other_classes_than_the_networks_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
-        open_sources(options(**given), COLOURS)
+        open_sources(ExtractionOptions(**given), COLOURS)

@@ -8,6 +8,7 @@ ecssd, coco, objects, sources                    OoD proxies, objects to paste, 
 coco_rules, coco_annotations, run_lengths        which of COCO's images; its files and masks
 road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
 folder                  one's own data, and overlay test sets
+image_names             which image a name on the command line means
 registry                `name=path` -> dataset
 """
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from meta_ood_training.meta.fitting.cross_validation import join_groups
 from meta_ood_training.meta.judging.group_intervals import (
     draw_groups,
     ErrorInterval,
@@ -18,6 +17,7 @@ from meta_ood_training.meta.judging.segment_errors import (
     score_components,
     SIOU_THRESHOLDS,
 )
+from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 

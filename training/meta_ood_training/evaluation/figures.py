@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
-from meta_ood_training.evaluation.scores import precision_recall_curve, roc_curve, ScoreCounts
+from meta_ood_training.scores import precision_recall_curve, roc_curve, ScoreCounts
 import numpy as np
 
 VIOLIN_BINS = 100

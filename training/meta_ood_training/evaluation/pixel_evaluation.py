@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.evaluation.scores import (
+from meta_ood_training.scores import (
     ConfusionCounts,
     GroupCounts,
     Interval,
@@ -15,7 +15,7 @@ from meta_ood_training.evaluation.scores import (
     ScoreCounts,
     ScoreHistogram,
 )
-from meta_ood_training.meta.fitting.cross_validation import join_groups
+from meta_ood_training.scores.groups import join_groups
 import numpy as np
 
 SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
-from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
 from meta_ood_training.markdown import render
+from meta_ood_training.scores import PixelScores, precision_recall_curve, roc_curve
 import numpy as np
 
 Results = dict[str, dict[str, PixelEvaluation]]
@@ -71,11 +72,21 @@ def to_record(evaluation: PixelEvaluation) -> dict[str, Any]:
     return record
 
 
-def write_report(folder: Path, report: Mapping[str, Any], table: str, results: Results) -> None:
-    """Write scores.json, scores.md and one set of figures for each row of the data."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_report(
+    folder: Path, report: Mapping[str, Any], table: str, results: Results
+) -> tuple[Path, ...]:
+    """Write scores.json, scores.md and one set of figures for each row; return the figures."""
+    with replace_folder(folder) as made:
+        names = _write_into(made, report, table, results)
+    return tuple(folder / name for name in names)
+
+
+def _write_into(
+    folder: Path, report: Mapping[str, Any], table: str, results: Results
+) -> list[str]:
     (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
     lines = [table, '']
+    figures = []
     for row, by_bundle in results.items():
         stem = ''.join(letter if letter.isalnum() else '_' for letter in row)
         first = next(iter(by_bundle.values()))
@@ -88,9 +99,10 @@ def write_report(folder: Path, report: Mapping[str, Any], table: str, results: R
             if is_wanted:
                 name = f'{stem}_{figure}.png'
                 FIGURES[figure](by_bundle, row, folder / name)
+                figures.append(name)
                 lines.append(f'![{row}: {figure}]({name})')
     (folder / 'scores.md').write_text('\n'.join(lines) + '\n')
-    print(f'written to {folder}')
+    return figures
 
 
 def _score_cell(value: PixelScores, key: str, intervals: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 import tempfile
@@ -11,15 +10,15 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import DESCRIPTION_FILE
 from meta_ood_training.datasets.image_names import begins_so, is_named
+from meta_ood_training.meta.options import FitMetaOptions
 from meta_ood_training.meta.test_checks import check_baseline, check_test_metrics
-from meta_ood_training.provenance.model_identity import hash_network
 from meta_ood_training.segments.folders import check_folders
 from meta_ood_training.segments.loading import check_split, check_thresholds
 from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 
 
-def check_options(arguments: argparse.Namespace) -> None:
+def check_options(options: FitMetaOptions) -> None:
     """
     Refuse options that would do nothing, and values that no rule knows.
 
@@ -34,57 +33,55 @@ def check_options(arguments: argparse.Namespace) -> None:
         ('baseline_test', 'baseline'),
         ('test_part', 'test'),
     ):
-        if getattr(arguments, option) and not getattr(arguments, needed):
+        if getattr(options, option) and not getattr(options, needed):
             raise ValueError(
                 f'--{option.replace("_", "-")} needs --{needed}, got none. Name its folder.'
             )
     for option, is_in_vain, other in (
-        ('gap', arguments.group_by == 'image', '--group-by image'),
-        ('leave_one_out_network', arguments.only, '--only'),
+        ('gap', options.group_by == 'image', '--group-by image'),
+        ('leave_one_out_network', options.only, '--only'),
     ):
-        if getattr(arguments, option) not in (None, False) and is_in_vain:
+        if getattr(options, option) not in (None, False) and is_in_vain:
             raise ValueError(
                 f'--{option.replace("_", "-")} must not be given with {other}, got both: it '
                 'would do nothing. Leave one of them out.'
             )
     for option, is_valid, meaning in (
-        ('epochs', arguments.epochs >= 1, 'at least 1'),
-        ('folds', arguments.folds >= 2, 'at least 2'),
-        ('gap', arguments.gap is None or 0.0 <= arguments.gap <= 1.0, 'in [0, 1]'),
+        ('epochs', options.epochs >= 1, 'at least 1'),
+        ('folds', options.folds >= 2, 'at least 2'),
+        ('gap', options.gap is None or 0.0 <= options.gap <= 1.0, 'in [0, 1]'),
         (
             'core_threshold',
-            arguments.core_threshold is None or 0.0 <= arguments.core_threshold <= 1.0,
+            options.core_threshold is None or 0.0 <= options.core_threshold <= 1.0,
             'in [0, 1]',
         ),
-        ('max_segments', arguments.max_segments >= 1, 'at least 1'),
-        ('min_object_px', arguments.min_object_px >= 0, 'at least 0'),
-        ('seed', arguments.seed >= 0, 'at least 0'),
-        ('strength', 0.0 < arguments.strength < np.inf, 'positive and finite'),
+        ('max_segments', options.max_segments >= 1, 'at least 1'),
+        ('min_object_px', options.min_object_px >= 0, 'at least 0'),
+        ('seed', options.seed >= 0, 'at least 0'),
+        ('strength', 0.0 < options.strength < np.inf, 'positive and finite'),
     ):
         if not is_valid:
             raise ValueError(
                 f'--{option.replace("_", "-")} must be {meaning}, got '
-                f'{getattr(arguments, option):g}. fit-meta --help names the default.'
+                f'{getattr(options, option):g}. fit-meta --help names the default.'
             )
-    largest = 1.0 if arguments.rule == 'max_missed' else np.inf
-    if not 0.0 <= arguments.bound <= largest:
+    largest = 1.0 if options.rule == 'max_missed' else np.inf
+    if not 0.0 <= options.bound <= largest:
         meaning = (
-            'a share of objects' if arguments.rule == 'max_missed' else 'false segments an image'
+            'a share of objects' if options.rule == 'max_missed' else 'false segments an image'
         )
         raise ValueError(
             f'--bound must be {meaning}, at least 0 and at most {largest:g}, got '
-            f'{arguments.bound:g}.'
+            f'{options.bound:g}.'
         )
 
 
-def wanted_thresholds(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) -> list[float]:
+def wanted_thresholds(options: FitMetaOptions, sidecar: Mapping[str, Any]) -> list[float]:
     """Return the entropy thresholds to fit at, ascending, each once."""
-    return sorted(set(arguments.threshold or sidecar['entropy_thresholds']))
+    return sorted(set(options.thresholds or sidecar['entropy_thresholds']))
 
 
-def check_segments(
-    arguments: argparse.Namespace, bundle: Bundle
-) -> tuple[dict[str, Any], list[str]]:
+def check_segments(options: FitMetaOptions, bundle: Bundle) -> tuple[dict[str, Any], list[str]]:
     """
     Refuse segments that do not go together, or not with the bundle.
 
@@ -100,36 +97,36 @@ def check_segments(
         Says which folder, image or threshold.
 
     """
-    sidecar = check_folders(arguments.segments)
+    sidecar = check_folders(options.segments)
     _check_same_network(bundle, sidecar)
-    fitted = [*arguments.segments, *arguments.test]
+    fitted = [*options.segments, *options.test]
     check_folders(fitted, same_network={sidecar['model_id'], bundle.model_id})
-    thresholds = wanted_thresholds(arguments, sidecar)
+    thresholds = wanted_thresholds(options, sidecar)
     # any of them may be chosen
     check_thresholds(fitted, thresholds)
-    if arguments.min_object_px:
-        _check_same_grid([*fitted, *arguments.baseline, *arguments.baseline_test])
-    if arguments.baseline:
-        check_baseline(arguments, sidecar)
-    for folders in (arguments.segments, arguments.baseline):
-        if folders and arguments.split is not None:
-            check_split(read_table(folders, 'frames', columns=['split']), arguments.split)
-    if arguments.test and not arguments.drop_incomplete:
-        check_test_metrics(arguments.test, thresholds)
-    fit_names, test_names = _frame_names(arguments.segments), _frame_names(arguments.test)
-    for word in arguments.test_part:
+    if options.min_object_px:
+        _check_same_grid([*fitted, *options.baseline, *options.baseline_test])
+    if options.baseline:
+        check_baseline(options, sidecar)
+    for folders in (options.segments, options.baseline):
+        if folders and options.split is not None:
+            check_split(read_table(folders, 'frames', columns=['split']), options.split)
+    if options.test and not options.drop_incomplete:
+        check_test_metrics(options.test, thresholds)
+    fit_names, test_names = _frame_names(options.segments), _frame_names(options.test)
+    for word in options.test_part:
         if not any(begins_so(name, word) for name in test_names):
             raise ValueError(
                 f'--test-part must begin the name of a test image, got {word!r}; the first is '
                 f'{test_names[0]!r}, in which folders do not count.'
             )
-    for image in arguments.explain:
+    for image in options.explain:
         if not any(is_named(name, image) for name in (*fit_names, *test_names)):
             raise ValueError(
                 f'--explain needs the name of an image fitted on or of the test, got {image!r}; '
                 f'the first is {fit_names[0]!r}. Names stand in the column image of the table.'
             )
-    wanted = arguments.entropy_threshold
+    wanted = options.entropy_threshold
     if wanted is not None and not np.isclose(thresholds, wanted).any():
         raise ValueError(
             f'entropy threshold of the bundle must be one that a classifier was fitted at, got '
@@ -138,7 +135,7 @@ def check_segments(
     return sidecar, _note_repeated(fit_names, test_names)
 
 
-def check_outputs(arguments: argparse.Namespace) -> None:
+def check_outputs(options: FitMetaOptions) -> None:
     """
     Refuse places that nothing could be written to in the end.
 
@@ -148,13 +145,13 @@ def check_outputs(arguments: argparse.Namespace) -> None:
         The report or the bundle cannot be written there.
 
     """
-    bundle = arguments.output
+    bundle = options.output
     if bundle is not None and bundle.exists() and not (bundle / DESCRIPTION_FILE).exists():
         raise ValueError(
             f'--output must be a new directory or a bundle to replace, got {bundle}, which has no '
             f'{DESCRIPTION_FILE}. Choose another directory.'
         )
-    places = {'--report': arguments.report}
+    places = {'--report': options.report}
     if bundle is not None:
         places['--output'] = bundle.parent
     for option, folder in places.items():
@@ -182,7 +179,7 @@ def _note_repeated(fit_names: Sequence[str], test_names: Sequence[str]) -> list[
 def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
     """Refuse segments of another network or grid: their metrics mean something else."""
     network = sidecar['network_sha256']
-    same = hash_network(bundle) == network if network else sidecar['model_id'] == bundle.model_id
+    same = bundle.network_sha256 == network if network else sidecar['model_id'] == bundle.model_id
     if not same:
         raise ValueError(
             f'segments and bundle must come from one network, got segments of '

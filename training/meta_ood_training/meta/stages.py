@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+import logging
 from pathlib import Path
 import sys
 
@@ -13,13 +13,16 @@ from meta_ood_training.meta.judging.comparison import (
     Stage,
 )
 from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
+from meta_ood_training.meta.options import FitMetaOptions
 from meta_ood_training.segments.loading import load_segment_set
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
+_LOG = logging.getLogger(__name__)
+
 
 def load_segments(
-    arguments: argparse.Namespace,
+    options: FitMetaOptions,
     folders: Sequence[Path],
     threshold: float,
     *,
@@ -32,20 +35,20 @@ def load_segments(
         threshold,
         split=split,
         # nothing is fitted on a test: all of it counts
-        max_segments=sys.maxsize if is_test else arguments.max_segments,
-        min_object_px=arguments.min_object_px,
-        seed=arguments.seed,
+        max_segments=sys.maxsize if is_test else options.max_segments,
+        min_object_px=options.min_object_px,
+        seed=options.seed,
     )
-    if arguments.drop_incomplete:
+    if options.drop_incomplete:
         incomplete = ~np.isfinite(segments.metrics).all(axis=1)
         if incomplete.any():
-            print(f'left out {int(incomplete.sum())} segments with metrics that are not finite')
+            _LOG.warning('left out %d segments with metrics that are not finite', incomplete.sum())
             segments = segments.without_unknown(incomplete)
     return segments
 
 
 def make_stages(
-    arguments: argparse.Namespace,
+    options: FitMetaOptions,
     evaluations: Sequence[ThresholdEvaluation],
     baseline: Sequence[ThresholdEvaluation],
     chosen: ThresholdEvaluation,
@@ -65,20 +68,20 @@ def make_stages(
 
     """
     stages = []
-    if baseline and arguments.baseline_test:
+    if baseline and options.baseline_test:
         threshold = find_error_minimising_threshold(baseline)
-        stages.append(_plain_stage(arguments, arguments.baseline_test, threshold, 'before'))
+        stages.append(_plain_stage(options, options.baseline_test, threshold, 'before'))
     alone = find_error_minimising_threshold(evaluations)
-    stages.append(_plain_stage(arguments, arguments.test, alone, 'OoD training'))
-    for kind in sorted(chosen.fits, key=lambda kind: kind == arguments.classifier):
+    stages.append(_plain_stage(options, options.test, alone, 'OoD training'))
+    for kind in sorted(chosen.fits, key=lambda kind: kind == options.classifier):
         best = (
             chosen
-            if kind == arguments.classifier
-            else choose_entropy_threshold(evaluations, kind, arguments.choose)
+            if kind == options.classifier
+            else choose_entropy_threshold(evaluations, kind, options.choose)
         )
         fit = best.fits[kind]
         threshold = best.segments.entropy_threshold
-        segments = load_segments(arguments, arguments.test, threshold, is_test=True)
+        segments = load_segments(options, options.test, threshold, is_test=True)
         probability = fit.classifier.predict(segments.metrics)
         stages.append(
             Stage(
@@ -93,7 +96,7 @@ def make_stages(
 
 
 def _plain_stage(
-    arguments: argparse.Namespace, folders: Sequence[Path], threshold: float, title: str
+    options: FitMetaOptions, folders: Sequence[Path], threshold: float, title: str
 ) -> Stage:
-    segments = load_segments(arguments, folders, threshold, is_test=True)
+    segments = load_segments(options, folders, threshold, is_test=True)
     return Stage(title, threshold, None, segments, np.ones(len(segments), dtype=bool))

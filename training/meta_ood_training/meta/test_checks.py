@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 import sys
 from typing import Any
 
+from meta_ood_training.meta.options import FitMetaOptions
 from meta_ood_training.segments.folders import check_folders
 from meta_ood_training.segments.loading import check_thresholds, load_segment_set
 from meta_ood_training.segments.table import read_table
@@ -17,7 +17,7 @@ import numpy as np
 _MUST_AGREE = ('work_short_side', 'label_rule')
 
 
-def check_baseline(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) -> None:
+def check_baseline(options: FitMetaOptions, sidecar: Mapping[str, Any]) -> None:
     """
     Refuse a network before OoD training whose errors are not of the same objects.
 
@@ -27,7 +27,7 @@ def check_baseline(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) ->
         Another grid or label rule; other images, groups or objects than those of the test.
 
     """
-    baseline = check_folders([*arguments.baseline, *arguments.baseline_test])
+    baseline = check_folders([*options.baseline, *options.baseline_test])
     for key in _MUST_AGREE:
         if baseline[key] != sidecar[key]:
             raise ValueError(
@@ -35,12 +35,12 @@ def check_baseline(arguments: argparse.Namespace, sidecar: Mapping[str, Any]) ->
                 f'and {sidecar[key]!r}: their objects would not be the same. Extract both alike.'
             )
     # its best threshold is chosen among all of its own
-    its_own = check_folders(arguments.baseline)['entropy_thresholds']
-    check_thresholds([*arguments.baseline, *arguments.baseline_test], its_own)
-    if not arguments.baseline_test:
+    its_own = check_folders(options.baseline)['entropy_thresholds']
+    check_thresholds([*options.baseline, *options.baseline_test], its_own)
+    if not options.baseline_test:
         return
-    smallest = arguments.min_object_px
-    both = [_read_test(folders, smallest) for folders in (arguments.baseline_test, arguments.test)]
+    smallest = options.min_object_px
+    both = [_read_test(folders, smallest) for folders in (options.baseline_test, options.test)]
     for what, before, after in zip(('images', 'groups of images', 'objects'), *both, strict=True):
         if before != after:
             odd = min(set(before) ^ set(after), default='one that occurs twice')

@@ -12,7 +12,7 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segments import find_segments
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.evaluation.scores.adjusted_iou import measure_adjusted_iou
+from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
 from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.labels import label_segments, SegmentLabels
 from meta_ood_training.segments.table import FrameRows

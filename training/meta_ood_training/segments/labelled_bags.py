@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+import logging
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
+from meta_ood_ros.bags.bag import Bag, DamagedMessageError, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.bags.folder import bag_name
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_training.datasets.paired import read_label
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.segments.labelled_frames import LabelledFrame
-from meta_ood_training.segments.stamp_matching import match_stamps
+from meta_ood_training.segments.stamp_matching import match_stamps, read_stamped
 import numpy as np
 
+_LOG = logging.getLogger(__name__)
 _RESERVED = (IN_DISTRIBUTION, OOD, IGNORED)
 _LABEL_TYPES = {'mono8': np.uint8, '8UC1': np.uint8, 'mono16': np.uint16, '16UC1': np.uint16}
 
@@ -80,8 +82,9 @@ class LabelledBag:
         self.topic = self._choose_topic()
         self._files = _label_files(options.label_folder) if options.label_folder else {}
         stamps: dict[str, Counter[int]] = {self.topic: Counter(), options.label_topic: Counter()}
-        for message in self.bag.read(*filter(None, stamps)):
-            stamps[message.raw.topic][message.stamp_ns] += 1
+        unstamped: Counter[str] = Counter()
+        for stamp, message in read_stamped(self.bag, *filter(None, stamps), unstamped=unstamped):
+            stamps[message.raw.topic][stamp] += 1
         frames = stamps[self.topic]
         labelled = self._files.keys() or stamps[options.label_topic].keys()
         used = [stamp for stamp in frames if stamp in labelled]
@@ -92,11 +95,16 @@ class LabelledBag:
                 f'frames on {self.topic} and {len(labelled)} labels. Topics: {known}.'
             )
         if len(used) < len(frames):
-            print(f'{path}: {len(frames) - len(used)} of {len(frames)} frames have no label')
+            missing = len(frames) - len(used)
+            _LOG.warning('%s: %d of %d frames have no label', path, missing, len(frames))
         self.number = {stamp: index for index, stamp in enumerate(used)}
         self.losses: list[str] = []
         if self.bag.loss:
             self.losses.append(f'{self.bag.loss}; {len(used)} labelled frames were readable')
+        self.losses += [
+            f'{path.name} has {count} messages on {topic} that are too damaged for a stamp'
+            for topic, count in unstamped.items()
+        ]
         self.losses += _describe_repeats(path, stamps, used)
 
     def __len__(self) -> int:
@@ -152,7 +160,11 @@ class BagFrames(LabelledBag):
         damaged: Counter[str] = Counter()
         label_topic = self.options.label_topic
         for stamp, found in self.match((label_topic,), part, parts):
-            target = self.read_target(stamp, found.get(label_topic))
+            try:
+                target = self.read_target(stamp, found.get(label_topic))
+            except DamagedMessageError as error:
+                damaged[str(error)] += 1
+                continue
             try:
                 image = found[self.topic].to_rgb()
             except ValueError as error:
@@ -164,7 +176,7 @@ class BagFrames(LabelledBag):
                     f'{target.shape} at stamp {stamp}. Check the label topic.'
                 )
             yield self.number[stamp], self.describe_frame(image, target, stamp)
-        self.losses += [f'{count} images not readable: {why}' for why, count in damaged.items()]
+        self.losses += describe_damage(damaged)
 
     def _choose_topic(self) -> str:
         topic = self.options.image_topic
@@ -176,6 +188,11 @@ class BagFrames(LabelledBag):
         if not topic and len(images) == 1:
             return images[0]
         return self.bag.choose_topic(IMAGE_TYPES, topic, option='--image-topic')
+
+
+def describe_damage(damaged: Mapping[str, int]) -> list[str]:
+    """Say how many frames were left out, and why."""
+    return [f'{count} images not readable: {why}' for why, count in damaged.items()]
 
 
 def _describe_repeats(
@@ -214,7 +231,7 @@ def to_labels(message: Any) -> np.ndarray:
     data = np.frombuffer(bytes(message.data), dtype=np.uint8)
     used = message.width * kind.itemsize
     if len(data) != message.height * message.step or message.step < used:
-        raise ValueError(
+        raise DamagedMessageError(
             f'labels of {message.height} rows of {message.step} bytes must have '
             f'{message.height * message.step} bytes, got {len(data)}. The message is damaged.'
         )

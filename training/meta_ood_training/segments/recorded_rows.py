@@ -6,7 +6,7 @@ from meta_ood_ros.bags.bag import RecordedMessage
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.datasets.sample import OOD
-from meta_ood_training.evaluation.scores.adjusted_iou import measure_adjusted_iou
+from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
 from meta_ood_training.segments.extraction import (
     describe_frame,
     find_objects,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_ros.bags.bag import RecordedMessage, SEGMENTS_TYPE
+from meta_ood_ros.bags.bag import DamagedMessageError, RecordedMessage, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.segments.labelled_bags import BagOptions, LabelledBag, to_labels
+from meta_ood_training.segments.labelled_bags import (
+    BagOptions,
+    describe_damage,
+    LabelledBag,
+    to_labels,
+)
 from meta_ood_training.segments.labelled_frames import LabelledFrame
+from meta_ood_training.segments.stamp_matching import read_stamped
 import numpy as np
 
 
@@ -39,11 +47,22 @@ class RecordedSegments(LabelledBag):
         super().__init__(path, options, bundle)
         self._stride = bundle.build_network().stride
         thresholds, models = set(), set()
-        for recorded in self.bag.read(self.topic):
-            self._check(recorded.message, recorded.stamp_ns)
-            self._check_grid(recorded.message, recorded.stamp_ns)
-            thresholds.add(to_threshold(recorded.message))
-            models.add(recorded.message.model_id)
+        damaged: Counter[str] = Counter()
+        for stamp, recorded in read_stamped(self.bag, self.topic):
+            try:
+                message = self._read_whole(recorded)
+            except DamagedMessageError as error:
+                damaged[str(error)] += 1
+                continue
+            self._check(message, stamp)
+            self._check_grid(message, stamp)
+            thresholds.add(to_threshold(message))
+            models.add(message.model_id)
+        if not models:
+            raise ValueError(
+                f'{path} must hold recorded segments that can be read, got none on {self.topic}: '
+                f'{"; ".join(damaged)}'
+            )
         if len(models) > 1:
             raise ValueError(
                 f'recorded segments must come from one model, got {", ".join(sorted(models))}. '
@@ -55,8 +74,17 @@ class RecordedSegments(LabelledBag):
     def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
         """Yield number and (stamp, messages) of every parts-th labelled frame."""
         others = (self.options.ids_topic, self.options.label_topic)
+        damaged: Counter[str] = Counter()
         for stamp, found in self.match(others, part, parts):
+            try:  # here, so that a damaged message costs no more than its frame
+                self._read_whole(found[self.topic])
+                for one in found.values():
+                    one.message  # noqa: B018
+            except DamagedMessageError as error:
+                damaged[str(error)] += 1
+                continue
             yield self.number[stamp], (stamp, found)
+        self.losses += describe_damage(damaged)
 
     def read(
         self, item: tuple[int, dict[str, RecordedMessage]]
@@ -102,14 +130,31 @@ class RecordedSegments(LabelledBag):
             [SEGMENTS_TYPE], self.options.segments_topic, option='--recorded'
         )
 
+    def _read_whole(self, recorded: RecordedMessage) -> Any:
+        """Return a message whose lists fit together."""
+        message = recorded.message
+        for one in message.segments:
+            metrics, points = len(one.metrics), (len(one.contour_x), len(one.contour_y))
+            if metrics not in (0, len(message.metric_names)) or points[0] != points[1]:
+                raise DamagedMessageError(
+                    f'segment {one.id} must have {len(message.metric_names)} metrics and as many '
+                    f'x as y, got {metrics} metrics, {points[0]} x and {points[1]} y. The '
+                    'message is damaged.'
+                )
+        return message
+
     def _check(self, message: Any, stamp: int) -> None:
         """Refuse a record that does not hold every segment with every metric."""
         there = len(message.segments)
         lacking = ''
         if message.segments_found != there:
             lacking = f'{there} of {message.segments_found} segments'
-        elif there and tuple(message.metric_names) != self._names:
-            lacking = f'{len(message.metric_names)} of {len(self._names)} metrics'
+        elif there and (
+            tuple(message.metric_names) != self._names
+            or not all(len(one.metrics) for one in message.segments)
+        ):
+            fewest = min(len(one.metrics) for one in message.segments)
+            lacking = f'{fewest} of {len(self._names)} metrics'
         elif not (self.options.ids_topic or all(len(one.contour_x) for one in message.segments)):
             lacking = 'neither contours nor ~/segment_ids'
         if lacking:
@@ -134,7 +179,12 @@ class RecordedSegments(LabelledBag):
                 f'{stamp}, whose metrics are those of larger segments. Record with core_threshold '
                 '0.'
             )
-        expected = to_work_size(size, short_side=bundle.work_short_side, stride=self._stride)
+        expected = to_work_size(
+            size,
+            short_side=bundle.work_short_side,
+            stride=self._stride,
+            max_pixels=MAX_FILE_PIXELS,
+        )
         got = (message.work_height, message.work_width)
         if got != expected:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from meta_ood_ros.core.bundle import Bundle
@@ -14,10 +13,11 @@ from meta_ood_training.segments.labelled_frames import (
     parse_seeds,
     SceneFrames,
 )
+from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.recorded_segments import RecordedSegments
 
 
-def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSource]:
+def open_sources(options: ExtractionOptions, bundle: Bundle) -> list[FrameSource]:
     """
     Return the sources of frames in the order of the tables.
 
@@ -28,41 +28,41 @@ def open_sources(arguments: argparse.Namespace, bundle: Bundle) -> list[FrameSou
 
     """
     sources: list[FrameSource] = []
-    for text in arguments.data:
+    for text in options.data:
         title, name, path = parse_dataset(text)
-        split = title if title != name else arguments.split
+        split = title if title != name else options.split
         _check_classes(name, name, bundle)
         opened = open_dataset(name, path, num_classes=bundle.num_classes)
         sources.append(DatasetFrames(name, opened, split))
-    if arguments.scenes:
+    if options.scenes:
         _check_classes('scenes', 'rendered scenes', bundle)
     sources += [
-        SceneFrames(parse_seeds(text), shapes=arguments.scene_shapes, split=arguments.split)
-        for text in arguments.scenes
+        SceneFrames(parse_seeds(text), shapes=options.scene_shapes, split=options.split)
+        for text in options.scenes
     ]
-    options = BagOptions(
-        image_topic=arguments.image_topic,
-        label_topic=arguments.label_topic,
-        label_folder=arguments.label_folder,
-        segments_topic=arguments.recorded,
-        ids_topic=arguments.recorded_ids,
-        block_seconds=arguments.block_seconds,
-        split=arguments.split,
+    bag_options = BagOptions(
+        image_topic=options.image_topic,
+        label_topic=options.label_topic,
+        label_folder=options.label_folder,
+        segments_topic=options.recorded,
+        ids_topic=options.recorded_ids,
+        block_seconds=options.block_seconds,
+        split=options.split,
     )
-    kind = RecordedSegments if arguments.recorded else BagFrames
-    bags = [kind(path, options, bundle) for path in arguments.bag]
+    kind = RecordedSegments if options.recorded else BagFrames
+    bags = [kind(path, bag_options, bundle) for path in options.bags]
     _check_bags(bags)
     sources += bags
     if not sources:
         raise ValueError(
             'segments needs frames with ground truth, got none. Pass --data, --scenes or --bag.'
         )
-    if arguments.recorded and arguments.label_rule != 'deployed':
+    if options.recorded and options.label_rule != 'deployed':
         raise ValueError(
             f'recorded segments are as the node formed them, got --label-rule '
-            f'{arguments.label_rule}. Leave it out, or leave out --recorded.'
+            f'{options.label_rule}. Leave it out, or leave out --recorded.'
         )
-    if arguments.recorded and len(sources) != len(arguments.bag):
+    if options.recorded and len(sources) != len(options.bags):
         raise ValueError(
             'recorded segments cannot be mixed with images, got --recorded beside --data or '
             '--scenes. Write them into two folders and give fit-meta both.'

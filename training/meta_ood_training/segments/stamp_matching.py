@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 import zlib
 
 from meta_ood_ros.bags.bag import Bag, RecordedMessage
+
+
+def read_stamped(
+    bag: Bag, *topics: str, unstamped: Counter[str] | None = None
+) -> Iterator[tuple[int, RecordedMessage]]:
+    """Yield stamp and message of those that have a stamp; the others are counted by topic."""
+    for message in bag.read(*topics):
+        try:
+            stamp = message.stamp_ns
+        except ValueError:
+            if unstamped is not None:
+                unstamped[message.raw.topic] += 1
+            continue
+        yield stamp, message
 
 
 def match_stamps(
@@ -29,8 +44,8 @@ def match_stamps(
 
     """
     held: dict[int, dict[str, RecordedMessage]] = {stamp: {} for stamp in stamps}
-    for message in bag.read(*others) if others else ():
-        found = held.get(message.stamp_ns)
+    for stamp, message in read_stamped(bag, *others) if others else ():
+        found = held.get(stamp)
         if found is not None and message.raw.topic not in found:
             found[message.raw.topic] = _with_data(message, zlib.compress(message.raw.data, 1))
     missing = {
@@ -40,8 +55,7 @@ def match_stamps(
     }
     for stamp in missing:
         del held[stamp]
-    for message in bag.read(topic):
-        stamp = message.stamp_ns
+    for stamp, message in read_stamped(bag, topic):
         if stamp not in held:
             continue
         beside = {

@@ -2,8 +2,8 @@
 Low-resolution logits -> both terms of the objective and their gradient, on the CPU.
 
 What PyTorch does in some thirty passes over C full-size planes (upsampling, two softmaxes, their
-products and all gradients) is done here once for each tile, see `core/dense_tiles.py`, while its
-logits are in the cache. No full-size plane is ever written.
+products and all gradients) is done here once for each tile (see `core/kernels/dense_tiles.py`),
+while its logits are in the cache. No full-size plane is ever written.
 """
 
 from collections.abc import Sequence

@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from meta_ood_ros.core.dense import predict_dense
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.objects import find_coco_objects, find_ecssd_objects, ObjectSource
 from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.evaluation.scores import ConfusionCounts, measure_scores, ScoreHistogram
 from meta_ood_training.finetuning.data.augmentation import recompress, sample_rng
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 from meta_ood_training.finetuning.data.street import idd_lite_part, resize_sample
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.loop_config import ValidationConfig
+from meta_ood_training.scores import ConfusionCounts, measure_scores, ScoreHistogram
 import numpy as np
 import torch
 from torch import Tensor
@@ -188,7 +189,9 @@ def _make_frame(
     stride: int,
     names_classes: bool,
 ) -> ValidationFrame:
-    height, width = to_work_size(sample.target.shape, short_side=short_side, stride=stride)
+    height, width = to_work_size(
+        sample.target.shape, short_side=short_side, stride=stride, max_pixels=MAX_FILE_PIXELS
+    )
     sample = resize_sample(sample, (height, width))
     rng = sample_rng(VALIDATION_SEED, 0, number)
     if number % 2 == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
@@ -42,41 +42,6 @@ class OutOfFold:
     fold: np.ndarray
     gap: np.ndarray | None
     one_class_folds: int
-
-
-def join_groups(names: Sequence[str]) -> np.ndarray:
-    """
-    Return numbers for what must not be torn apart.
-
-    Parameters
-    ----------
-    names : sequence of K str
-        Groups; 'block+source' belongs to both the block and the source, and everything that is
-        linked by a chain of such names is one group.
-
-    Returns
-    -------
-    ndarray of shape (K,), int64
-        Group numbers from 0, in the order of their first name.
-
-    """
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        parent.setdefault(name, name)
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for name in dict.fromkeys(names):
-        first, *others = str(name).split('+')
-        find(first)
-        for other in others:
-            parent[find(other)] = find(first)
-    roots = [find(str(name).split('+')[0]) for name in names]
-    number = {root: index for index, root in enumerate(dict.fromkeys(roots))}
-    return np.array([number[root] for root in roots], dtype=np.int64)
 
 
 def assign_folds(

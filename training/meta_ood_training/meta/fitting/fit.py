@@ -16,7 +16,6 @@ from meta_ood_training.meta.fitting.calibration import (
 from meta_ood_training.meta.fitting.cross_validation import (
     assign_folds,
     cross_validate,
-    join_groups,
     OutOfFold,
 )
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
@@ -29,6 +28,7 @@ from meta_ood_training.meta.fitting.standardization import (
     check_training_segments,
     fit_standardization,
 )
+from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meta_ood_training.meta.fitting.cross_validation import join_groups
 from meta_ood_training.meta.judging.segment_errors import found_objects
+from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 

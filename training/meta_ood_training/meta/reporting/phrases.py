@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import math
 from typing import Any
+
+from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
 
 
 def show_percent(value: float | None) -> str:
@@ -33,3 +35,25 @@ def show_reduction(one: Mapping[str, Any]) -> str:
 def show_range(lower: float, upper: float) -> str:
     """Return an interval; a dash for one that a single group cannot give."""
     return '-' if math.isnan(lower) else f'{lower:.3f} to {upper:.3f}'
+
+
+def note_omissions(evaluations: Sequence[ThresholdEvaluation]) -> list[str]:
+    """Return which thresholds have no classifier or lack images or segments, and why."""
+    notes = []
+    for one in evaluations:
+        threshold = one.segments.entropy_threshold
+        if one.problem:
+            notes.append(f'Threshold {threshold:g}: no classifier, because {one.problem}')
+        if one.segments.frames_available > len(one.segments.frame_name):
+            notes.append(
+                f'Threshold {threshold:g}: {len(one.segments.frame_name)} of '
+                f'{one.segments.frames_available} images drawn at random, so that there are at '
+                f'most --max-segments segments.'
+            )
+        if one.segments.left_out:
+            notes.append(
+                f'Threshold {threshold:g}: {one.segments.left_out} segments left out '
+                '(more than half void, or incomplete), and '
+                f'{one.segments.objects_left_out} objects that only they touch.'
+            )
+    return notes

@@ -1,0 +1,289 @@
+"""`export_bundle`: a checkpoint -> a bundle that says where its weights come from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timezone
+import json
+from pathlib import Path
+from typing import Any
+
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import save_bundle
+from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
+from meta_ood_ros.core.image import to_network_input
+from meta_ood_ros.core.networks import (
+    load_checkpoint,
+    load_weights,
+    NETWORK_NAMES,
+    OodNetwork,
+)
+from meta_ood_ros.core.uncertainty import normalized_entropy
+from meta_ood_ros.scenes import render_scene
+from meta_ood_training.finetuning.config import NetworkConfig
+from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
+from meta_ood_training.finetuning.loop_config import BundleConfig
+from meta_ood_training.plain_arguments import as_tuple
+from meta_ood_training.provenance.revision import source_revision
+import torch
+from torch import Tensor
+
+LARGEST_HALF_DIFFERENCE = 0.01
+"""Entropy that storing weights in float16 may change anywhere on a scene [share of log C]."""
+_HALF_SEED = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    Weights with what their file says about itself.
+
+    Attributes
+    ----------
+    facts : mapping of str
+        What `finetune` wrote beside it; empty for a published file.
+
+    """
+
+    weights: dict[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class BundleResult:
+    """
+    A bundle that was written.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        With its digest.
+    path : Path
+        Its directory.
+    size : int
+        Of its files, in bytes.
+    half_difference : float or None
+        By how much float16 weights change the entropy of a scene at most; None where they are
+        float32.
+
+    """
+
+    bundle: Bundle
+    path: Path
+    size: int
+    half_difference: float | None = None
+
+    def __repr__(self) -> str:
+        """Return name, place and size in a line."""
+        return f'BundleResult({self.bundle.model_id}, {self.size / 1e6:.1f} MB, in {self.path})'
+
+
+def export_bundle(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    name: str | None = None,
+    architecture: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    entropy_threshold: float | None = None,
+    work_short_side: int | None = None,
+    licence: str | None = None,
+    data_terms: str | None = None,
+    scores: str | Path | Sequence[str | Path] = (),
+    half: bool = False,
+) -> BundleResult:
+    """
+    Turn a checkpoint into a bundle that says where its weights come from.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        Of `finetune`, or a published file.
+    output : str or Path
+        Directory of the bundle.
+    name : str, optional
+        Of the bundle; as the run says, or that of the directory.
+    architecture : str, optional
+        A name of `build_network`, for a checkpoint that does not say.
+    arguments : mapping, optional
+        Keyword arguments of that architecture: {'scale': 2.0}.
+    entropy_threshold : float, optional
+        In (0, 1]; as the run says.
+    work_short_side : int, optional
+        In pixels; as the run says.
+    licence, data_terms : str, optional
+        Of the weights, and terms of the training data; as the run says.
+    scores : str, Path or sequence of them
+        JSON files to state in its provenance.
+    half : bool
+        Store float16, if that changes no entropy by 0.01.
+
+    Returns
+    -------
+    BundleResult
+        The bundle, its directory and size.
+
+    Raises
+    ------
+    ConfigError
+        A ValueError: the checkpoint is missing, damaged, of other classes or of an unknown
+        network; no licence is known; or float16 would change too much.
+
+    """
+    path, output = Path(checkpoint), Path(output)
+    opened = open_checkpoint(path)
+    network_config = _describe_network(path, opened, architecture, arguments or {})
+    if network_config.num_classes != len(CITYSCAPES_NAMES):
+        raise ConfigError(
+            f'a bundle made by this verb must have the {len(CITYSCAPES_NAMES)} Cityscapes '
+            f'classes, got a network of {network_config.num_classes}, whose names the checkpoint '
+            'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.'
+        )
+    described = _describe_bundle(
+        opened,
+        output.name,
+        {
+            'name': name,
+            'entropy_threshold': entropy_threshold,
+            'work_short_side': work_short_side,
+            'licence_of_weights': licence,
+            'data_terms': data_terms,
+        },
+    )
+    weights = read_weights(path, network_config.architecture, network_config.num_classes)
+    network = open_network(replace(network_config, weights=''), {})
+    load_weights(network, weights, source=str(path))
+    stored = {key: value.contiguous() for key, value in network.state_dict().items()}
+    difference = None
+    if half:
+        difference = half_difference(network)
+        if not difference <= LARGEST_HALF_DIFFERENCE:  # NaN is not smaller either
+            raise ConfigError(
+                f'--half must not change an entropy by more than {LARGEST_HALF_DIFFERENCE}, got '
+                f'{difference:.4f}. Leave it out: the bundle is then twice as large.'
+            )
+        stored = to_half(stored)
+    bundle = save_bundle(
+        Bundle(
+            name=described.name,
+            architecture=network_config.architecture,
+            arguments=dict(network_config.arguments),
+            input_mean=network.input_mean,
+            input_std=network.input_std,
+            class_names=CITYSCAPES_NAMES,
+            class_colors=CITYSCAPES_COLORS,
+            entropy_threshold=described.entropy_threshold,
+            work_short_side=described.work_short_side,
+            min_size_px=described.min_size_px,
+            provenance=describe_origin(opened, as_tuple(scores, Path)),
+            licence_of_weights=described.licence_of_weights,
+            data_terms=described.data_terms,
+            weights=stored,
+        ),
+        output,
+    )
+    size = sum(file.stat().st_size for file in output.iterdir())
+    return BundleResult(bundle, output, size, difference)
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint with what it says about itself."""
+    if not path.is_file():
+        raise ConfigError(
+            f'--checkpoint must be a file, got {str(path)!r}, which is none. '
+            'finetune writes best.pth and final.pth.'
+        )
+    try:
+        record = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception:  # torch raises errors of many types here; what it means is seen next
+        # A published file may hold numbers that only load_checkpoint admits. What not even that
+        # can read is damaged, and its error says so.
+        load_checkpoint(path)
+        return Checkpoint({}, {})
+    if not isinstance(record, Mapping) or 'state_dict' not in record:
+        return Checkpoint({}, {})
+    facts = {key: value for key, value in record.items() if key != 'state_dict'}
+    return Checkpoint(dict(record['state_dict']), facts if 'network' in facts else {})
+
+
+def describe_origin(checkpoint: Checkpoint, scores: Sequence[Path]) -> dict[str, Any]:
+    """Return the provenance of a bundle."""
+    facts = checkpoint.facts
+    origin: dict[str, Any] = {'made': datetime.now(timezone.utc).date().isoformat()}
+    if facts:
+        config = facts['config']
+        origin |= {
+            'command': facts['command'],
+            'revision': facts['revision'],
+            'seed': config['training']['seed'],
+            'step': facts['step'],
+            'start': config['network']['weights'] or 'random weights',
+            'data': list(config['data']),
+            'machine': facts['machine'],
+            **({'resumed': facts['resumed']} if 'resumed' in facts else {}),
+            'validation_before': _rounded(facts['start_scores']),
+            'validation': _rounded(facts['scores']),
+        }
+    else:
+        origin |= {'command': 'converted as published', 'revision': source_revision()}
+    for path in scores:
+        origin.setdefault('scores', {})[path.stem] = json.loads(path.read_text(encoding='utf-8'))
+    return origin
+
+
+def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights in float16."""
+    largest = torch.finfo(torch.float16).max
+    return {
+        key: value.half()
+        if value.is_floating_point() and not bool((value.abs() > largest).any())
+        else value
+        for key, value in weights.items()
+    }
+
+
+def half_difference(network: OodNetwork) -> float:
+    """Return by how much storing float16 changes the entropy of one scene at most."""
+    image = render_scene(_HALF_SEED, size=(16 * network.stride, 32 * network.stride)).image
+    x = to_network_input(image, mean=network.input_mean, std=network.input_std)
+    kept = {key: value.clone() for key, value in network.state_dict().items()}
+    network.eval()
+    with torch.inference_mode():
+        exact = normalized_entropy(network(x), dim=1)
+        rounded = {key: value.to(kept[key].dtype) for key, value in to_half(kept).items()}
+        network.load_state_dict(rounded)
+        stored = normalized_entropy(network(x), dim=1)
+    network.load_state_dict(kept)
+    return float((exact - stored).abs().max())
+
+
+def _describe_network(
+    path: Path, checkpoint: Checkpoint, architecture: str | None, arguments: Mapping[str, Any]
+) -> NetworkConfig:
+    if checkpoint.facts:
+        return NetworkConfig(**checkpoint.facts['network'])
+    if not architecture:
+        raise ConfigError(
+            f'{path} does not say which network it belongs to. '
+            f'Add --architecture, one of {", ".join(NETWORK_NAMES)}.'
+        )
+    return NetworkConfig(architecture, dict(arguments), len(CITYSCAPES_NAMES))
+
+
+def _describe_bundle(
+    checkpoint: Checkpoint, folder: str, given: Mapping[str, Any]
+) -> BundleConfig:
+    stated = checkpoint.facts['config']['bundle'] if checkpoint.facts else {}
+    known = {one.name for one in fields(BundleConfig)}
+    described = BundleConfig(**{key: value for key, value in stated.items() if key in known})
+    given = {**given, 'name': given['name'] or described.name or folder}
+    described = replace(
+        described, **{key: value for key, value in given.items() if value is not None}
+    )
+    if not described.licence_of_weights:
+        raise ConfigError('a bundle must state the licence of its weights. Add --licence.')
+    return described
+
+
+def _rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(float(value), 4) for key, value in scores.items()}

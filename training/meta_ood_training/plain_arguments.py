@@ -1,0 +1,32 @@
+"""Plain values, as a notebook or a command line passes them -> the fields of a record."""
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+T = TypeVar('T')
+
+
+def as_tuple(value: Any, kind: Callable[[Any], T]) -> tuple[T, ...]:
+    """Return the values as `kind`; one alone, a string above all, is not taken apart."""
+    if value is None:
+        return ()
+    if isinstance(value, (str, PurePath, int, float)) or not isinstance(value, Iterable):
+        return (kind(value),)
+    return tuple(kind(one) for one in value)
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Refuse a word that is none of those known."""
+    if value not in known:
+        raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}.')
+
+
+def set_defaults(parser: argparse.ArgumentParser, record: Any) -> None:
+    """Give the options of a verb the defaults of its record, which are their one home."""
+    plain = asdict(record)
+    parser.set_defaults(
+        **{name: list(one) if isinstance(one, tuple) else one for name, one in plain.items()}
+    )
