@@ -2,6 +2,7 @@
 How many unknown objects of rendered scenes a bundle finds, and how many false segments it accepts.
 
     python -m benchmarks.found_objects [--bundle PATH] [--scenes 200] [--first 60000]
+        [--entropy-threshold .4] [--meta-threshold .05] [--core-threshold .8]
 
 An object counts as found where an accepted segment reaches an adjusted IoU of 0.25, as in the
 table of `make demo`; here each scene is another street with shapes that no training scene shows.
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.received_grid import to_received_labels
+from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth, LARGE_PX
 from meta_ood_ros.scenes import render_scene
 import numpy as np
@@ -21,6 +23,7 @@ from tqdm import tqdm
 SIZE = (360, 640)
 VOID = 255
 DRAWS = 2000
+THRESHOLDS = ('entropy_threshold', 'meta_threshold', 'core_threshold')
 
 
 def judge(pipeline: OodPipeline, seed: int) -> FrameTruth:
@@ -46,8 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--bundle', help='default: the installed one')
     parser.add_argument('--scenes', type=int, default=200)
     parser.add_argument('--first', type=int, default=60_000, help='seed of the first scene')
+    for name in THRESHOLDS:
+        option = f'--{name.replace("_", "-")}'
+        parser.add_argument(option, type=float, default=FROM_BUNDLE, help='default: the bundle')
     parsed = parser.parse_args(arguments)
-    pipeline = OodPipeline(load_bundle(parsed.bundle))
+    settings = PipelineSettings(**{name: getattr(parsed, name) for name in THRESHOLDS})
+    pipeline = OodPipeline(load_bundle(parsed.bundle), settings)
     seeds = range(parsed.first, parsed.first + parsed.scenes)
     frames = [judge(pipeline, seed) for seed in tqdm(seeds, unit='scene')]
     print(f'{pipeline.bundle.model_id}, seeds {seeds[0]} to {seeds[-1]}')

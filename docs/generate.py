@@ -84,6 +84,13 @@ the image); with `depth: [ground_plane]` `camera_info` alone. Only then `~/obsta
 drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why and counts
 `unplaced_frames`.
 
+A published segment is an 8-connected region of the work grid in which the entropy reaches
+`entropy_threshold`, at which it was judged. With a `core_threshold` above that, an accepted one is
+published as its cores instead: the components inside it that reach `core_threshold` and have at
+least a fifth of the largest one's area; as it is where there is none. Place, area, class and score
+are those of the core; `ood_probability` and `metrics` those of the segment that was judged. In
+`segments_found` every core counts.
+
 | topic | type | content |
 |---|---|---|
 {topics}

@@ -40,7 +40,7 @@ MAY_IMPORT = {
     'bundles': 'core scenes provenance finetuning',
     'segments': 'core bags scenes provenance datasets scores',
     'meta': 'core provenance datasets scores segments',
-    'evaluation': 'core provenance datasets scores',
+    'evaluation': 'core provenance datasets scores segments meta demo',
     'meta_ood_training': 'overlays finetuning bundles segments meta evaluation',
     'cli': 'overlays finetuning bundles segments meta evaluation',
 }

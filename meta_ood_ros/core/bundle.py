@@ -53,6 +53,9 @@ class Bundle:
         Of RGB values in [0, 1].
     entropy_threshold, meta_threshold : float
         What the node uses unless told otherwise.
+    core_threshold : float
+        Accepted segments are published as their parts of at least this entropy, see
+        `PipelineSettings`; 0 publishes them as they were judged.
     work_short_side : int
         Short side in pixels at which the network was trained and the classifier fitted, 64 to
         4096; 0 is the size received.
@@ -89,6 +92,7 @@ class Bundle:
     input_std: tuple[float, float, float] = IMAGENET_STD
     entropy_threshold: float = 0.5
     meta_threshold: float = 0.5
+    core_threshold: float = 0.0
     work_short_side: int = 0
     min_size_px: int = 0
     label_rule: str = 'deployed'

@@ -9,9 +9,10 @@ from typing import Any
 from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.decision import judge_segments, publish_cores
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import open_image, to_network_input, to_work_grid, to_work_size
-from meta_ood_ros.core.meta_classifier import find_nearest_classifier, MetaClassifier
+from meta_ood_ros.core.meta_classifier import find_nearest_classifier
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
 from meta_ood_ros.core.segments import find_segments, summarize_segments
@@ -235,6 +236,12 @@ class OodPipeline:
             bundle.meta_threshold if meta == FROM_BUNDLE else meta,
         )
 
+    def effective_core_threshold(self, settings: PipelineSettings) -> float:
+        """Return where accepted segments are cut; 0 where they are published as judged."""
+        core = settings.core_threshold
+        core = self.bundle.core_threshold if core == FROM_BUNDLE else core
+        return core if core > self.effective_thresholds(settings)[0] else 0.0
+
     def _to_input(self, image: np.ndarray, work_size: tuple[int, int]) -> torch.Tensor:
         return to_network_input(
             image,
@@ -261,10 +268,8 @@ class OodPipeline:
             ignored = to_work_grid(ignore_mask, image_size, work_size)
             if ignored is not None:
                 ood_mask &= ~ignored
-            segments = find_segments(
-                ood_mask, min_size_px=settings.min_size_px or self.bundle.min_size_px
-            )
-            summary = summarize_segments(segments, dense.semantic, dense.entropy)
+            min_size_px = settings.min_size_px or self.bundle.min_size_px
+            segments = find_segments(ood_mask, min_size_px=min_size_px)
         with watch('metrics'):
             metrics = measure_segments_from_logits(
                 logits,
@@ -275,7 +280,16 @@ class OodPipeline:
             )
         with watch('meta_classifier'):
             classifier = find_nearest_classifier(self.bundle.meta_classifiers, entropy_threshold)
-            ood_probability, accepted = _judge(classifier, metrics, meta_threshold)
+            ood_probability, accepted = judge_segments(classifier, metrics, meta_threshold)
+        core_threshold = self.effective_core_threshold(settings)
+        with watch('segments'):
+            if core_threshold:
+                segments, row = publish_cores(
+                    segments, accepted, dense.entropy, core_threshold, min_size_px=min_size_px
+                )
+                metrics = SegmentMetrics(metrics.values[row], metrics.names)
+                ood_probability, accepted = ood_probability[row], accepted[row]
+            summary = summarize_segments(segments, dense.semantic, dense.entropy)
         return OodResult(
             semantic=dense.semantic,
             entropy=dense.entropy,
@@ -287,6 +301,7 @@ class OodPipeline:
             summary=summary,
             entropy_threshold=entropy_threshold,
             meta_threshold=meta_threshold,
+            core_threshold=core_threshold,
             classifier_threshold=None if classifier is None else classifier.entropy_threshold,
             image_size=image_size,
             work_size=work_size,
@@ -295,13 +310,3 @@ class OodPipeline:
             class_names=self.bundle.class_names,
             class_colors=self.bundle.class_colors,
         )
-
-
-def _judge(
-    classifier: MetaClassifier | None, metrics: SegmentMetrics, meta_threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    count = len(metrics.values)
-    if classifier is None:
-        return np.full(count, np.nan, dtype=np.float32), np.ones(count, dtype=bool)
-    ood_probability = classifier.predict(metrics)
-    return ood_probability, ood_probability >= np.float32(meta_threshold)

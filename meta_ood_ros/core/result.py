@@ -38,17 +38,20 @@ class OodResult:
     max_probability : ndarray of shape (h, w), float32
         Largest softmax probability in (0, 1].
     segments : Segments
-        8-connected regions of entropy >= entropy_threshold, K of them.
+        What is published, K of them: 8-connected regions of entropy >= entropy_threshold, and
+        with a core_threshold, in place of each accepted one its cores.
     metrics : SegmentMetrics
-        (K, D), one row a segment.
+        (K, D), one row a segment: of a core, those of the segment it was judged in.
     ood_probability : ndarray of shape (K,), float32
-        P(true OoD); NaN without meta classifier.
+        P(true OoD), of a core that of the segment it was judged in; NaN without meta classifier.
     accepted : ndarray of shape (K,), bool
         ood_probability >= meta_threshold, or no meta classifier.
     summary : SegmentSummary
         Class, box, size and score of each segment.
     entropy_threshold, meta_threshold : float
-        As used for this image.
+        As used for this image; segments are found and judged at entropy_threshold.
+    core_threshold : float
+        Where the accepted ones were cut into their cores; 0 = published as judged.
     classifier_threshold : float or None
         The entropy threshold at which the meta classifier used was fitted.
     image_size, work_size : (int, int)
@@ -77,6 +80,7 @@ class OodResult:
     classifier_threshold: float | None
     image_size: tuple[int, int]
     work_size: tuple[int, int]
+    core_threshold: float = 0.0
     ignored: np.ndarray | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
@@ -97,7 +101,8 @@ class OodResult:
 
     def locate(self) -> SegmentPlaces:
         """Return where each segment lies in the image, in its pixels, without making masks."""
-        if self.work_size != self.image_size:
+        # the metrics of a core are those of the segment it was judged in, with its centroid
+        if self.work_size != self.image_size or self.core_threshold:
             return locate_segments(self.segments.labels, self.segments.count, self.image_size)
         left, top, width, height = self.summary.boxes.T.astype(np.int64)
         return SegmentPlaces(
@@ -170,6 +175,7 @@ class OodResult:
             'work_size': list(self.work_size),
             'entropy_threshold': self.entropy_threshold,
             'meta_threshold': self.meta_threshold,
+            'core_threshold': self.core_threshold,
             'milliseconds': dict(self.milliseconds),
             'segments': segments,
         }

@@ -22,6 +22,7 @@ _SUMMARY = ('class_id', 'area_px', 'boxes', 'score_mean', 'score_max')
 _PLAIN = (
     'entropy_threshold',
     'meta_threshold',
+    'core_threshold',
     'classifier_threshold',
     'image_size',
     'work_size',

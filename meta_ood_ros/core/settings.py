@@ -52,6 +52,17 @@ class PipelineSettings:
         allowed='[0, 1]',
         hint='It is a probability; -1 takes the value of the bundle.',
     )
+    core_threshold: float = setting(
+        FROM_BUNDLE,
+        'An accepted segment is published as its cores, the parts of at least this entropy; as it '
+        'is where it has none. 0, or not above entropy_threshold: always as it is; -1 takes the '
+        'value of the bundle.',
+        minimum=-1.0,
+        maximum=1.0,
+        live=True,
+        allowed='[0, 1]',
+        hint='It is a share of log C, not a percentage; -1 takes the value of the bundle.',
+    )
     min_size_px: int = setting(
         0,
         'Smaller segments are dropped before numbering; 0 takes the value of the bundle. '
@@ -92,6 +103,7 @@ class PipelineSettings:
         holes = {
             'entropy_threshold': -1.0 < self.entropy_threshold <= 0.0,
             'meta_threshold': -1.0 < self.meta_threshold < 0.0,
+            'core_threshold': -1.0 < self.core_threshold < 0.0,
             'work_short_side': 0 < self.work_short_side < SHORT_SIDES[0],
         }
         for owner in fields(self):

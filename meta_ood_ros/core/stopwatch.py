@@ -13,7 +13,8 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Measure the block as this stage."""
+        """Measure the block as this stage; a stage in two blocks is their sum."""
         start = time.perf_counter()
         yield
-        self.milliseconds[stage] = 1000.0 * (time.perf_counter() - start)
+        milliseconds = 1000.0 * (time.perf_counter() - start)
+        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + milliseconds

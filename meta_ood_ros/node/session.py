@@ -271,6 +271,7 @@ class Session:
             'score': live.score,
             'entropy_threshold': entropy_threshold,
             'meta_threshold': meta_threshold,
+            'core_threshold': self.pipeline.effective_core_threshold(live),
             'min_size_px': live.min_size_px or bundle.min_size_px,
             'work_short_side': self.pipeline.effective_short_side(live),
             'failures_in_a_row': self._processor.failures_in_a_row,

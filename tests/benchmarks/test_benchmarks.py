@@ -188,11 +188,16 @@ def test_found_objects_are_counted_with_an_interval(tiny_bundle, tmp_path, capsy
     from benchmarks import found_objects
 
     save_bundle(tiny_bundle, tmp_path / 'bundle')
-    found_objects.main(['--bundle', str(tmp_path / 'bundle'), '--scenes', '2'])
+    words = ['--bundle', str(tmp_path / 'bundle'), '--scenes', '2']
+    found_objects.main(words)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith('seeds 60000 to 60001')
     assert lines[1].startswith('of 400 px or more: ')
     assert lines[3].startswith('false segments a scene: ')
+    found_objects.main([*words, '--meta-threshold', '1'])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith('of 400 px or more: 0 of ')
+    assert lines[3] == 'false segments a scene: 0.00'
     every, half = np.array([2, 2]), np.array([1, 1])
     assert found_objects.draw_interval(every, every) == (1.0, 1.0)
     assert found_objects.draw_interval(half, every) == (0.5, 0.5)

@@ -118,6 +118,8 @@ def test_truncated_file(saved, name):
         ({'metric_names': ['size']}, 'must list the 75 metrics that this version measures, got 1'),
         ({'entropy_threshold': 70.0}, r'entropy_threshold must lie in \(0, 1\], got 70.0'),
         ({'meta_threshold': 2}, r'meta_threshold must lie in \[0, 1\], got 2'),
+        ({'core_threshold': 80}, r'core_threshold must lie in \[0, 1\], got 80. It is a share'),
+        ({'core_threshold': 'off'}, "core_threshold must be of type int or float, got 'off'"),
         ({'work_short_side': 63}, r'must be 0 or lie in \[64, 4096\], got 63. 0 works at the'),
         ({'work_short_side': 4097}, r'must be 0 or lie in \[64, 4096\], got 4097'),
         ({'min_size_px': -1}, r'min_size_px must lie in \[0, 10000000\], got -1. 0 keeps'),
@@ -129,6 +131,13 @@ def test_wrong_description(saved, changes, message):
     edit_description(saved, **changes)
     with pytest.raises(BundleError, match=message):
         load_bundle(saved)
+
+
+def test_a_core_threshold_is_kept_and_its_absence_written_as_before(tiny_bundle, saved):
+    assert 'core_threshold' not in (saved / FILES[0]).read_text()
+    assert load_bundle(saved).core_threshold == 0.0
+    save_bundle(replace(tiny_bundle, core_threshold=0.8), saved)
+    assert load_bundle(saved).core_threshold == 0.8
 
 
 def test_copy_that_lost_its_meta_classifiers(saved):

@@ -39,6 +39,8 @@ def test_settings_cannot_be_changed_behind_the_check():
             {'work_short_side': 63},
             r'work_short_side must lie in \{-1, 0\} or \[64, 4096\], got 63',
         ),
+        ({'core_threshold': -0.01}, r'core_threshold must lie in \[0, 1\], got -0.01. It is a sh'),
+        ({'core_threshold': 80.0}, r'core_threshold must lie in \[0, 1\], got 80.0'),
         ({'min_size_px': -1}, r'min_size_px must lie in \[0, 10000000\], got -1'),
         ({'score': 'entropi'}, r"score must be one of entropy, got 'entropi'. Did you mean 'ent"),
     ],

@@ -42,7 +42,9 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             f'label_rule must be one of {", ".join(LABEL_RULES)}, got '
             f'{brief(fields["label_rule"])}. fit-meta writes the right one.'
         )
-    _check_thresholds(fields['entropy_threshold'], fields['meta_threshold'])
+    _check_thresholds(
+        fields['entropy_threshold'], fields['meta_threshold'], fields['core_threshold']
+    )
     _check_integers(fields['work_short_side'], fields['min_size_px'])
     if not isinstance(fields['provenance'], Mapping):
         raise BundleError(
@@ -161,10 +163,11 @@ def _check_triple(field: str, value: Sequence[Any], low: float, high: float) -> 
         )
 
 
-def _check_thresholds(entropy_threshold: Any, meta_threshold: Any) -> None:
+def _check_thresholds(entropy_threshold: Any, meta_threshold: Any, core_threshold: Any) -> None:
     for field, value in (
         ('entropy_threshold', entropy_threshold),
         ('meta_threshold', meta_threshold),
+        ('core_threshold', core_threshold),
     ):
         if not isinstance(value, Real) or isinstance(value, bool):
             raise BundleError(f'{field} must be a number, got {brief(value)}. Write it as in 0.5.')
@@ -176,6 +179,11 @@ def _check_thresholds(entropy_threshold: Any, meta_threshold: Any) -> None:
     if not 0.0 <= meta_threshold <= 1.0:
         raise BundleError(
             f'meta_threshold must lie in [0, 1], got {brief(meta_threshold)}. It is a probability.'
+        )
+    if not 0.0 <= core_threshold <= 1.0:
+        raise BundleError(
+            f'core_threshold must lie in [0, 1], got {brief(core_threshold)}. It is a share of '
+            'log C; 0 publishes segments as they were judged.'
         )
 
 

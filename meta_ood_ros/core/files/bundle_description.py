@@ -27,6 +27,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     'input_std': list,
     'entropy_threshold': (int, float),
     'meta_threshold': (int, float),
+    'core_threshold': (int, float),
     'work_short_side': int,
     'min_size_px': int,
     'label_rule': str,
@@ -36,10 +37,18 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
+#: What stands for a key that is missing, and is not written.
+ABSENT: dict[str, Any] = {'core_threshold': 0.0}
+
+
 def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:
     """Return the text of bundle.yaml."""
     record: dict[str, Any] = {'format_version': FORMAT_VERSION}
-    record |= {name: _plain(fields[name]) for name in FIELDS}
+    record |= {
+        name: _plain(fields[name])
+        for name in FIELDS
+        if name not in ABSENT or fields[name] != ABSENT[name]
+    }
     record['metric_names'] = list(metric_names(len(fields['class_names'])))
     record['classifier_thresholds'] = classifier_thresholds
     return yaml.dump(record, Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True)
@@ -92,7 +101,9 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
     if sums is not None:
         check_stated(where, sums, text)
     try:
-        description = {name: _read_field(name, record[name]) for name in FIELDS}
+        description = {
+            name: _read_field(name, record.get(name, ABSENT.get(name))) for name in FIELDS
+        }
         check_fields(description)
     except BundleError as error:
         raise BundleError(f'{where}: {error}') from error
@@ -113,7 +124,7 @@ def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
                 f'{where} has the unknown key {brief(key)}.'
                 + (f' Did you mean {nearest[0]!r}?' if nearest else ' Remove it.')
             )
-    missing = [name for name in FIELDS if name not in record]
+    missing = [name for name in FIELDS if name not in record and name not in ABSENT]
     if missing:
         raise BundleError(f'{where} must have the key {missing[0]!r}, which is missing. Add it.')
 

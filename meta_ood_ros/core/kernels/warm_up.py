@@ -6,7 +6,7 @@ Everything that is compiled at its first call -> compiled now, before the first 
 fills the cache once after an installation, so that no start of the node pays for it.
 """
 
-from meta_ood_ros.core import segments
+from meta_ood_ros.core import decision, segment_tree, segments
 from meta_ood_ros.core.kernels import dense_cpu, depth_samples, segment_sums_from_logits
 from meta_ood_ros.core.kernels.jit import Kernel
 
@@ -24,7 +24,7 @@ def warm_up() -> None:
     NUMBA_CACHE_DIR; where none can be written, each start compiles.
 
     """
-    for module in (dense_cpu, segments, segment_sums_from_logits):
+    for module in (dense_cpu, segments, segment_sums_from_logits, segment_tree, decision):
         for value in vars(module).values():
             if isinstance(value, Kernel):
                 value.compile()

@@ -113,6 +113,18 @@ def test_all_fields_of_all_segments(image_size):
         assert max(segment.contour_y) == segment.roi.y_offset + segment.roi.height - 1
 
 
+def test_a_core_lies_where_it_is_whatever_segment_it_was_judged_in():
+    result = make_result(squares(3, 7), probability=[0.9, 0.9])
+    judged = SegmentMetrics(result.metrics.values[[0, 0]], result.metrics.names)
+    message = message_of(replace(result, metrics=judged, core_threshold=0.8), publish_metrics=True)
+    for k, segment in enumerate(message.segments):
+        rows, columns = np.nonzero(result.segments.labels == k + 1)
+        assert segment.centroid_x == pytest.approx(columns.mean())
+        assert segment.centroid_y == pytest.approx(rows.mean())
+        assert (segment.area_px, segment.roi.x_offset) == (rows.size, columns.min())
+    assert message.segments[0].metrics == message.segments[1].metrics
+
+
 def test_rejected_segments_are_counted_but_not_published():
     message = message_of(make_result(squares(3, 7, 1), probability=[0.9, 0.2, 0.6]))
     assert [one.id for one in message.segments] == [1, 3]  # ids keep their gaps

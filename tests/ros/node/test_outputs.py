@@ -248,7 +248,7 @@ def test_header_of_any_content_comes_back_bit_for_bit(robot, colour_network):
 
 
 def test_diagnostics_tell_times_thresholds_and_model(robot, colour_network):
-    robot.start(diagnostics_period=0.1, entropy_threshold=0.6)
+    robot.start(diagnostics_period=0.1, entropy_threshold=0.6, core_threshold=0.9)
     segments, facts = robot.listen('ood/segments'), robot.diagnostics()
     camera = robot.camera()
     robot.connect(camera)
@@ -260,6 +260,7 @@ def test_diagnostics_tell_times_thresholds_and_model(robot, colour_network):
     assert told['model_id'] == answer.model_id
     assert (told['backend'], told['precision'], told['device']) == ('eager', 'fp32', 'cpu')
     assert (told['score'], told['entropy_threshold']) == ('entropy', '0.6')
+    assert told['core_threshold'] == '0.9'
     assert (told['meta_threshold'], told['work_short_side']) == ('0.5', '96')
     assert (told['image_size'], told['segments'], told['accepted']) == ('96 x 128', '1', '1')
     stages = 'wait decode preparation network dense segments metrics meta_classifier publish total'

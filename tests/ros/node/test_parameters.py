@@ -11,10 +11,10 @@ from ..conftest import scene, wait_for
 
 FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (
-    'entropy_threshold meta_threshold min_size_px max_segments contour_tolerance max_age max_rate '
-    'max_failures publish_rejected publish_metrics publish_contours overlay_alpha '
-    'diagnostics_period max_image_pixels max_work_pixels mono16_bits depth_tolerance max_range '
-    'points_stride'
+    'entropy_threshold meta_threshold core_threshold min_size_px max_segments contour_tolerance '
+    'max_age max_rate max_failures publish_rejected publish_metrics publish_contours '
+    'overlay_alpha diagnostics_period max_image_pixels max_work_pixels mono16_bits '
+    'depth_tolerance max_range points_stride'
 ).split()
 #: A value other than the default for each setting that needs an unconfigured node.
 OTHER = {

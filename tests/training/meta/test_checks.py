@@ -46,6 +46,7 @@ def refuse(run, monkeypatch, capsys):
         ('--epochs', '0', 'at least 1, got 0'),
         ('--folds', '1', 'at least 2, got 1'),
         ('--gap', '1.5', 'in [0, 1], got 1.5'),
+        ('--core-threshold', '80', 'in [0, 1], got 80'),
         ('--max-segments', '0', 'at least 1, got 0'),
         ('--min-object-px', '-1', 'at least 0, got -1'),
         ('--seed', '-1', 'at least 0, got -1'),

@@ -347,6 +347,15 @@ def test_incomplete_records_are_refused(small_bundle, tmp_path, capsys):
     assert 'got 0 of 43 metrics at stamp' in capsys.readouterr().err
 
 
+def test_recorded_cores_are_refused(small_bundle, tmp_path, capsys):
+    bag = record_segments(tmp_path / 'bag', small_bundle, threshold=0.5, core_threshold=0.9)
+    words = [*RECORDED, '--recorded-ids', '/ood/segment_ids']
+    assert extract(tmp_path / 'out', small_bundle, '--bag', bag, *words) == 2
+    told = capsys.readouterr().err
+    assert 'must be published as they were judged, got cores at stamp' in told
+    assert 'Record with core_threshold 0.' in told
+
+
 def test_recorded_segments_are_not_mixed_with_images(folder, small_bundle, tmp_path, capsys):
     bag = record_segments(tmp_path / 'bag', small_bundle)
     words = ['--bag', bag, *RECORDED, '--data', f'folder={folder}']

@@ -113,11 +113,11 @@ def evaluate(
     score_names = as_tuple(scores, str) or tuple(SCORES)
     for name in score_names:
         check_choice('--score', name, sorted(SCORES))
-    loaded = _load_bundles(bundles)
+    loaded = load_bundles(bundles)
     parsed = [parse_dataset(text) for text in datasets]
-    opened = _open_datasets(parsed, max(one.num_classes for one in loaded.values()))
+    opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     layouts = {title: layout for title, layout, _ in parsed}
-    _check_parts(parts, opened)
+    check_parts(parts, opened)
     folder = None if output is None else Path(output)
     if folder:
         folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
@@ -167,7 +167,7 @@ def evaluate(
         'precision': precision,
     }
     report = {
-        'bundles': {title: _describe(bundle) for title, bundle in loaded.items()},
+        'bundles': {title: describe_bundle(bundle) for title, bundle in loaded.items()},
         'datasets': dict(zip(opened, datasets, strict=True)),
         'work_short_side': work_short_side,
         'work_size': work_size,
@@ -184,7 +184,7 @@ def evaluate(
     return EvaluationResult(results, table, report, folder, figures)
 
 
-def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
+def check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
     """Refuse a part that no image belongs to, before an hour of prediction."""
     for part in parts:
         if not any(
@@ -198,7 +198,8 @@ def _check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) ->
             )
 
 
-def _load_bundles(given: Any) -> dict[str, Bundle]:
+def load_bundles(given: Any) -> dict[str, Bundle]:
+    """Return bundles by title; the installed one where none is given."""
     if not given:
         return {'default': load_bundle()}
     if isinstance(given, Mapping):
@@ -219,9 +220,10 @@ def _name_bundle(given: Any) -> tuple[str, Any]:
     return (title, path) if equals else (Path(given).name, given)
 
 
-def _open_datasets(
+def open_datasets(
     parsed: Sequence[tuple[str, str, Path]], num_classes: int
 ) -> dict[str, SampleDataset]:
+    """Return data sets by title, of (title, layout, folder)."""
     datasets = {}
     for title, name, path in parsed:
         if title in datasets:
@@ -233,7 +235,8 @@ def _open_datasets(
     return datasets
 
 
-def _describe(bundle: Bundle) -> dict[str, Any]:
+def describe_bundle(bundle: Bundle) -> dict[str, Any]:
+    """Return what a report says about a bundle."""
     return {
         'model_id': bundle.model_id,
         'architecture': bundle.architecture,

@@ -2,9 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from meta_ood_training.datasets import DATASETS
-from meta_ood_training.evaluation.bundle_scores import evaluate
+from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
+from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
 
 
@@ -33,6 +35,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
     )
+    parser.add_argument(
+        '--segments',
+        action='store_true',
+        help='score the segments that the node would publish, instead of pixels',
+    )
+    parser.add_argument(
+        '--decision',
+        action='append',
+        default=[],
+        metavar='[TITLE=]ENTROPY[:META[:CORE]]',
+        help='with --segments: thresholds of a decision to compare (default: those of the bundle)',
+    )
+    parser.add_argument(
+        '--gallery',
+        type=int,
+        default=0,
+        metavar='N',
+        help='with --segments: draw the N images with most errors of each decision',
+    )
     parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
     parser.add_argument(
         '--work-short-side', type=int, help='short side of the work grid [px] (default: bundle)'
@@ -50,26 +71,51 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
-    result = evaluate(
-        arguments.dataset,
-        bundles=arguments.bundle,
-        parts=arguments.part,
-        scores=arguments.score or (),
-        output=arguments.output,
-        work_short_side=arguments.work_short_side,
-        work_size=parse_size(arguments.work_size),
-        limit=arguments.limit,
-        draws=arguments.draws,
-        seed=arguments.seed,
-        device=arguments.device,
-        backend=arguments.backend,
-        precision=arguments.precision,
-        progress=True,
-    )
+    _check_kind(arguments)
+    common: dict[str, Any] = {
+        'bundles': arguments.bundle,
+        'parts': arguments.part,
+        'output': arguments.output,
+        'work_short_side': arguments.work_short_side,
+        'limit': arguments.limit,
+        'draws': arguments.draws,
+        'seed': arguments.seed,
+        'device': arguments.device,
+        'backend': arguments.backend,
+        'precision': arguments.precision,
+        'progress': True,
+    }
+    result: EvaluationResult | DeployedEvaluation
+    if arguments.segments:
+        result = evaluate_segments(
+            arguments.dataset, decisions=arguments.decision, gallery=arguments.gallery, **common
+        )
+    else:
+        result = evaluate(
+            arguments.dataset,
+            scores=arguments.score or (),
+            work_size=parse_size(arguments.work_size),
+            **common,
+        )
     print(result.table)
     if result.output:
         print(f'written to {result.output}')
     return 0
+
+
+def _check_kind(arguments: argparse.Namespace) -> None:
+    """Refuse options of pixel scores with --segments, and the other way round."""
+    for name in ('decision', 'gallery'):
+        if getattr(arguments, name) and not arguments.segments:
+            raise ValueError(
+                f'--{name} belongs to published segments, got it without --segments. Add that.'
+            )
+    for name in ('score', 'work_size'):
+        if getattr(arguments, name) and arguments.segments:
+            raise ValueError(
+                f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '
+                'Leave it out.'
+            )
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -50,6 +50,11 @@ def check_options(options: FitMetaOptions) -> None:
         ('epochs', options.epochs >= 1, 'at least 1'),
         ('folds', options.folds >= 2, 'at least 2'),
         ('gap', options.gap is None or 0.0 <= options.gap <= 1.0, 'in [0, 1]'),
+        (
+            'core_threshold',
+            options.core_threshold is None or 0.0 <= options.core_threshold <= 1.0,
+            'in [0, 1]',
+        ),
         ('max_segments', options.max_segments >= 1, 'at least 1'),
         ('min_object_px', options.min_object_px >= 0, 'at least 0'),
         ('seed', options.seed >= 0, 'at least 0'),

@@ -123,7 +123,8 @@ def fit_meta(
         fit = best.fits[options.classifier]
         report['chosen'] = (
             f'{options.classifier} with entropy threshold {best.segments.entropy_threshold:g} '
-            f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule})'
+            f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule}); '
+            f'{_describe_levels(options, bundle, best)}'
         )
         stages = make_stages(options, evaluations, baseline, best) if options.test else []
         if stages:
@@ -225,6 +226,17 @@ def _choose(
     return None, evaluations[0].problem
 
 
+def _core_threshold(options: FitMetaOptions, bundle: Bundle) -> float:
+    return bundle.core_threshold if options.core_threshold is None else options.core_threshold
+
+
+def _describe_levels(options: FitMetaOptions, bundle: Bundle, chosen: ThresholdEvaluation) -> str:
+    """Say where segments are judged and published: every count of the report is of the first."""
+    judged, core = chosen.segments.entropy_threshold, _core_threshold(options, bundle)
+    published = f'their cores at {core:g}' if core > judged else 'as they were judged'
+    return f'judged at {judged:g}, published: {published}'
+
+
 def _fitted_bundle(
     options: FitMetaOptions,
     bundle: Bundle,
@@ -239,6 +251,7 @@ def _fitted_bundle(
         bundle,
         entropy_threshold=chosen.segments.entropy_threshold,
         meta_threshold=chosen.fits[kind].meta_threshold,
+        core_threshold=_core_threshold(options, bundle),
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
             replace(one.fits[kind].classifier, network_sha256=bundle.network_sha256)

@@ -75,6 +75,8 @@ class FitMetaOptions:
         Folder of report.json, report.md and figures.
     entropy_threshold : float or None
         What the bundle uses; `choose` decides where absent.
+    core_threshold : float or None
+        Where the bundle cuts accepted segments, 0 nowhere; as it did where absent.
     choose : str
         How it is chosen: by 'errors', 'f1' or 'siou'.
     metric_counts : tuple of int
@@ -115,6 +117,7 @@ class FitMetaOptions:
     output: Path | None = None
     report: Path = Path('runs/fit_meta')
     entropy_threshold: float | None = None
+    core_threshold: float | None = None
     choose: str = 'errors'
     metric_counts: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 16, 21, 30, 45, 60, 75)
     explain: tuple[str, ...] = ()
@@ -197,6 +200,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument('--report', type=Path, help='folder')
     output.add_argument(
         '--entropy-threshold', type=float, help='what the bundle uses; default: see --choose'
+    )
+    output.add_argument(
+        '--core-threshold',
+        type=float,
+        help='where the bundle cuts accepted segments, 0 nowhere; default: as in --bundle',
     )
     output.add_argument(
         '--choose',

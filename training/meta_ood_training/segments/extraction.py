@@ -17,6 +17,7 @@ from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.labels import label_segments, SegmentLabels
 from meta_ood_training.segments.table import FrameRows
 import numpy as np
+from torch import Tensor
 
 
 class SegmentExtractor:
@@ -49,25 +50,21 @@ class SegmentExtractor:
         self.label_rule = label_rule
         self.entropy_thresholds = tuple(entropy_thresholds)
         # each threshold as a setting: refuses 70.0 with the sentence of the settings
-        self._settings = [PipelineSettings(entropy_threshold=one) for one in entropy_thresholds]
+        # and each without cores: a classifier is fitted on the segments that it will judge
+        self._settings = [
+            PipelineSettings(entropy_threshold=one, core_threshold=0.0)
+            for one in entropy_thresholds
+        ]
         self._pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         self._road = bundle.class_names.index('road') if 'road' in bundle.class_names else None
 
     def __call__(self, frame: LabelledFrame, number: int) -> FrameRows:
         """Return the rows of one image."""
         pipeline, bundle = self._pipeline, self.bundle
-        size = pipeline.work_size(frame.image.shape[:2])
-        x = to_network_input(
-            frame.image,
-            size,
-            mean=bundle.input_mean,
-            std=bundle.input_std,
-            device=pipeline.backend.device,
-        )
-        logits = pipeline.backend(x)[0]
-        target = _resize_labels(frame.target, size)
+        logits, size = run_network(pipeline, frame.image)
+        target = resize_labels(frame.target, size)
         objects = find_objects(
-            target, None if frame.instances is None else _resize_labels(frame.instances, size)
+            target, None if frame.instances is None else resize_labels(frame.instances, size)
         )
         erased = target == IGNORED if self.label_rule == 'published' else None
         pieces = []
@@ -92,6 +89,21 @@ class SegmentExtractor:
             objects=object_columns(objects),
             overlaps=_join([overlaps for _, overlaps in pieces]),
         )
+
+
+def run_network(
+    pipeline: OodPipeline, image: np.ndarray, settings: PipelineSettings | None = None
+) -> tuple[Tensor, tuple[int, int]]:
+    """Return the logits (C, h', w') of an image, and its work size: `from_logits` goes on."""
+    size = pipeline.work_size(image.shape[:2], settings)
+    x = to_network_input(
+        image,
+        size,
+        mean=pipeline.bundle.input_mean,
+        std=pipeline.bundle.input_std,
+        device=pipeline.backend.device,
+    )
+    return pipeline.backend(x)[0], size
 
 
 def find_objects(target: np.ndarray, instances: np.ndarray | None) -> np.ndarray:
@@ -176,7 +188,7 @@ def _join(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
 
 
-def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return labels on the work grid, nearest neighbour."""
     if labels.shape == size:
         return labels

@@ -172,6 +172,13 @@ class RecordedSegments(LabelledBag):
     def _check_grid(self, message: Any, stamp: int) -> None:
         """Refuse metrics of another grid, or of segments that the bundle would have dropped."""
         bundle, size = self.bundle, (message.height, message.width)
+        judged_mean = self._names.index('entropy_mean')
+        if any(abs(one.score_mean - one.metrics[judged_mean]) > 1e-3 for one in message.segments):
+            raise ValueError(
+                f'recorded segments must be published as they were judged, got cores at stamp '
+                f'{stamp}, whose metrics are those of larger segments. Record with core_threshold '
+                '0.'
+            )
         expected = to_work_size(
             size,
             short_side=bundle.work_short_side,

@@ -75,9 +75,9 @@ def bootstrap_errors(
     errors: GroupErrors, *, draws: int = 2000, seed: int = 0
 ) -> dict[str, ErrorInterval]:
     """Return intervals of FP, FN and FP + FN."""
-    weights = _draw(len(errors.groups), draws, seed)
+    weights = draw_groups(len(errors.groups), draws, seed)
     return {
-        name: _interval(float(counts.sum()), weights @ counts, len(errors.groups))
+        name: to_interval(float(counts.sum()), weights @ counts, len(errors.groups))
         for name, counts in _counts(errors).items()
     }
 
@@ -104,7 +104,7 @@ def bootstrap_reductions(
             f'errors compared must be of the same groups of images, got {len(before.groups)} and '
             f'{len(after.groups)} that differ. Extract both networks from the same data.'
         )
-    weights = _draw(len(before.groups), draws, seed)
+    weights = draw_groups(len(before.groups), draws, seed)
     result = {}
     for name, old in _counts(before).items():
         new = _counts(after)[name]
@@ -112,7 +112,7 @@ def bootstrap_reductions(
             value = 1.0 - np.float64(new.sum()) / np.float64(old.sum())
             sampled = 1.0 - (weights @ new) / (weights @ old)
         finite = sampled[np.isfinite(sampled)]
-        result[name] = _interval(float(value), finite, len(before.groups))
+        result[name] = to_interval(float(value), finite, len(before.groups))
     return result
 
 
@@ -124,12 +124,14 @@ def _counts(errors: GroupErrors) -> dict[str, np.ndarray]:
     }
 
 
-def _draw(groups: int, draws: int, seed: int) -> np.ndarray:
+def draw_groups(groups: int, draws: int, seed: int) -> np.ndarray:
+    """Return how often each group is drawn, (draws, groups)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(groups, np.full(groups, 1.0 / max(groups, 1)), size=draws)
 
 
-def _interval(value: float, samples: np.ndarray, groups: int) -> ErrorInterval:
+def to_interval(value: float, samples: np.ndarray, groups: int) -> ErrorInterval:
+    """Return a value with the quantiles of what the draws gave."""
     if groups < 2 or not len(samples):  # one group drawn again and again never varies
         return ErrorInterval(value, float('nan'), float('nan'))
     low, high = np.quantile(samples, _QUANTILES)

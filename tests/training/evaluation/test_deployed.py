@@ -1,0 +1,226 @@
+"""Published segments of hand-drawn images, whose found objects are known, and the verb."""
+
+from dataclasses import replace
+import json
+
+import cv2
+from meta_ood_ros.core.bundle_files import save_bundle
+from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.segment_metrics import metric_names
+from meta_ood_ros.core.settings import PipelineSettings
+from meta_ood_training.cli import main
+from meta_ood_training.datasets import Folder, IGNORED, OOD
+from meta_ood_training.evaluation.deployed import (
+    measure_reliability,
+    score_decisions,
+)
+from meta_ood_training.evaluation.gallery import draw_gallery, FALSE, FOUND, MISSED, TRUE
+from meta_ood_training.evaluation.publishing import parse_decision, publish_segments
+import numpy as np
+import pytest
+import torch
+
+SIZE = (64, 96)
+UNSURE, LOST = 100, 200
+"""Grey levels whose entropy is that of 6 and of 19 classes: .61 and 1."""
+
+
+def draw(*boxes, background=0):
+    """Return an image of grey boxes (row, column, height, width, value)."""
+    image = np.full(SIZE, background, np.uint8)
+    for row, column, height, width, value in boxes:
+        image[row : row + height, column : column + width] = value
+    return image
+
+
+@pytest.fixture
+def pipeline(tiny_bundle, monkeypatch):
+    """Return a pipeline whose network reads grey levels, and that accepts 9 pixels and more."""
+    names = metric_names(19)
+    weight = np.zeros((1, len(names)))
+    weight[0, names.index('size')] = 1.0
+    by_size = MetaClassifier(
+        'logistic_regression',
+        ((weight, np.array([-8.5])),),
+        np.zeros(len(names)),
+        np.ones(len(names)),
+        names,
+        0.5,
+    )
+    bundle = replace(
+        tiny_bundle, work_short_side=0, meta_classifiers=(by_size,), meta_threshold=0.5
+    )
+    made = OodPipeline(bundle, backend='eager')
+
+    class ReadsGrey:
+        device = torch.device('cpu')
+
+        def __call__(self, x):
+            grey = (x[:, :1] * bundle.input_std[0] + bundle.input_mean[0]) * 255
+            logits = torch.zeros(1, 19, *SIZE)
+            logits[:, 0:1] = 50.0 * (grey < LOST - 50)
+            logits[:, 1:6] = 50.0 * ((grey > UNSURE - 50) & (grey < LOST - 50))
+            return logits
+
+    monkeypatch.setattr(made, 'backend', ReadsGrey())
+    return made
+
+
+@pytest.fixture
+def streets(tmp_path):
+    """Write two images: what the network sees, and what is there."""
+    for folder in ('images', 'labels'):
+        (tmp_path / folder).mkdir()
+    seen = {
+        'first': draw(
+            (2, 2, 24, 16, UNSURE), (4, 4, 10, 10, LOST),  # runs far over its object
+            (40, 2, 4, 4, UNSURE),  # a distant object, without core
+            (40, 20, 4, 20, UNSURE), (40, 20, 4, 4, LOST), (40, 30, 4, 4, LOST),  # nothing there
+            (60, 60, 2, 2, LOST),  # too small for the classifier
+            (2, 70, 8, 8, LOST),  # on void
+        ),
+        'second': draw((10, 10, 3, 5, LOST)),
+    }  # fmt: skip
+    there = {
+        'first': draw(
+            (4, 4, 10, 10, OOD), (40, 2, 4, 4, OOD), (50, 80, 8, 8, OOD), (0, 64, 20, 20, IGNORED)
+        ),
+        'second': draw((10, 10, 8, 8, OOD)),
+    }  # fmt: skip
+    for name in seen:
+        picture = np.repeat(seen[name][..., None], 3, 2)
+        cv2.imwrite(str(tmp_path / f'images/{name}.png'), picture)
+        cv2.imwrite(str(tmp_path / f'labels/{name}.png'), there[name])
+    return tmp_path
+
+
+def test_drawn_decisions(pipeline, streets):
+    single = PipelineSettings(entropy_threshold=0.5, core_threshold=0.0)
+    published = publish_segments(
+        pipeline,
+        Folder(streets),
+        {'single': single, 'nested': replace(single, core_threshold=0.9)},
+    )
+    single, nested = (score_decisions(published[one]) for one in ('single', 'nested'))
+    for one in (single, nested):
+        assert (one.images, one.groups, one.judged_at, one.left_out) == (2, 2, 0.5, 1)
+        assert one.objects == 3
+        assert [size.objects for size in one.by_size] == [1, 3, 0, 0]
+        assert one.touched.value == 2 / 3
+    assert (single.published_at, nested.published_at) == (0.5, 0.9)
+    # 100 of 384 pixels are its object, 15 of 64 of the other are seen
+    assert [size.found for size in single.by_size] == [1, 1, 0, 0]
+    assert single.found.value == 1 / 3
+    assert single.components.siou == pytest.approx((100 / 384 + 0 + 15 / 64) / 3)
+    assert (single.accepted, single.false_segments) == (4, 1)
+    # cores: of the first exactly its object; of the false one two, each counted
+    assert [size.found for size in nested.by_size] == [1, 1, 0, 0]
+    assert nested.components.siou == pytest.approx((1 + 0 + 15 / 64) / 3)
+    assert (nested.accepted, nested.false_segments) == (5, 2)
+    assert nested.false_a_frame.value == 1.0
+    assert (nested.false_a_frame.low, nested.false_a_frame.high) == (0.0, 2.0)
+
+
+def test_parts_and_no_intervals(pipeline, streets):
+    settings = {'bundle': PipelineSettings(entropy_threshold=0.5)}
+    whole = publish_segments(pipeline, Folder(streets), settings)['bundle']
+    keep = whole.segments.frame_name == 'second'
+    part = score_decisions(whole.of_frames(keep), draws=0)
+    assert (part.images, part.accepted, part.false_segments, part.objects) == (1, 1, 0, 1)
+    assert np.isnan([part.found.low, part.false_a_frame.high]).all()
+    with pytest.raises(ValueError, match='at least one image to decide on, got none'):
+        publish_segments(pipeline, Folder(streets), settings, indices=[])
+
+
+def test_the_gallery_shows_the_worst_image_first(pipeline, streets):
+    settings = PipelineSettings(entropy_threshold=0.5)
+    dataset = Folder(streets)
+    published = publish_segments(pipeline, dataset, {'single': settings})['single']
+
+    def draw_page(count):
+        return draw_gallery(
+            pipeline, dataset, settings, published, indices=[0, 1], count=count, title='drawn'
+        )
+
+    page = draw_page(1)
+    for colour in (FOUND, MISSED, TRUE, FALSE):
+        # a tile is an enlarged picture: the middle of a line keeps its colour
+        assert (np.abs(page.astype(int) - colour).max(2) < 40).any(), colour
+    assert draw_page(2).shape[1] > page.shape[1]
+    assert draw_page(0) is None
+
+
+def test_reliability():
+    probability = np.array([0.01, 0.03, 0.95, 1.0, np.nan], np.float32)
+    reliability = measure_reliability(probability, np.array([False, True, True, True, True]))
+    assert reliability.segments.tolist() == [2, *[0] * 8, 2]
+    assert reliability.true_share[[0, 9]].tolist() == [0.5, 1.0]
+    assert reliability.ood_probability[[0, 9]] == pytest.approx([0.02, 0.975])
+    assert reliability.error == pytest.approx((0.48 + 0.025) / 2)
+    assert np.isnan(measure_reliability(probability[4:], np.array([True])).error)
+
+
+def test_decisions_are_read():
+    title, settings = parse_decision('nested=0.4:0.05:0.8')
+    assert title == 'nested'
+    assert settings == PipelineSettings(
+        entropy_threshold=0.4, meta_threshold=0.05, core_threshold=0.8
+    )
+    assert parse_decision('0.7') == ('0.7', PipelineSettings(entropy_threshold=0.7))
+    assert parse_decision('::0')[1] == PipelineSettings(core_threshold=0.0)
+    for wrong in ('low', '0.4:0.1:0.8:1'):
+        with pytest.raises(ValueError, match=rf"must be \[TITLE=\].*, got '{wrong}'. What is"):
+            parse_decision(wrong)
+    with pytest.raises(ValueError, match=r'entropy_threshold must lie in \(0, 1\], got 40'):
+        parse_decision('40')
+
+
+def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, capsys):
+    save_bundle(tiny_bundle, tmp_path / 'tiny')
+    words = ['evaluate', '--bundle', str(tmp_path / 'tiny'), '--dataset', f'folder={streets}']
+    decide = ['--segments', '--decision', 'a=0.3:0', '--decision', 'b=0.3:0:0.9']
+    assert (
+        main(
+            [
+                *words,
+                *decide,
+                '--part',
+                'second',
+                '--gallery',
+                '1',
+                '--output',
+                str(tmp_path / 'out'),
+            ]
+        )
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert '| folder | 2 | tiny | a | 0.3 | 0.3 | 0 |' in printed
+    assert '| folder, second | 1 | tiny | b | 0.3 | 0.9 | 0 |' in printed
+    report = json.loads((tmp_path / 'out/segments.json').read_text())
+    assert [(one['data'], one['decision']) for one in report['decisions']] == [
+        ('folder', 'a'), ('folder, second', 'a'), ('folder', 'b'), ('folder, second', 'b'),
+    ]  # fmt: skip
+    picture = cv2.imread(str(tmp_path / 'out/folder__tiny__b.png'))
+    assert picture.std() > 5
+    first = report['decisions'][0]
+    assert (first['judged_at'], first['objects'], len(first['by_size'])) == (0.3, 3, 4)
+    assert len(first['reliability']['segments']) == 10
+    assert (tmp_path / 'out/segments.md').read_text().strip() in printed
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--decision', '0.4'], '--decision belongs to published segments'),
+        (['--gallery', '2'], '--gallery belongs to published segments'),
+        (['--segments', '--gallery', '2'], '--gallery needs a folder, got no --output'),
+        (['--segments', '--score', 'entropy'], '--score belongs to pixel scores'),
+        (['--segments', '--work-size', '8x8'], '--work-size belongs to pixel scores'),
+        (['--segments', '--decision', '0.4', '--decision', '0.4'], "got '0.4' twice. Name them"),
+    ],
+)
+def test_the_verb_refuses_what_does_not_belong_together(streets, capsys, options, message):
+    assert main(['evaluate', '--dataset', f'folder={streets}', *options]) == 2
+    assert message in capsys.readouterr().err

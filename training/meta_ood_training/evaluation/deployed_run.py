@@ -1,0 +1,176 @@
+"""Bundles x data sets x decisions -> scores of what each publishes, and pictures of its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import json
+from pathlib import Path
+import time
+from typing import Any
+
+import cv2
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.settings import PipelineSettings
+from meta_ood_training.datasets import parse_dataset, SampleDataset
+from meta_ood_training.evaluation.bundle_scores import (
+    check_parts,
+    describe_bundle,
+    load_bundles,
+    open_datasets,
+)
+from meta_ood_training.evaluation.deployed import PublishedDecisions, score_decisions
+from meta_ood_training.evaluation.deployed_report import (
+    DeployedRow,
+    format_deployed,
+    to_deployed_record,
+)
+from meta_ood_training.evaluation.gallery import draw_gallery
+from meta_ood_training.evaluation.pixel_evaluation import is_of_part
+from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
+from meta_ood_training.plain_arguments import as_tuple
+from meta_ood_training.provenance.revision import machine, source_revision
+import numpy as np
+from tqdm import tqdm
+
+
+@dataclass(frozen=True, repr=False)
+class DeployedEvaluation:
+    """
+    What decisions of bundles publish on data sets is worth; its repr is the table.
+
+    Attributes
+    ----------
+    rows : tuple of DeployedRow
+        One a decision, bundle and data set or part of it.
+    table : str
+        The scores in Markdown.
+    output : Path or None
+        Folder of segments.json, segments.md and the galleries.
+
+    """
+
+    rows: tuple[DeployedRow, ...]
+    table: str
+    output: Path | None
+
+    def __repr__(self) -> str:
+        """Return the table."""
+        return self.table
+
+
+def evaluate_segments(
+    datasets: str | Sequence[str],
+    *,
+    bundles: Bundle | str | Path | Sequence[str | Path] | Mapping[str, Any] | None = None,
+    decisions: str | Sequence[str] = (),
+    parts: Sequence[str] = (),
+    gallery: int = 0,
+    output: str | Path | None = None,
+    work_short_side: int | None = None,
+    limit: int | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    device: str = 'cpu',
+    backend: str = 'auto',
+    precision: str = 'fp32',
+    progress: bool = False,
+) -> DeployedEvaluation:
+    """
+    Score the segments that the node would publish.
+
+    Parameters
+    ----------
+    datasets, bundles, parts, work_short_side, limit, draws, seed, device, backend, precision
+        As in `evaluate`.
+    decisions : str or sequence of str
+        '[TITLE=]ENTROPY[:META[:CORE]]', thresholds to compare; what is left out is the bundle's.
+    gallery : int
+        So many images with most errors are drawn for each decision; needs `output`.
+    output : str or Path, optional
+        Folder for segments.json, segments.md and the galleries.
+    progress : bool
+        Whether a bar is shown.
+
+    """
+    datasets, parts = as_tuple(datasets, str), as_tuple(parts, str)
+    if gallery and output is None:
+        raise ValueError('--gallery needs a folder, got no --output. Name one.')
+    settings = parse_decisions(as_tuple(decisions, str), work_short_side)
+    loaded = load_bundles(bundles)
+    parsed = [parse_dataset(text) for text in datasets]
+    opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
+    check_parts(parts, opened)
+    folder = None if output is None else Path(output)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
+    rows: list[DeployedRow] = []
+    seconds: dict[str, float] = {}
+    for bundle_title, bundle in loaded.items():
+        pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
+        for title, dataset in opened.items():
+            name, start = f'{bundle_title}, {title}', time.perf_counter()
+            length = len(dataset) if limit is None else min(limit, len(dataset))
+            indices = tqdm(range(length), desc=name, unit='image', disable=not progress)
+            published = publish_segments(pipeline, dataset, settings, indices=indices)
+            seconds[name] = time.perf_counter() - start
+            for decision, whole in published.items():
+                if gallery and folder:
+                    stem = f'{title}, {bundle_title}, {decision}'
+                    _draw(folder, stem, gallery, pipeline, dataset, settings[decision], whole)
+                for part in ('', *parts):
+                    tags = getattr(dataset, 'tags', {})
+                    names = whole.segments.frame_name
+                    keep = np.array([is_of_part(one, tags, part) for one in names])
+                    if keep.any():
+                        scores = score_decisions(whole.of_frames(keep), draws=draws, seed=seed)
+                        data = f'{title}, {part}' if part else title
+                        rows.append(DeployedRow(data, bundle_title, decision, scores))
+    table = format_deployed(rows)
+    if folder:
+        report = {
+            'bundles': {title: describe_bundle(bundle) for title, bundle in loaded.items()},
+            'datasets': dict(zip(opened, datasets, strict=True)),
+            'work_short_side': work_short_side,
+            'arguments': {
+                'decision': list(as_tuple(decisions, str)),
+                'part': list(parts),
+                'limit': limit,
+                'draws': draws,
+                'seed': seed,
+                'device': device,
+                'backend': backend,
+                'precision': precision,
+            },
+            'revision': source_revision(),
+            'machine': machine(),
+            'seconds': seconds,
+            'decisions': [to_deployed_record(row) for row in rows],
+        }
+        (folder / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
+        (folder / 'segments.md').write_text(table + '\n')
+    return DeployedEvaluation(tuple(rows), table, folder)
+
+
+def _draw(
+    folder: Path,
+    title: str,
+    count: int,
+    pipeline: OodPipeline,
+    dataset: SampleDataset,
+    settings: PipelineSettings,
+    published: PublishedDecisions,
+) -> None:
+    page = draw_gallery(
+        pipeline,
+        dataset,
+        settings,
+        published,
+        indices=range(len(dataset)),
+        count=count,
+        title=f'{title}: objects green found, red missed; segments yellow true, magenta false',
+    )
+    if page is not None:
+        stem = ''.join(letter if letter.isalnum() else '_' for letter in title)
+        cv2.imwrite(str(folder / f'{stem}.png'), cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
