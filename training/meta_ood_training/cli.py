@@ -17,6 +17,10 @@ VERBS = {
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',
     ),
+    'predict': (
+        'prediction.command',
+        'write pictures and segments of images, a video or a bag, as the node finds them',
+    ),
     'bundle': ('bundles.command', 'turn a checkpoint into a bundle'),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
