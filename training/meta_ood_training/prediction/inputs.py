@@ -120,9 +120,9 @@ def _find_images(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _natural(path.relative_to(folder)))
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: Path) -> list[tuple[str, int]]:
     """Sort 9.jpg before 10.jpg."""
-    return [(int(part or 0), text) for text, part in re.findall(r'(\D*)(\d*)', str(path))]
+    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', str(path))]
 
 
 class ImageFiles:
