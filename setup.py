@@ -28,7 +28,7 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', 'LICENSE', 'NOTICE']),
         share('launch', '*.launch.py'),
-        share('config', '*.yaml', '*.rviz'),
+        share('config', '*.yaml', '*.rviz', '*.xml'),
     ],
     zip_safe=False,
     # Ranges: a robot brings its own torch and numpy. rclpy and the messages come from ROS (or from

@@ -91,7 +91,7 @@ def run_node(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(private_network(profile=False))
         node = Program(
-            'meta_ood_ros.node.ood_node', to_ros_arguments(parameters), log=folder / 'node'
+            'meta_ood_ros.node.start_node', to_ros_arguments(parameters), log=folder / 'node'
         )
         stack.callback(node.stop)
         camera = Camera(render_scene(0, size=image_size, ood_objects=2).image)

@@ -14,6 +14,7 @@ from benchmarks.comparison import Comparison, Options
 MODULES = (
     'benchmarks.post_processing',
     'benchmarks.metrics_of_segments',
+    'benchmarks.places_of_segments',
     'benchmarks.growth',
     'benchmarks.cameras',
     'benchmarks.instructions',
@@ -21,6 +22,7 @@ MODULES = (
     'benchmarks.node_overhead',
     'benchmarks.node_memory',
     'benchmarks.default_bundle',
+    'benchmarks.busy_neighbour',
     'benchmarks.floors',
     'benchmarks.gpu',
 )

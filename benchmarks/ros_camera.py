@@ -15,6 +15,7 @@ import time
 from typing import Any, NamedTuple
 
 from meta_ood_ros.demo.node import prepare_environment
+from meta_ood_ros.node.stopping import END_WITH
 import numpy as np
 import rclpy
 from rclpy.context import Context
@@ -66,6 +67,7 @@ class Program:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, END_WITH: str(os.getpid())},
             )
 
     def check(self) -> None:

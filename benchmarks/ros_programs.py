@@ -16,7 +16,7 @@ from pathlib import Path
 import sys
 from typing import Any
 
-from meta_ood_ros.demo.node import end_with_parent
+from meta_ood_ros.node.stopping import Stop
 
 
 class WrittenTimes(deque[Mapping[str, float]]):
@@ -85,7 +85,7 @@ def run_pass_through() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of the two."""
-    end_with_parent()
+    Stop().listen_to_parent()
     if arguments[0] == 'pass_through':
         return run_pass_through()
     return run_node(Path(arguments[1]), arguments[2:])

@@ -12,6 +12,7 @@ import textwrap
 from typing import Any
 
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.messages.encodings import ENCODINGS, UNNAMED
 from meta_ood_ros.messages.pictures import PICTURES
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -36,9 +37,16 @@ MEANING = {
     'overlay': 'image with class colours and OoD segments, for people and RViz',
     'semantic_color': 'class colours, for people and RViz',
     'entropy_color': 'entropy from dark to bright, for people and RViz',
-    'detections': 'the published segments as boxes, where vision_msgs is installed',
+    'detections': 'the published segments as boxes, where vision_msgs is installed; `id` is '
+    'empty, `class_id` that of `ood` in `~/label_info`',
     'label_info': 'names of the values of `~/semantic_ood`; latched, sent at activation and '
     'when `meta_threshold` changes',
+    'obstacles': 'where the accepted segments are, exactly one message per processed frame',
+    'points': 'the pixels of the accepted segments in space: x, y, z, id, ood_probability; for '
+    'every processed frame, empty too',
+    'markers': 'a box and the distance of each obstacle, for RViz, where visualization_msgs is '
+    'installed',
+    'detections_3d': 'the obstacles as boxes, where vision_msgs is installed',
     '/diagnostics': 'per camera: frames in, processed and dropped by cause, age, ms per stage, '
     'backend, precision, effective thresholds, idle',
 }
@@ -46,6 +54,10 @@ TYPES = {
     'segments': 'meta_ood_msgs/OodSegmentArray',
     'detections': 'vision_msgs/Detection2DArray',
     'label_info': 'vision_msgs/LabelInfo',
+    'obstacles': 'meta_ood_msgs/OodObstacleArray',
+    'points': 'sensor_msgs/PointCloud2',
+    'markers': 'visualization_msgs/MarkerArray',
+    'detections_3d': 'vision_msgs/Detection3DArray',
     '/diagnostics': 'diagnostic_msgs/DiagnosticArray',
     **{name: f'sensor_msgs/Image {encoding}' for name, encoding in PICTURES.items()},
 }
@@ -59,14 +71,39 @@ Written by `make docs` from the code; edit `meta_ood_ros/core/settings.py` and t
 
 In: `image` (sensor_msgs/Image), or `image/compressed` (sensor_msgs/CompressedImage) with
 `image_transport: compressed`. With `cameras: [front, rear]`: `<camera>/image` in and
-`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1, pixel-aligned
-with the received image, computed only when somebody subscribes (except `~/segments`). Nobody on
-any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publisher.*` and, for the
-image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
+`~/<camera>/...` out. Out: header equal to that of the image, reliable, KEEP_LAST 1
+(`~/segments` and `~/detections` 10), pixel-aligned with the received image, computed only when
+somebody subscribes (except `~/segments`). Nobody on any output: no inference, diagnostics say
+`idle`. `qos_overrides.<topic>.publisher.*` and, for the image,
+`qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
+
+With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1 or 32FC1, registered to the image,
+of its size or another) or `depth/compressedDepth`, and `camera_info` (sensor_msgs/CameraInfo of
+the image); with `depth: [ground_plane]` `camera_info` alone. Only then `~/obstacles`, `~/points`,
+`~/markers` and `~/detections_3d` exist. Depth that is missing or cannot be used neither delays nor
+drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why and counts
+`unplaced_frames`.
 
 | topic | type | content |
 |---|---|---|
 {topics}
+
+### What images are understood
+
+{encodings}
+
+Depth and other measured values are refused. Anything else goes to cv_bridge, where it can be
+loaded. Rows may be padded (`step`), samples big-endian.
+
+Files: JPEG (baseline, progressive), PNG, WebP, BMP, TIFF, GIF and PNM; zeros behind the end are
+ignored. `CompressedImage.format` is applied as compressed_image_transport does: behind a
+semicolon, a colour file holds BGR only if it says `compressed bgr8`, a Bayer mosaic is a mosaic, a
+JPEG of 16 bits holds the upper 8; `jpeg` or `png` alone leave the file as it is. An EXIF
+orientation is applied to folders of photographs, never to a message.
+
+Sizes are read from the header: more than `max_image_pixels` are refused before decoding, and a
+work grid of more than `max_work_pixels` before the network runs, whether the image grows or
+shrinks to it. A file that ends before its header says is refused as truncated.
 
 ## Parameters
 
@@ -85,7 +122,7 @@ def to_yaml_value(value: Any) -> str:
 
     Parameters
     ----------
-    value : bool, int, float, str or tuple of str
+    value : bool, int, float, str or tuple
         Default of a setting.
 
     """
@@ -94,7 +131,7 @@ def to_yaml_value(value: Any) -> str:
     if isinstance(value, str):
         return f"'{value}'"
     if isinstance(value, tuple):
-        return '[' + ', '.join(f"'{item}'" for item in value) + ']'
+        return '[' + ', '.join(map(to_yaml_value, value)) + ']'
     return repr(value)
 
 
@@ -104,12 +141,13 @@ def to_ros_type(value: Any) -> str:
 
     Parameters
     ----------
-    value : bool, int, float, str or tuple of str
+    value : bool, int, float, str or tuple
         Default of a setting.
 
     """
-    names = {bool: 'bool', int: 'integer', float: 'double', str: 'string', tuple: 'string array'}
-    return names[type(value)]
+    if isinstance(value, tuple):
+        return f'{to_ros_type(value[0])} array'
+    return {bool: 'bool', int: 'integer', float: 'double', str: 'string'}[type(value)]
 
 
 def to_range(setting: Field[Any]) -> str:
@@ -152,6 +190,11 @@ def to_interfaces() -> str:
         for name, about in MEANING.items()
     )
     text = MARKDOWN_HEAD.replace('{topics}', '\n'.join(rows))
+    images = (
+        f'Encodings: {", ".join(ENCODINGS)}. Of them 16 bits are scaled to 8 by `mono16_bits`. '
+    )
+    images += f'{", ".join(UNNAMED)} count channels only: they are taken in the order of OpenCV.'
+    text = text.replace('{encodings}', textwrap.fill(images, 99))
     for setting in sorted(fields(NodeSettings), key=lambda field: field.metadata['live']):
         cells = (
             f'`{setting.name}`',

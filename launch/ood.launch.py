@@ -9,6 +9,7 @@ set is left to the node. `ros2 launch meta_ood ood.launch.py --show-args` lists 
 """
 
 from collections.abc import Callable
+import os
 from pathlib import Path
 import re
 
@@ -29,17 +30,7 @@ SHOWN_TOPICS = ('overlay', 'semantic_color', 'entropy_color', 'entropy')
 
 
 def argument(name: str, description: str, choices: tuple[str, ...] = ()) -> DeclareLaunchArgument:
-    """
-    Return an argument that changes nothing unless it is given.
-
-    Parameters
-    ----------
-    name, description : str
-        As `--show-args` prints them.
-    choices : tuple of str
-        The only values allowed; empty allows any.
-
-    """
+    """Return an argument that changes nothing unless it is given; no choices allow any value."""
     allowed = {'choices': (NOT_GIVEN, *choices)} if choices else {}
     return DeclareLaunchArgument(name, default_value=NOT_GIVEN, description=description, **allowed)
 
@@ -142,8 +133,10 @@ def find_inputs(
     names = [name for name, _ in cameras] or cameras_in(given('params_file'), node)
     names = [name for name in names if name]  # [''] is a single camera
     remappings = {f'{name}/image': topic for name, topic in cameras if topic}
-    for topic in remappings.values():
-        refuse_transport('cameras', topic)
+    whole = given('append_transport') == 'false'
+    if not whole:
+        for topic in remappings.values():
+            refuse_transport('cameras', topic)
     if given('image'):
         if names:
             got = given('cameras') or f'[{", ".join(names)}] in {given("params_file")}'
@@ -152,30 +145,32 @@ def find_inputs(
                 f'camera its own, as in cameras:={names[0]}={given("image")}, or drop one of the '
                 'two.'
             )
-        refuse_transport('image', given('image'))
+        if not whole:
+            refuse_transport('image', given('image'))
         remappings['image'] = given('image')
+    if whole:
+        remappings.update({f'{name}/compressed': topic for name, topic in remappings.items()})
     return names, remappings
 
 
+def refuse_absent(params_file: str) -> None:
+    """Raise ValueError where there is no such file: launch would go on with the defaults."""
+    path = Path(params_file)
+    if params_file and not path.is_file():
+        raise ValueError(
+            f'params_file must be a file, got {params_file!r}, which '
+            f'{"is none" if path.exists() else "does not exist"}. Correct the path, or leave '
+            'params_file out.'
+        )
+
+
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """
-    Return the processes to start.
-
-    Parameters
-    ----------
-    context : LaunchContext
-        Holds the values of the arguments.
-
-    Raises
-    ------
-    ValueError
-        An argument cannot be used, or two contradict each other.
-
-    """
+    """Return the processes to start; raise ValueError where an argument cannot be used."""
 
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
+    refuse_absent(given('params_file'))
     # A ParameterValue of type str keeps 'bundle:=123' a string.
     overrides = {
         name: ParameterValue(given(name), value_type=str)
@@ -190,6 +185,12 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if cameras:
         overrides['cameras'] = [name for name, _ in cameras]
     names, remappings = find_inputs(given, cameras)
+    # Else the node would stay behind where launch ends without ending it: without RViz, say.
+    environment = {'META_OOD_END_WITH': str(os.getpid())}
+    if given('fastdds_profile') == 'false':
+        # Unless its user has chosen, the node takes the profile of this package.
+        chosen = os.environ.get('FASTDDS_BUILTIN_TRANSPORTS', 'DEFAULT')
+        environment['FASTDDS_BUILTIN_TRANSPORTS'] = chosen
     log_level = ['--log-level', given('log_level')] if given('log_level') else []
 
     ood = Node(
@@ -200,6 +201,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=[LaunchConfiguration('params_file'), *([overrides] if overrides else [])],
         remappings=list(remappings.items()),
         ros_arguments=log_level,
+        additional_env=environment,
         output='screen',
         emulate_tty=True,
     )
@@ -250,6 +252,12 @@ def generate_launch_description() -> LaunchDescription:
                 'front=/front_camera/image_raw,rear (sets the parameter cameras, remaps '
                 "'<camera>/image').",
             ),
+            argument(
+                'append_transport',
+                'false takes the topics as they are: compressed ones that do not end in '
+                "/compressed (remaps 'image/compressed', too).",
+                booleans,
+            ),
             argument('namespace', 'Namespace of the node and of its relative topics.'),
             argument(
                 'bundle',
@@ -264,6 +272,12 @@ def generate_launch_description() -> LaunchDescription:
             argument(
                 'autostart',
                 'Configure and activate at start; false leaves that to a lifecycle manager.',
+                booleans,
+            ),
+            argument(
+                'fastdds_profile',
+                'false leaves FastDDS its own shared memory, which loses pictures; otherwise '
+                'the node takes 134 MB of /dev/shm, unless the environment names a profile.',
                 booleans,
             ),
             argument('rviz', 'true opens RViz with config/ood.rviz.', booleans),

@@ -42,9 +42,21 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope='session')
+def cases_dir() -> Path:
+    """Return the folder with small inputs that went wrong once, or skip."""
+    return _shared('cases')
+
+
+@pytest.fixture(scope='session')
 def reference_dir() -> Path:
     """Return the folder with the published key lists, or skip."""
     return _shared('reference')
+
+
+@pytest.fixture(scope='session')
+def cases() -> Path:
+    """Return the folder with inputs that went wrong somewhere, or skip."""
+    return _shared('cases')
 
 
 @pytest.fixture(scope='session')

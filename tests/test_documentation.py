@@ -135,7 +135,7 @@ def test_documents_name_only_arguments_and_parameters_that_exist(repository, doc
     launch = (repository / 'launch' / 'ood.launch.py').read_text()
     known = set(LAUNCH_ARGUMENT.findall(launch)) | set(SETTINGS)
     assert len(known) > len(SETTINGS)
-    ros_own = {'__ns', '__node', 'image'}
+    ros_own = {'__ns', '__node', 'image', 'camera_info'}
     for name, text in documents.items():
         for block in code_blocks(text):
             for argument in re.findall(r'\s(?:-p )?([a-z_]+):=', block):
@@ -145,11 +145,10 @@ def test_documents_name_only_arguments_and_parameters_that_exist(repository, doc
 
 
 def test_documents_name_every_topic_and_no_other(repository, documents, generate):
-    created = set(PICTURES) | set(
-        re.findall(
-            r"_create\('(\w+)'", (repository / 'meta_ood_ros/node/publishers.py').read_text()
-        )
-    )
+    created = set(PICTURES)
+    for room in ('publishers', 'obstacles'):
+        text = (repository / f'meta_ood_ros/node/{room}.py').read_text()
+        created |= set(re.findall(r"create\(\s*'(\w+)'", text))
     assert {'segments', 'entropy', 'label_info'} <= created
     assert set(generate['TYPES']) == set(generate['MEANING']) == created | {'/diagnostics'}
     for name, text in documents.items():

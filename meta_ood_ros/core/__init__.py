@@ -8,18 +8,19 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 5. `segments`         entropy >= threshold -> 8-connected OoD segments
 6. `segment_metrics`  segments -> the 37+2C metrics, one row a segment
 7. `meta_classifier`  metrics -> ood_probability = P(true OoD)
+8. `places`           segments, and depth or flat ground -> where they are in space
 
 `result` is what comes out, on the work grid and, through `received_grid`, in pixels of the image;
 `pictures` draws it, `result_files` keeps it.
 
 `pipeline` runs these in order; `bundle` ties network and meta classifier together, `bundle_files`
-keeps them on disk; `settings` is the one home of every default; `classes` names the 19 classes of
-Cityscapes; `kernels` is how 4 to 6 are fast.
+keeps them on disk, by `whole_folders`: the old or the new whole; `settings` is the one home of
+every default; `classes` names the 19 classes of Cityscapes; `kernels` is how 4 to 6 are fast.
 """
 
 from meta_ood_ros.core.backends import load_backend as load_backend
 from meta_ood_ros.core.bundle import Bundle as Bundle
-from meta_ood_ros.core.bundle_description import BundleError as BundleError
+from meta_ood_ros.core.bundle_checks import BundleError as BundleError
 from meta_ood_ros.core.bundle_files import load_bundle as load_bundle
 from meta_ood_ros.core.bundle_files import save_bundle as save_bundle
 from meta_ood_ros.core.dense import DensePrediction as DensePrediction
@@ -27,9 +28,9 @@ from meta_ood_ros.core.dense import predict_dense as predict_dense
 from meta_ood_ros.core.image import open_image as open_image
 from meta_ood_ros.core.image import to_network_input as to_network_input
 from meta_ood_ros.core.image import to_work_size as to_work_size
-from meta_ood_ros.core.meta_classifier import load_meta_classifiers as load_meta_classifiers
 from meta_ood_ros.core.meta_classifier import MetaClassifier as MetaClassifier
-from meta_ood_ros.core.meta_classifier import save_meta_classifiers as save_meta_classifiers
+from meta_ood_ros.core.meta_classifier_file import load_meta_classifiers as load_meta_classifiers
+from meta_ood_ros.core.meta_classifier_file import save_meta_classifiers as save_meta_classifiers
 from meta_ood_ros.core.networks import build_network as build_network
 from meta_ood_ros.core.networks import NETWORK_NAMES as NETWORK_NAMES
 from meta_ood_ros.core.networks.checkpoints import load_checkpoint as load_checkpoint

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+import hashlib
+import json
 from typing import Any
 
-from meta_ood_ros.core.bundle_description import BundleError
+from meta_ood_ros.core.bundle_checks import BundleError, check_fields
+from meta_ood_ros.core.bundle_checks import LABEL_RULES as LABEL_RULES
+from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from meta_ood_ros.core.networks import build_network, OodNetwork
+from meta_ood_ros.core.networks import (
+    build_network,
+    check_arguments,
+    NETWORK_BUILDERS,
+    OodNetwork,
+)
 from meta_ood_ros.core.networks.checkpoints import load_weights
 from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_ros.core.settings import SHORT_SIDES
+import torch
 from torch import Tensor
 
-LABEL_RULES = ('deployed', 'published')
+_OF_NETWORK = ('architecture', 'arguments', 'class_names', 'input_mean', 'input_std')
 
 #: The architecture of a network that the user brings as an ONNX file.
 ONNX_ARCHITECTURE = 'onnx'
@@ -92,35 +102,8 @@ class Bundle:
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
+        check_fields(vars(self))
         classes = len(self.class_names)
-        if not 2 <= classes <= 254:
-            raise BundleError(f'class_names must have 2 to 254 entries, got {classes}.')
-        if len(self.class_colors) != classes:
-            raise BundleError(
-                f'class_colors must have one colour for each of the {classes} classes, '
-                f'got {len(self.class_colors)}.'
-            )
-        if self.label_rule not in LABEL_RULES:
-            raise BundleError(
-                f'label_rule must be one of {", ".join(LABEL_RULES)}, got {self.label_rule!r}.'
-            )
-        if not 0.0 < self.entropy_threshold <= 1.0:
-            raise BundleError(
-                f'entropy_threshold must lie in (0, 1], got {self.entropy_threshold}. '
-                'It is a share of log C, not a percentage.'
-            )
-        if not 0.0 <= self.meta_threshold <= 1.0:
-            raise BundleError(f'meta_threshold must lie in [0, 1], got {self.meta_threshold}.')
-        low, high = SHORT_SIDES
-        if self.work_short_side and not low <= self.work_short_side <= high:
-            raise BundleError(
-                f'work_short_side must be 0 or lie in [{low}, {high}], got '
-                f'{self.work_short_side}. 0 works at the size received.'
-            )
-        if self.min_size_px < 0:
-            raise BundleError(
-                f'min_size_px must be at least 0, got {self.min_size_px}. 0 keeps every segment.'
-            )
         expected = metric_names(classes)
         for one in self.meta_classifiers:
             if one.metric_names != expected:
@@ -142,6 +125,42 @@ class Bundle:
         """Return C."""
         return len(self.class_names)
 
+    @cached_property
+    def network_sha256(self) -> str:
+        """
+        Return the SHA-256, in hex, of all that turns an image into logits of classes.
+
+        Architecture and its arguments, input mean and standard deviation, class names; names,
+        types, shapes and values of the weights. A new meta classifier does not change it.
+        """
+        described = {name: getattr(self, name) for name in _OF_NETWORK}
+        # tuples and lists alike: a bundle has the ones when made and the others when loaded
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=dict).encode())
+        digest.update(self.onnx)
+        for name in sorted(self.weights):
+            tensor = self.weights[name].detach().cpu().contiguous()
+            digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)};'.encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def check_classifiers(self) -> None:
+        """
+        Refuse meta classifiers that were fitted for the segments of another network.
+
+        Raises
+        ------
+        BundleError
+            One says that it belongs to another network.
+
+        """
+        for one in self.meta_classifiers:
+            if one.network_sha256 not in ('', self.network_sha256):
+                raise BundleError(
+                    f'meta classifier must be fitted for the network beside it, '
+                    f'{self.network_sha256[:12]}..., got one for {one.network_sha256[:12]}.... '
+                    'Take the one of this bundle, or fit one with meta-ood-train fit-meta'
+                )
+
     @property
     def model_id(self) -> str:
         """Return '<name>@<first 12 hex digits of the digest>'."""
@@ -159,7 +178,11 @@ class Bundle:
         """
         try:
             if self.architecture == ONNX_ARCHITECTURE:
+                check_arguments(ONNX_ARCHITECTURE, OnnxNetwork, self.arguments)
                 return OnnxNetwork(self.onnx, num_classes=self.num_classes, **self.arguments)
+            builder = NETWORK_BUILDERS.get(self.architecture)
+            if builder is not None:  # before a key such as num_classes is passed twice
+                check_arguments(self.architecture, builder, self.arguments)
             network = build_network(
                 self.architecture, num_classes=self.num_classes, **self.arguments
             )
@@ -168,8 +191,13 @@ class Bundle:
                 for key, value in self.weights.items()
             }
             load_weights(network, weights, source=f'bundle {self.model_id}')
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise BundleError(f'network of bundle {self.model_id} cannot be built: {error}') from (
                 error
             )
+        except (TypeError, RuntimeError, MemoryError) as error:  # of torch, for a value in range
+            raise BundleError(
+                f'network of bundle {self.model_id} must be built from {dict(self.arguments)}, '
+                f'got: {first_line(error)}. Correct arguments in bundle.yaml.'
+            ) from error
         return network.eval()

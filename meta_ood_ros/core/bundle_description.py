@@ -7,6 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.bounded_yaml import read_yaml
+from meta_ood_ros.core.bundle_checks import BundleError, check_fields
+from meta_ood_ros.core.bundle_sums import check_own_sum, check_stated, SUMS
+from meta_ood_ros.core.error_text import brief
 from meta_ood_ros.core.segment_metrics import metric_names
 import yaml
 
@@ -32,17 +36,21 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 }
 
 
-class BundleError(ValueError):
-    """A directory that is not a bundle, or whose parts do not belong together."""
-
-
 def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:
     """Return the text of bundle.yaml."""
     record: dict[str, Any] = {'format_version': FORMAT_VERSION}
     record |= {name: _plain(fields[name]) for name in FIELDS}
     record['metric_names'] = list(metric_names(len(fields['class_names'])))
     record['classifier_thresholds'] = classifier_thresholds
-    return yaml.safe_dump(record, sort_keys=False, width=99, allow_unicode=True)
+    return yaml.dump(record, Dumper=_Dumper, sort_keys=False, width=99, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes no aliases, which `read_yaml` refuses."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write everything out."""
+        return True
 
 
 def parse_description(where: Path, text: bytes) -> dict[str, Any]:
@@ -52,46 +60,57 @@ def parse_description(where: Path, text: bytes) -> dict[str, Any]:
     Returns
     -------
     dict
-        One entry for each of `FIELDS`, lists as tuples; and `classifier_thresholds`, a list, or
-        None where the file has none.
+        One entry for each of `FIELDS`, lists as tuples; `classifier_thresholds`, a list, or None
+        where the file has none; and `sha256`, a mapping of file names, or None likewise.
 
     Raises
     ------
     BundleError
-        Not YAML, another version, an unknown or missing key, a wrong type.
+        Changed since it was written, not YAML, another version, an unknown or missing key, a
+        value of the wrong kind.
 
     """
+    check_own_sum(where, text)
     try:
-        record = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        record = read_yaml(text)
+    except ValueError as error:
         raise BundleError(f'{where} must be YAML, got: {error}. Make the bundle again.') from error
     if not isinstance(record, dict):
-        raise BundleError(f'{where} must be a mapping, got {type(record).__name__}.')
-    version = record.pop('format_version', None)
-    if version != FORMAT_VERSION:
         raise BundleError(
-            f'{where} must have format_version {FORMAT_VERSION}, got {version}. '
+            f'{where} must be a mapping, got {type(record).__name__}. Make the bundle again.'
+        )
+    version = record.pop('format_version', None)
+    if version != FORMAT_VERSION or type(version) is not int:
+        raise BundleError(
+            f'{where} must have format_version {FORMAT_VERSION}, got {brief(version)}. '
             'Install the meta_ood that made it, or make the bundle again.'
         )
     names = record.pop('metric_names', None)
     thresholds = record.pop('classifier_thresholds', None)
+    sums = record.pop(SUMS, None)
     _check_keys(where, record)
-    description = {name: _read_field(where, name, record[name]) for name in FIELDS}
+    if sums is not None:
+        check_stated(where, sums, text)
+    try:
+        description = {name: _read_field(name, record[name]) for name in FIELDS}
+        check_fields(description)
+    except BundleError as error:
+        raise BundleError(f'{where}: {error}') from error
     expected = list(metric_names(len(description['class_names'])))
     if names != expected:
         raise BundleError(
             f'{where} must list the {len(expected)} metrics that this version measures, got '
-            f'{len(names) if isinstance(names, list) else names}. Make the bundle again.'
+            f'{len(names) if isinstance(names, list) else brief(names)}. Make the bundle again.'
         )
-    return description | {'classifier_thresholds': thresholds}
+    return description | {'classifier_thresholds': thresholds, SUMS: sums}
 
 
 def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
     for key in record:
         if key not in FIELDS:
-            nearest = get_close_matches(str(key), FIELDS, n=1)
+            nearest = get_close_matches(str(key)[:99], FIELDS, n=1)
             raise BundleError(
-                f'{where} has the unknown key {key!r}.'
+                f'{where} has the unknown key {brief(key)}.'
                 + (f' Did you mean {nearest[0]!r}?' if nearest else ' Remove it.')
             )
     missing = [name for name in FIELDS if name not in record]
@@ -99,19 +118,19 @@ def _check_keys(where: Path, record: Mapping[str, Any]) -> None:
         raise BundleError(f'{where} must have the key {missing[0]!r}, which is missing. Add it.')
 
 
-def _read_field(where: Path, name: str, value: Any) -> Any:
+def _read_field(name: str, value: Any) -> Any:
     kind = FIELDS[name]
     fits: bool = isinstance(value, kind) and not isinstance(value, bool)
     if not fits:
         wanted = ' or '.join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise BundleError(f'{where}: {name} must be of type {wanted}, got {value!r}.')
-    if name in ('input_mean', 'input_std') and len(value) != 3:
-        raise BundleError(f'{where}: {name} must have 3 numbers (R, G, B), got {value}.')
+        raise BundleError(f'{name} must be of type {wanted}, got {brief(value)}. Correct it.')
     if name == 'class_colors':
-        return tuple(tuple(int(part) for part in color) for color in value)
+        return tuple(tuple(color) if isinstance(color, list) else color for color in value)
     if isinstance(value, list):
         return tuple(value)
-    return float(value) if kind == (int, float) else value
+    if kind == (int, float) and abs(value) <= 1:  # a larger one may be no float
+        return float(value)
+    return value
 
 
 def _plain(value: Any) -> Any:

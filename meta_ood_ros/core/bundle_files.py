@@ -5,31 +5,39 @@ from __future__ import annotations
 from dataclasses import replace
 import hashlib
 from importlib.resources import files
+import logging
 from pathlib import Path
-import shutil
-import tempfile
 from typing import Any
 
+from meta_ood_ros.core.bounded_yaml import LARGEST_TEXT
 from meta_ood_ros.core.bundle import Bundle, ONNX_ARCHITECTURE
-from meta_ood_ros.core.bundle_description import (
-    BundleError,
-    FIELDS,
-    parse_description,
-    write_description,
-)
-from meta_ood_ros.core.meta_classifier import (
-    load_meta_classifiers,
-    MetaClassifier,
-    save_meta_classifiers,
-)
-from safetensors import SafetensorError
+from meta_ood_ros.core.bundle_checks import BundleError, check_weights
+from meta_ood_ros.core.bundle_description import FIELDS, parse_description, write_description
+from meta_ood_ros.core.bundle_sums import add_sums, check_sums, SUMS
+from meta_ood_ros.core.error_text import brief, first_line
+from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_classifier_file import pack_meta_classifiers, parse_meta_classifiers
+from meta_ood_ros.core.tensor_header import check_header
+from meta_ood_ros.core.whole_folders import recover_folder, replace_folder
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTION_FILE = 'bundle.yaml'
 NETWORK_FILE = 'network.safetensors'
 ONNX_FILE = 'network.onnx'
 META_CLASSIFIER_FILE = 'meta_classifier.safetensors'
+FILES = (DESCRIPTION_FILE, NETWORK_FILE, ONNX_FILE, META_CLASSIFIER_FILE)
+
+#: Bytes that a file may have: what is larger is none of ours and would fill the memory.
+_LARGEST = {
+    DESCRIPTION_FILE: LARGEST_TEXT,
+    NETWORK_FILE: 1 << 33,
+    ONNX_FILE: (1 << 31) - 1,
+    META_CLASSIFIER_FILE: 1 << 26,
+}
 
 
 def installed_bundles() -> dict[str, Path]:
@@ -49,6 +57,8 @@ def find_bundle(path: str | Path | None) -> Path:
 
     """
     directory = Path(path or 'default').expanduser()
+    if path:
+        recover_folder(directory)
     if path and directory.is_dir():
         return directory
     return installed_bundles().get(str(directory), directory)
@@ -91,32 +101,57 @@ def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
         )
     description_bytes = _read(directory, DESCRIPTION_FILE)
     description = parse_description(directory / DESCRIPTION_FILE, description_bytes)
-    declared = description.pop('classifier_thresholds')
+    declared, sums = description.pop('classifier_thresholds'), description.pop(SUMS)
     onnx = description['architecture'] == ONNX_ARCHITECTURE
-    network_bytes = _read(directory, ONNX_FILE if onnx else NETWORK_FILE)
-    digest = hashlib.sha256(description_bytes + network_bytes)
-    classifiers: tuple[MetaClassifier, ...] = ()
+    network_file = ONNX_FILE if onnx else NETWORK_FILE
+    contents = {network_file: _read(directory, network_file)}
     if (directory / META_CLASSIFIER_FILE).exists():
-        digest.update(_read(directory, META_CLASSIFIER_FILE))
+        contents[META_CLASSIFIER_FILE] = _read(directory, META_CLASSIFIER_FILE)
+    classifiers: tuple[MetaClassifier, ...] = ()
+    if sums is not None:
+        check_sums(directory, sums, contents)
+    else:
+        logger.warning(
+            'Bundle %s states no SHA-256 of its files, so that damage may pass unseen. Save it '
+            'again: save_bundle(load_bundle(path), path).',
+            directory,
+        )
+    digest = hashlib.sha256(description_bytes)
+    for content in contents.values():
+        digest.update(content)
+    if META_CLASSIFIER_FILE in contents:
         try:
-            classifiers = load_meta_classifiers(directory / META_CLASSIFIER_FILE)
+            classifiers = parse_meta_classifiers(
+                contents[META_CLASSIFIER_FILE], directory / META_CLASSIFIER_FILE
+            )
         except ValueError as error:
             raise BundleError(str(error)) from error
     _check_classifiers(directory, declared, [one.entropy_threshold for one in classifiers])
+    network = contents[network_file]
     try:
-        weights = {} if onnx else load_tensors(network_bytes)
-    except (SafetensorError, ValueError) as error:
+        bundle = Bundle(
+            **description,
+            weights={} if onnx else _parse_weights(directory / NETWORK_FILE, network),
+            onnx=network if onnx else b'',
+            meta_classifiers=classifiers,
+            digest=digest.hexdigest(),
+        )
+        check_weights(bundle.weights)
+        bundle.check_classifiers()
+    except BundleError as error:
+        raise BundleError(f'bundle {str(directory)!r}: {error}') from error
+    return bundle
+
+
+def _parse_weights(where: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        check_header(content)
+        return load_tensors(content)
+    except Exception as error:  # safetensors and torch have several unrelated types
         raise BundleError(
-            f'{directory / NETWORK_FILE} must be a safetensors file, got: {error}. '
+            f'{where} must be a safetensors file, got: {first_line(error)}. '
             'It is damaged: copy or make the bundle again.'
         ) from error
-    return Bundle(
-        **description,
-        weights=weights,
-        onnx=network_bytes if onnx else b'',
-        meta_classifiers=classifiers,
-        digest=digest.hexdigest(),
-    )
 
 
 def save_bundle(bundle: Bundle, path: str | Path) -> Bundle:
@@ -137,32 +172,41 @@ def save_bundle(bundle: Bundle, path: str | Path) -> Bundle:
 
     """
     target = Path(path)
+    recover_folder(target)
     if target.exists() and not (target / DESCRIPTION_FILE).exists():
         raise BundleError(
             f'output must be a new directory or a bundle to replace, got {str(target)!r}, which '
             f'has no {DESCRIPTION_FILE}. Choose another directory.'
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f'.{target.name}-') as parent:
-        made = Path(parent) / 'new'
-        made.mkdir()
-        description = write_description(
-            {name: getattr(bundle, name) for name in FIELDS},
-            classifier_thresholds=[one.entropy_threshold for one in bundle.meta_classifiers],
-        )
-        (made / DESCRIPTION_FILE).write_text(description, encoding='utf-8')
-        if bundle.architecture == ONNX_ARCHITECTURE:
-            (made / ONNX_FILE).write_bytes(bundle.onnx)
-        else:
-            tensors = {key: value.contiguous() for key, value in bundle.weights.items()}
-            (made / NETWORK_FILE).write_bytes(save_tensors(tensors))
-        if bundle.meta_classifiers:
-            save_meta_classifiers(made / META_CLASSIFIER_FILE, bundle.meta_classifiers)
+    check_weights(bundle.weights)
+    bundle.check_classifiers()
+    owned = tuple(
+        replace(one, network_sha256=bundle.network_sha256) for one in bundle.meta_classifiers
+    )
+    bundle = replace(bundle, meta_classifiers=owned)
+    contents = _pack(bundle)
+    with replace_folder(target, ours=FILES) as made:
+        for name, content in contents.items():
+            (made / name).write_bytes(content)
         digest = load_bundle(made).digest  # proves that what stands there can be read
-        if target.exists():
-            target.rename(Path(parent) / 'old')
-        shutil.move(made, target)
     return replace(bundle, digest=digest)
+
+
+def _pack(bundle: Bundle) -> dict[str, bytes]:
+    """Return the files of a bundle by name."""
+    files: dict[str, bytes] = {}
+    if bundle.architecture == ONNX_ARCHITECTURE:
+        files[ONNX_FILE] = bundle.onnx
+    else:
+        tensors = {key: value.contiguous() for key, value in bundle.weights.items()}
+        files[NETWORK_FILE] = save_tensors(tensors)
+    if bundle.meta_classifiers:
+        files[META_CLASSIFIER_FILE] = pack_meta_classifiers(bundle.meta_classifiers)
+    description = write_description(
+        {name: getattr(bundle, name) for name in FIELDS},
+        classifier_thresholds=[one.entropy_threshold for one in bundle.meta_classifiers],
+    )
+    return {DESCRIPTION_FILE: add_sums(description, files), **files}
 
 
 def _check_classifiers(directory: Path, declared: Any, found: list[float]) -> None:
@@ -171,17 +215,27 @@ def _check_classifiers(directory: Path, declared: Any, found: list[float]) -> No
         return
     raise BundleError(
         f'bundle {str(directory)!r} must have the meta classifiers that {DESCRIPTION_FILE} lists, '
-        f'those of entropy thresholds {declared}, got {found} in {META_CLASSIFIER_FILE}. '
-        'Copy it again.'
+        f'those of entropy thresholds {brief(declared)}, got {brief(found)} in '
+        f'{META_CLASSIFIER_FILE}. Copy it again.'
     )
 
 
 def _read(directory: Path, name: str) -> bytes:
+    path, largest = directory / name, _LARGEST[name]
     try:
-        return (directory / name).read_bytes()
+        if path.exists() and not path.is_file():
+            raise BundleError(f'{path} must be a file, got something else. Copy the bundle again.')
+        with path.open('rb') as stream:
+            content = stream.read(min(largest, path.stat().st_size) + 1)
     except OSError as error:
         there = ', '.join(sorted(one.name for one in directory.iterdir())[:5]) or 'nothing'
         raise BundleError(
             f'bundle {str(directory)!r} must hold {name}, got {there} ({error.strerror}). '
             'Make the bundle again: meta-ood-train bundle'
         ) from error
+    if len(content) > largest or path.stat().st_size > largest:
+        raise BundleError(
+            f'{path} must have at most {largest} bytes, got {path.stat().st_size}. Make the '
+            'bundle again.'
+        )
+    return content

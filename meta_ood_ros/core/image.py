@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_ros.core.image_bytes import is_complete
+from meta_ood_ros.core.image_file import read_image_file
 import numpy as np
 import torch
 
@@ -15,12 +15,18 @@ import torch
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+#: What a work grid may have unless told otherwise: 2^20, or an image of 4:1 at the short
+#: side asked for, or 4K video where the size received is kept.
+_USUAL_PIXELS, _USUAL_ASPECT, _RECEIVED_PIXELS = 1 << 20, 4, 1 << 23
 
-#: An image is not enlarged beyond as many pixels as it takes a usual camera to fill a 4K display.
-MAX_ENLARGED_PIXELS = 1 << 23
 
-
-def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -> tuple[int, int]:
+def to_work_size(
+    image_size: tuple[int, int],
+    *,
+    short_side: int,
+    stride: int,
+    max_pixels: int = 0,
+) -> tuple[int, int]:
     """
     Return the grid on which the network sees an image: same aspect, given short side.
 
@@ -32,6 +38,9 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
         Shorter side of the grid in pixels; 0 keeps the size of the image.
     stride : int
         Both sides are rounded to the nearest multiple of this, at least one.
+    max_pixels : int
+        The grid may have as many, whether the image grows or shrinks to it; 0 allows 2^20,
+        or an image of 4:1 at a larger short side, or 4K video where the size is kept.
 
     Returns
     -------
@@ -41,7 +50,7 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
     Raises
     ------
     ValueError
-        No pixel, or an image so long and narrow that it would be enlarged beyond all memory.
+        No pixel, or a grid of more than `max_pixels`, as of an image that is long and narrow.
 
     """
     height, width = image_size
@@ -54,11 +63,13 @@ def to_work_size(image_size: tuple[int, int], *, short_side: int, stride: int) -
         max(1, round(height * scale / stride)) * stride,
         max(1, round(width * scale / stride)) * stride,
     )
-    if scale > 1 and size[0] * size[1] > MAX_ENLARGED_PIXELS:
+    usual = max(_USUAL_PIXELS, _USUAL_ASPECT * short_side**2) if short_side else _RECEIVED_PIXELS
+    most = max_pixels or usual
+    if size[0] * size[1] > most:
         raise ValueError(
-            f'image must be enlarged to at most {MAX_ENLARGED_PIXELS} pixels, got {height} x '
-            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. '
-            'Check the camera, or choose a smaller work_short_side.'
+            f'work grid must have at most {most} pixels, got an image of {height} x '
+            f'{width}, which a short side of {short_side} makes {size[0]} x {size[1]}. Check the '
+            'camera, choose a smaller work_short_side, or raise max_work_pixels if memory allows.'
         )
     return size
 
@@ -179,15 +190,7 @@ def open_image(image: np.ndarray | str | Path | Any) -> np.ndarray:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    content = path.read_bytes()
-    pixels = None
-    if content and is_complete(content):
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(
-            f'image must be a whole JPEG, PNG or other file that OpenCV reads, got {str(path)!r} '
-            f'of {len(content)} bytes. It is damaged or no picture: look at it, or copy it again.'
-        )
+    pixels = read_image_file(path, flags=cv2.IMREAD_COLOR)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 

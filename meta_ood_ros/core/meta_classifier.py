@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import json
-from pathlib import Path
 
+from meta_ood_ros.core.error_text import brief
 from meta_ood_ros.core.segment_metrics import SegmentMetrics
 import numpy as np
-from safetensors import safe_open, SafetensorError
-from safetensors.numpy import save
 
 KINDS = ('logistic_regression', 'neural_network')
-_FORMAT = 'meta_ood.meta_classifiers/1'
 
 #: Largest ood_probability: float32 would make 1 of a logit above 17.3, and a meta threshold of 1
 #: could not reject such a segment.
@@ -41,11 +37,13 @@ class MetaClassifier:
         The threshold at which its segments were found, in (0, 1].
     calibration : (float, float)
         Slope and intercept on the logit, fitted on held-out predictions; (1, 0) changes nothing.
+    network_sha256 : str
+        `Bundle.network_sha256` of the network whose segments it was fitted on; '' where unknown.
 
     Raises
     ------
     ValueError
-        The shapes do not fit together.
+        The shapes do not fit together, or a number is none.
 
     """
 
@@ -56,6 +54,7 @@ class MetaClassifier:
     metric_names: tuple[str, ...]
     entropy_threshold: float
     calibration: tuple[float, float] = (1.0, 0.0)
+    network_sha256: str = ''
 
     def __post_init__(self) -> None:
         """Check that the layers form a chain from D metrics to one logit."""
@@ -73,6 +72,33 @@ class MetaClassifier:
             raise ValueError(
                 f'meta classifier must map {len(self.metric_names)} metrics to one logit by '
                 f'arrays of shape {shapes}, got {got}. Fit it again: meta-ood-train fit-meta'
+            )
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Refuse what would make every probability NaN: no decision could be taken from that."""
+        arrays = {'mean': self.mean, 'scale': self.scale, 'calibration': self.calibration}
+        for index, (weight, bias) in enumerate(self.layers):
+            arrays |= {f'weight of layer {index}': weight, f'bias of layer {index}': bias}
+        for name, values in arrays.items():
+            array = np.asarray(values)
+            if array.dtype.kind not in 'fiu' or not np.isfinite(array).all():
+                wrong = array[~np.isfinite(array)][:1] if array.dtype.kind in 'fiu' else array
+                raise ValueError(
+                    f'{name} of a meta classifier must hold finite numbers, got '
+                    f'{brief(wrong.ravel()[:1].tolist())}. Fit it again: meta-ood-train fit-meta'
+                )
+        if not (self.scale > 0).all():
+            raise ValueError(
+                f'scale of a meta classifier must be positive, got {self.scale.min()} for '
+                f'{self.metric_names[int(np.argmin(self.scale))]}. Fit it again: meta-ood-train '
+                'fit-meta'
+            )
+        threshold = self.entropy_threshold
+        if isinstance(threshold, bool) or not 0.0 < threshold <= 1.0:
+            raise ValueError(
+                f'entropy_threshold of a meta classifier must lie in (0, 1], got '
+                f'{brief(threshold)}. Fit it again: meta-ood-train fit-meta'
             )
 
     def predict(self, metrics: SegmentMetrics | np.ndarray) -> np.ndarray:
@@ -93,7 +119,8 @@ class MetaClassifier:
         Raises
         ------
         ValueError
-            The metrics are not those the classifier was fitted on.
+            The metrics are not those the classifier was fitted on, or not numbers, or so far
+            from these that no probability follows.
 
         """
         if isinstance(metrics, SegmentMetrics):
@@ -105,17 +132,37 @@ class MetaClassifier:
                 f'metrics must have shape (K, {len(self.metric_names)}), got {metrics.shape}. '
                 'Pass one row a segment, in the order of metric_names.'
             )
-        activation = (metrics - self.mean) / self.scale
-        for index, (weight, bias) in enumerate(self.layers):
-            activation = activation @ weight.T + bias
-            if index < len(self.layers) - 1:
-                activation = np.maximum(activation, 0.0)
-        slope, intercept = self.calibration
-        logit = slope * activation[:, 0] + intercept
+        logit = self._logits(metrics)
+        if np.isnan(logit).any():
+            raise self._no_probability(metrics, int(np.argmax(np.isnan(logit))))
         # exp of a non-positive number only: no overflow at either end
         small = np.exp(-np.abs(logit))
         probability = (np.where(logit >= 0, 1.0, small) / (1.0 + small)).astype(np.float32)
         return np.minimum(probability, LARGEST_PROBABILITY)
+
+    def _logits(self, metrics: np.ndarray) -> np.ndarray:
+        with np.errstate(over='ignore', invalid='ignore'):
+            activation = (metrics - self.mean) / self.scale
+            for index, (weight, bias) in enumerate(self.layers):
+                activation = activation @ weight.T + bias
+                if index < len(self.layers) - 1:
+                    activation = np.maximum(activation, 0.0)
+            slope, intercept = self.calibration
+            logit: np.ndarray = slope * activation[:, 0] + intercept
+            return logit
+
+    def _no_probability(self, metrics: np.ndarray, row: int) -> ValueError:
+        wrong = np.flatnonzero(~np.isfinite(metrics[row]))
+        if len(wrong):
+            got = f'{self.metric_names[wrong[0]]} = {metrics[row, wrong[0]]}'
+            advice = 'The network gave no numbers for this image'
+        else:
+            z = np.abs((metrics[row] - self.mean) / self.scale)
+            got = f'{self.metric_names[int(np.argmax(z))]} = {metrics[row, np.argmax(z)]:g}'
+            advice = 'Fit the meta classifier again: meta-ood-train fit-meta'
+        return ValueError(
+            f'ood_probability of segment {row + 1} must be a number, got NaN from {got}. {advice}.'
+        )
 
     def _check_names(self, names: Sequence[str]) -> None:
         if tuple(names) == self.metric_names:
@@ -137,95 +184,4 @@ def find_nearest_classifier(
         sorted(classifiers, key=lambda one: one.entropy_threshold),
         key=lambda one: round(abs(one.entropy_threshold - entropy_threshold), 6),
         default=None,
-    )
-
-
-def save_meta_classifiers(path: str | Path, classifiers: Sequence[MetaClassifier]) -> None:
-    """
-    Write classifiers, one for each entropy threshold, into one safetensors file.
-
-    Parameters
-    ----------
-    path : str or Path
-        File to write; an existing one is replaced.
-    classifiers : sequence of MetaClassifier
-        In any order; each with an entropy threshold of its own.
-
-    Raises
-    ------
-    ValueError
-        Two of them belong to the same entropy threshold.
-
-    """
-    thresholds = [one.entropy_threshold for one in classifiers]
-    if len(set(thresholds)) != len(thresholds):
-        raise ValueError(
-            f'each meta classifier needs its own entropy threshold, got {thresholds}. Keep one.'
-        )
-    tensors: dict[str, np.ndarray] = {}
-    records = []
-    for index, one in enumerate(classifiers):
-        tensors[f'{index}.mean'] = np.ascontiguousarray(one.mean, dtype=np.float64)
-        tensors[f'{index}.scale'] = np.ascontiguousarray(one.scale, dtype=np.float64)
-        for layer, (weight, bias) in enumerate(one.layers):
-            tensors[f'{index}.{layer}.weight'] = np.ascontiguousarray(weight, dtype=np.float64)
-            tensors[f'{index}.{layer}.bias'] = np.ascontiguousarray(bias, dtype=np.float64)
-        records.append(
-            {
-                'kind': one.kind,
-                'layers': len(one.layers),
-                'metric_names': list(one.metric_names),
-                'entropy_threshold': one.entropy_threshold,
-                'calibration': list(one.calibration),
-            }
-        )
-    # One key only: safetensors writes several in random order, and the bundle's digest would vary.
-    header = {_FORMAT: json.dumps(records)}
-    Path(path).write_bytes(save(tensors, metadata=header))
-
-
-def load_meta_classifiers(path: str | Path) -> tuple[MetaClassifier, ...]:
-    """
-    Read what `save_meta_classifiers` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-        The safetensors file.
-
-    Raises
-    ------
-    ValueError
-        The file is damaged or is no file of meta classifiers.
-
-    """
-    try:
-        with safe_open(str(path), framework='numpy') as file:
-            header = file.metadata() or {}
-            if _FORMAT not in header:
-                raise ValueError(f'a header without {_FORMAT!r}')
-            return tuple(
-                _read_classifier(file, index, record)
-                for index, record in enumerate(json.loads(header[_FORMAT]))
-            )
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} must be a file of meta classifiers, got: {error}. '
-            'Fit it again: meta-ood-train fit-meta'
-        ) from error
-
-
-def _read_classifier(file: safe_open, index: int, record: dict) -> MetaClassifier:
-    slope, intercept = record['calibration']
-    return MetaClassifier(
-        kind=record['kind'],
-        layers=tuple(
-            (file.get_tensor(f'{index}.{k}.weight'), file.get_tensor(f'{index}.{k}.bias'))
-            for k in range(record['layers'])
-        ),
-        mean=file.get_tensor(f'{index}.mean'),
-        scale=file.get_tensor(f'{index}.scale'),
-        metric_names=tuple(record['metric_names']),
-        entropy_threshold=float(record['entropy_threshold']),
-        calibration=(float(slope), float(intercept)),
     )

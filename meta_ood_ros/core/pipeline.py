@@ -217,8 +217,9 @@ class OodPipeline:
         self, image_size: tuple[int, int], settings: PipelineSettings | None = None
     ) -> tuple[int, int]:
         """Return height and width in pixels of the grid on which such an image is seen."""
-        short_side = self.effective_short_side(settings or self.settings)
-        return to_work_size(image_size, short_side=short_side, stride=self._stride)
+        chosen = settings or self.settings
+        side, most = self.effective_short_side(chosen), chosen.max_work_pixels
+        return to_work_size(image_size, short_side=side, stride=self._stride, max_pixels=most)
 
     def effective_short_side(self, settings: PipelineSettings) -> int:
         """Return the short side of that grid in pixels, the bundle's where none is set."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
+from meta_ood_ros.core.places.depth_map import nearest_pixels
 import numpy as np
 
 Size = tuple[int, int]
@@ -13,16 +14,8 @@ Size = tuple[int, int]
 
 @lru_cache(maxsize=16)
 def nearest_index(received: int, work: int) -> np.ndarray:
-    """
-    Return, for each pixel of one side of the image, the nearest pixel of the work grid.
-
-    Returns
-    -------
-    ndarray of shape (received,), int64
-        Non-decreasing, in 0..work-1; in integers, so that no rounding moves a border.
-
-    """
-    index = ((2 * np.arange(received) + 1) * work) // (2 * received)
+    """Return `nearest_pixels` of one side of the image in the work grid, made once."""
+    index = nearest_pixels(received, work)
     index.flags.writeable = False  # it is shared by all callers
     return index
 

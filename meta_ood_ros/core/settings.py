@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 import re
 
+from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.places.settings import PlaceSettings
 from meta_ood_ros.core.validated_field import check_setting, outside, setting
 
 #: The value that stands for 'what the bundle says'.
@@ -69,6 +71,16 @@ class PipelineSettings:
         allowed='{-1, 0} or [64, 4096]',
         hint='-1 takes the value of the bundle, 0 works at the size received.',
     )
+    max_work_pixels: int = setting(
+        0,
+        'Images whose grid would have more pixels are dropped, as those that are long and narrow; '
+        'memory and time grow with it. 0 allows 2^20, an image of 4:1 at a larger '
+        'work_short_side, or 4K video where that is 0.',
+        minimum=0,
+        maximum=1 << 27,
+        live=True,
+        unit='px',
+    )
     score: str = setting(
         'entropy', 'Per-pixel score that is thresholded into OoD segments.', choices=SCORES
     )
@@ -88,7 +100,7 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True)
-class NodeSettings(PipelineSettings):
+class NodeSettings(PlaceSettings, PipelineSettings):
     """
     The parameters of the ROS node: those of the pipeline and those of its surroundings.
 
@@ -118,6 +130,23 @@ class NodeSettings(PipelineSettings):
         'auto',
         'Reliability of the image subscriptions; auto is reliable if every publisher offers it.',
         choices=('auto', 'reliable', 'best_effort'),
+    )
+    max_image_pixels: int = setting(
+        MAX_PIXELS,
+        'Images of which the header says more pixels are dropped before they are decoded; the '
+        'default holds 8K video.',
+        minimum=1,
+        maximum=1 << 29,
+        live=True,
+        unit='px',
+    )
+    mono16_bits: int = setting(
+        16,
+        'Used bits of the samples of mono16, rgb16, bayer_*16 and their like: 10, 12 or 14 where '
+        'the sensor has no more and the driver does not shift them up.',
+        minimum=8,
+        maximum=16,
+        live=True,
     )
     ignore_mask: tuple[str, ...] = setting(
         ('',),
@@ -220,6 +249,7 @@ class NodeSettings(PipelineSettings):
                 "Name a GPU by its number, as in 'cuda:0'."
             )
         _check_cameras(self.cameras)
+        self.check_places(len(self.cameras))
         masks = [mask for mask in self.ignore_mask if mask]
         if masks and len(self.ignore_mask) != len(self.cameras):
             raise ValueError(

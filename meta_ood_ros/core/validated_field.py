@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import Field, field
 from difflib import get_close_matches
 from typing import Any
@@ -58,7 +59,7 @@ def check_setting(owner: Field[Any], value: Any) -> Any:
     name, default, rule = owner.name, owner.default, owner.metadata
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if isinstance(default, tuple) and isinstance(value, list):
+    if isinstance(default, tuple) and isinstance(value, (list, array)):  # ROS has array('d')
         value = tuple(value)
     if type(value) is not type(default):
         raise ValueError(

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import cv2
 from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
-from meta_ood_ros.messages.compressed import decode_compressed
+from meta_ood_ros.core.error_text import shown
+from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
 from meta_ood_ros.scenes import render_sequence, Scene
 import numpy as np
 
@@ -133,7 +134,7 @@ class FolderSource:
         self._labels = labels
         there = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
         self._files = [one for one in there if one.suffix.lower() in _ENDINGS][:frames]
-        self.title = str(folder)
+        self.title = shown(folder)
         if not self._files:
             got = f'{len(there)} other files' if folder.is_dir() else 'no folder'
             raise ValueError(
@@ -147,13 +148,16 @@ class FolderSource:
     def __iter__(self) -> Iterator[DemoFrame]:
         for file in self._files:
             try:
-                image = decode_compressed(file.read_bytes())
+                image = read_picture(file)
                 labels = self._labels and read_labels(
                     self._labels / f'{file.stem}.png', image.shape[:2]
                 )
-                yield DemoFrame(file.stem, image, labels=labels)
-            except (OSError, ValueError) as error:
-                yield DemoFrame(file.name, None, complaint=str(error))
+                yield DemoFrame(shown(file.stem), image, labels=labels)
+            except OSError as error:
+                complaint = f'{shown(file)}: {error.strerror}'
+                yield DemoFrame(shown(file.name), None, complaint=complaint)
+            except ValueError as error:
+                yield DemoFrame(shown(file.name), None, complaint=str(error))
 
     def loss(self) -> str:
         """Return '': a picture that cannot be read is a frame with a complaint."""
@@ -163,6 +167,12 @@ class FolderSource:
 def to_labels(scene: Scene) -> np.ndarray:
     """Return the truth of a scene as fit-meta takes it from a bag: 254 on unknown pixels."""
     return np.where(scene.classes == VOID, np.uint8(OOD_LABEL), scene.classes)
+
+
+def read_picture(file: Path) -> np.ndarray:
+    """Return a photograph as RGB, turned as its orientation tag demands."""
+    picture = read_image_file(file, flags=UPRIGHT)
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=picture)
 
 
 def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
@@ -179,12 +189,12 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
         There is none, or it is something else.
 
     """
-    labels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    labels = read_image_file(file, flags=cv2.IMREAD_UNCHANGED) if file.is_file() else None
     if labels is None or labels.dtype != np.uint8 or labels.shape != size:
         got = 'none' if labels is None else f'{labels.dtype} of shape {labels.shape}'
         raise ValueError(
             f'its labels must be uint8 of shape {size} with class ids, 254 unknown, 255 ignored, '
-            f'got {got} at {file}. Write them as a grey .png of the same name.'
+            f'got {got} at {shown(file)}. Write them as a grey .png of the same name.'
         )
     return labels
 

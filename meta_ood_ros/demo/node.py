@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import ctypes
 import os
 from pathlib import Path
 import re
@@ -11,9 +10,10 @@ import signal
 import subprocess
 import sys
 
+from meta_ood_ros.node.shared_memory import use_profile
+from meta_ood_ros.node.stopping import END_WITH
+
 _STOP_SECONDS = 15.0
-_LIBC = ctypes.CDLL(None)  # loaded here: between fork and exec as little as possible is done
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # However the user's own terminal is set up, the lines are those that are looked for below.
 _LOG_ENVIRONMENT = {
     'RCUTILS_COLORIZED_OUTPUT': '0',
@@ -37,13 +37,12 @@ class NodeProcess:
         self._file = log.open('wb')
         # A session of its own: Ctrl-C reaches the demo alone, which then stops the node in order.
         self._process = subprocess.Popen(
-            [sys.executable, '-u', '-m', 'meta_ood_ros.node.ood_node', *arguments],
+            [sys.executable, '-u', '-m', 'meta_ood_ros.node.start_node', *arguments],
             stdout=self._file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=end_with_parent,
-            env={**os.environ, **_LOG_ENVIRONMENT},
+            env={**os.environ, **_LOG_ENVIRONMENT, END_WITH: str(os.getpid())},
         )
 
     def check(self) -> None:
@@ -79,11 +78,6 @@ class NodeProcess:
         self._file.close()
 
 
-def end_with_parent() -> None:
-    """Have Linux interrupt this process when its parent is killed and cannot do so itself."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-
-
 def to_ros_arguments(parameters: Mapping[str, object]) -> list[str]:
     """Return the command line that gives a node its parameters."""
     arguments = ['--ros-args']
@@ -107,15 +101,12 @@ def prepare_environment(domain: int | None) -> int:
     """Keep the demo's traffic on this machine and to itself; to be called before rclpy starts."""
     if domain is None:
         domain = find_free_domain(range(1 + os.getpid() % 90, 102))
-    profile = Path(__file__).parents[1] / 'fastdds_profile.xml'
     os.environ.update(
         ROS_DOMAIN_ID=str(domain),
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
         ROS_LOCALHOST_ONLY='1' if os.environ.get('ROS_DISTRO') == 'humble' else '0',
     )
-    # The newer name is silent on Kilted and later, where the older one is warned about.
-    old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
-    os.environ[f'{"FASTRTPS" if old else "FASTDDS"}_DEFAULT_PROFILES_FILE'] = str(profile)
+    use_profile(os.environ)
     return domain
 
 

@@ -7,6 +7,7 @@ import re
 
 import cv2
 from meta_ood_ros.bags.bag import BagWriter
+from meta_ood_ros.core.image_file import write_image_file
 from meta_ood_ros.demo.answers import Received
 from meta_ood_ros.demo.contact_sheet import ContactSheet
 import numpy as np
@@ -97,6 +98,4 @@ class OutputFolder:
 
 
 def _write(path: Path, picture: np.ndarray, options: list[int]) -> None:
-    # cv2.imwrite would only return False where the disk is full.
-    _, code = cv2.imencode(path.suffix, picture[..., ::-1], options)
-    path.write_bytes(code.tobytes())
+    write_image_file(path, picture[..., ::-1], options)

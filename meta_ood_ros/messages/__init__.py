@@ -7,4 +7,9 @@ Between ROS messages and arrays; what is decoded here needs no ROS, what is buil
 4. `pictures`          OodResult -> the image messages of one frame, drawn by `core.pictures`
 5. `segment_messages`  OodResult -> the messages about segments
 6. `vision_messages`   segments and class names -> vision_msgs, where installed
+7. `depth_messages`    depth image and CameraInfo -> array and camera model
+8. `obstacle_messages` where segments are -> obstacles, points, markers, 3D detections
+
+`sixteen_bits` scales samples to bytes for 1 and 2; `foreign_encodings` asks cv_bridge about what
+1 does not know.
 """

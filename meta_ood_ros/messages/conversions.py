@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import sys
 
+from meta_ood_ros.core.image_file import MAX_PIXELS
 from meta_ood_ros.messages.compressed import decode_compressed
 from meta_ood_ros.messages.encodings import decode_pixels
+from meta_ood_ros.messages.sixteen_bits import no_warning
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -19,9 +22,24 @@ _LAYOUTS = {
 }
 
 
-def to_rgb(message: Image | CompressedImage) -> np.ndarray:
+def to_rgb(
+    message: Image | CompressedImage,
+    *,
+    bits: int = 16,
+    max_pixels: int = MAX_PIXELS,
+    warn: Callable[[str], None] = no_warning,
+) -> np.ndarray:
     """
     Return the pixels of an image message.
+
+    Parameters
+    ----------
+    bits : int
+        How many bits are used where the encoding has 16.
+    max_pixels : int
+        More are refused.
+    warn : callable
+        Told what is doubtful about the picture.
 
     Returns
     -------
@@ -42,9 +60,14 @@ def to_rgb(message: Image | CompressedImage) -> np.ndarray:
             width=message.width,
             step=message.step,
             is_bigendian=bool(message.is_bigendian),
+            bits=bits,
+            max_pixels=max_pixels,
+            warn=warn,
         )
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.data, format=message.format)
+        return decode_compressed(
+            message.data, format=message.format, bits=bits, max_pixels=max_pixels, warn=warn
+        )
     raise ValueError(
         f'message must be a sensor_msgs Image or CompressedImage, got {type(message).__name__}. '
         'Check the type of the topic.'

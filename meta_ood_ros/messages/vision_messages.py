@@ -35,15 +35,20 @@ def to_label_info(
     return message
 
 
-def to_detections(msgs: ModuleType, segments: OodSegmentArray) -> Any:
+def to_detections(msgs: ModuleType, segments: OodSegmentArray, *, class_id: int) -> Any:
     """
     Return the published segments as boxes.
+
+    Parameters
+    ----------
+    class_id : int
+        Of OOD_NAME in the LabelInfo: the number of classes.
 
     Returns
     -------
     Detection2DArray
-        id is that of the segment, class_id is OOD_NAME, score is ood_probability, or score_mean
-        without meta classifier. Boxes in pixels: pixels x..x+w-1 have the centre x+(w-1)/2.
+        id is empty, because nothing is tracked; score is ood_probability, or score_mean without
+        meta classifier. Boxes in pixels: pixels x..x+w-1 have the centre x+(w-1)/2.
 
     """
     message = msgs.Detection2DArray(header=segments.header)
@@ -53,12 +58,10 @@ def to_detections(msgs: ModuleType, segments: OodSegmentArray) -> Any:
         box.center.position.y = roi.y_offset + (roi.height - 1) / 2
         box.size_x, box.size_y = float(roi.width), float(roi.height)
         hypothesis = msgs.ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id = OOD_NAME
+        hypothesis.hypothesis.class_id = str(class_id)
         unjudged = math.isnan(segment.ood_probability)
         hypothesis.hypothesis.score = segment.score_mean if unjudged else segment.ood_probability
         message.detections.append(
-            msgs.Detection2D(
-                header=segments.header, results=[hypothesis], bbox=box, id=str(segment.id)
-            )
+            msgs.Detection2D(header=segments.header, results=[hypothesis], bbox=box)
         )
     return message

@@ -1,7 +1,10 @@
 """
 The lifecycle node `ood`. From a parameter to an answer, one line a room.
 
-1.  `start_node`         the executable: what the interpreter lacks is said in one sentence
+1.  `start_node`         the executable: what the process needs before torch and ROS are loaded
+    `shared_memory`      FastDDS's profile, and what stands in its way
+    `stopping`           what SIGINT and SIGTERM do
+    `command_line`       arguments that ROS refuses, or that have no effect -> sentences
 2.  `ood_node`           the lifecycle node; no algorithm
 3.  `parameters`         declared ROS parameters <-> settings of the core
 4.  `loading`            what the parameters name -> bundle, pipeline, ignore masks
@@ -11,9 +14,11 @@ The lifecycle node `ood`. From a parameter to an answer, one line a room.
 8.  `batching`           which frames go through the network together
 9.  `processing`         waiting frames -> their answers
 10. `publishers`         the outputs of one camera
-11. `diagnostics`        what the node knows about its own work -> /diagnostics and the log
-12. `threshold_warning`  thresholds in use -> what of the fitted bundle no longer holds
-13. `forwarded_log`      what the core logs -> /rosout
+11. `depth`, `depth_topics`  depth images and camera_info -> what belongs to an image
+12. `obstacles`          where the accepted segments of a frame are -> the 3D outputs
+13. `diagnostics`        what the node knows about its own work -> /diagnostics and the log
+14. `threshold_warning`  thresholds in use -> what of the fitted bundle no longer holds
+15. `forwarded_log`      what the core logs -> /rosout
 
 `meta_ood_ros.node.OodNode` is the node for executors of your own. It is imported when it is first
 asked for: `start_node` must come to speak where rclpy is missing.

@@ -21,6 +21,9 @@ SILENCE = 3.0
 
 # A drop is told at once, but not more often than this, in seconds.
 _SHORTEST_PERIOD = 0.05
+# What is within quotes or a number tells sentences of one kind apart; so many kinds are logged.
+_DETAIL = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d+""")
+_MOST_KINDS = 256
 # Mean times are over this many frames.
 _FRAMES = 30
 
@@ -57,13 +60,20 @@ class Conditions:
                 del self._standing[key]
 
     def log_once(self, sentence: str) -> None:
-        """Log a sentence unless the same, but for its numbers, was logged before."""
-        kind = re.sub(r'\d+', '#', sentence)
+        """
+        Log a sentence unless the same, but for its numbers and quotes, was logged before.
+
+        The log of a node that meets ever new trouble comes to an end; /diagnostics does not.
+        """
+        kind = _DETAIL.sub('#', sentence)
         with self._lock:
-            if kind in self._logged:
+            if kind in self._logged or len(self._logged) >= _MOST_KINDS:
                 return
             self._logged.add(kind)
+            is_last = len(self._logged) == _MOST_KINDS
         self._warn(sentence)
+        if is_last:
+            self._warn('No further kinds of warnings are logged: see /diagnostics.')
 
     def standing(self, *owners: str) -> list[str]:
         """Return the sentences that stand for these owners."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 import math
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import installed_bundles, load_bundle
 from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.image import to_network_input
+from meta_ood_ros.core.image_file import read_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, NodeSettings
 from meta_ood_ros.node.batching import batch_sizes
@@ -94,21 +96,20 @@ def load_ignore_mask(text: str) -> np.ndarray | None:
     path = resolve_path(text, parameter='ignore_mask')
     if path is None:
         return None
+    # Depth as it is: 16 bits cut to 8 would make black of what is not.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = read_image_file(path, flags=flags)
     except OSError as error:
         raise ValueError(
             f'ignore_mask must be a PNG file, got {str(path)!r}: {error.strerror}. '
             "Correct the path, or set it to ''."
         ) from error
-    # Depth as it is: 16 bits cut to 8 would make black of what is not.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-    picture = cv2.imdecode(content, flags) if content.size else None
-    if picture is None:
+    except ValueError as error:
         raise ValueError(
-            f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture. '
+            f'ignore_mask must be a PNG file, got {str(path)!r}, which is no picture ({error}). '
             'Draw it again: black where the camera sees its own hull or the sky.'
-        )
+        ) from error
     return picture == 0
 
 
@@ -145,8 +146,7 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             'device auto found no GPU: the network runs on the CPU, which is slow. '
             'Set device to cpu if that is meant, else install a PyTorch with CUDA.'
         )
-    installed = installed_bundles().get(settings.bundle)
-    bundle = load_bundle(installed or resolve_path(settings.bundle, parameter='bundle'))
+    bundle = load_bundle(_find_bundle(settings.bundle))
     try:
         loaded = _make_pipeline(bundle, settings, str(place.device))
     # RuntimeError of CUDA: too old a GPU, too little memory, a broken driver
@@ -162,6 +162,24 @@ def load_pipeline(settings: NodeSettings) -> LoadedPipeline:
             'one at this size with meta-ood-train fit-meta.'
         )
     return replace(loaded, warnings=(*warnings, *loaded.warnings))
+
+
+def _find_bundle(text: str) -> Path | None:
+    """Return the folder that the parameter names; what is no path is the name of a bundle."""
+    installed = installed_bundles()
+    if text in installed or not text:
+        return installed.get(text)
+    path = Path(text)
+    if not text.startswith(('~', _PACKAGE_SCHEME)) and not path.is_absolute():
+        names = ', '.join(installed)
+        nearest = get_close_matches(text, installed, n=1, cutoff=0.4)
+        guess = f' Did you mean {nearest[0]}?' if nearest else ''
+        raise ValueError(
+            f'bundle must be absolute, ~/... or package://<package>/..., got {text!r}. By name '
+            f'are installed: {names}.{guess} Give one of these, or write the whole path of a '
+            f'folder, as in {str(Path.cwd() / text)!r}.'
+        )
+    return resolve_path(text, parameter='bundle')
 
 
 def _make_pipeline_on_cpu(

@@ -9,6 +9,7 @@ import traceback
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.kernels.memory import share_one_heap
+from meta_ood_ros.node.command_line import explain_refusal, without_effect
 from meta_ood_ros.node.diagnostics import DiagnosticsPublisher, to_status
 from meta_ood_ros.node.forwarded_log import ForwardedLog
 from meta_ood_ros.node.parameters import Parameters
@@ -16,12 +17,21 @@ from meta_ood_ros.node.session import Session
 import rclpy
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 import torch
 
 #: Subscriptions, failures and diagnostics are looked after this often, in seconds.
 POLL_PERIOD = 0.1
+
+# What ROS raises where it cannot start.
+_REFUSALS = (
+    rclpy_implementation.RCLError,
+    rclpy_implementation.UnknownROSArgsError,
+    InvalidParameterTypeException,
+)
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -183,14 +193,31 @@ class OodNode(LifecycleNode):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to stop."""
+    """
+    Run the node until it is told to stop.
+
+    Raises
+    ------
+    SystemExit
+        ROS cannot use the arguments, or cannot start.
+
+    """
     share_one_heap()
-    rclpy.init(args=arguments)
+    try:
+        rclpy.init(args=arguments)
+    except _REFUSALS as error:
+        sys.exit(explain_refusal(error))
     node: OodNode | None = None
     try:
         # First of all: an executor that a signal meets while it is being made leaves a traceback.
         executor = SingleThreadedExecutor()
-        node = OodNode()
+        try:
+            node = OodNode()
+        except _REFUSALS as error:
+            sys.exit(explain_refusal(error))
+        command_line = sys.argv if arguments is None else arguments
+        for sentence in without_effect(command_line, node.get_fully_qualified_name()):
+            node.get_logger().warning(sentence)
         executor.add_node(node)
         return _run(node, executor)
     except (KeyboardInterrupt, ExternalShutdownException):

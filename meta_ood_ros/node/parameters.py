@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 _FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 
 #: How a value of each type is written in YAML.
-_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string', tuple: 'string[]'}
+_TYPE_NAMES = {bool: 'bool', int: 'integer', float: 'double', str: 'string'}
 
 
 class Parameters:
@@ -84,8 +84,12 @@ class Parameters:
     def _declare(self, owner: Field[Any]) -> None:
         default = list(owner.default) if isinstance(owner.default, tuple) else owner.default
         try:
-            self._node.declare_parameter(owner.name, default, to_descriptor(owner))
-            return
+            declared = self._node.declare_parameter(owner.name, default, to_descriptor(owner))
+            if declared.type_ != Parameter.Type.NOT_SET:
+                return
+            # ROS reads an empty list, whose type it cannot know, as no value.
+            complaint = _type_complaint(owner, [])
+            self._node.undeclare_parameter(owner.name)
         except InvalidParameterTypeException:
             complaint = _type_complaint(owner, self._given(owner.name))
         except InvalidParameterValueException as error:
@@ -166,6 +170,12 @@ def _type_complaint(owner: Field[Any], value: Any) -> str:
         example = float(value)
     written = str(example).lower() if isinstance(example, bool) else repr(example)
     return (
-        f'{owner.name} must be of type {_TYPE_NAMES[type(owner.default)]}, got {value!r}. '
+        f'{owner.name} must be of type {_type_name(owner.default)}, got {value!r}. '
         f'Write it as in {written}.'
     )
+
+
+def _type_name(default: Any) -> str:
+    if isinstance(default, tuple):
+        return f'{_TYPE_NAMES[type(default[0])]}[]'
+    return _TYPE_NAMES[type(default)]

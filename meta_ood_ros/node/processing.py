@@ -14,14 +14,18 @@ from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.conversions import to_rgb
 from meta_ood_ros.node.batching import group
-from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions
+from meta_ood_ros.node.diagnostics import ALL_CAMERAS, CameraRecord, Conditions, join_sentences
 from meta_ood_ros.node.publishers import CameraOutputs
 from meta_ood_ros.node.scheduling import Frame, LatestFrames
 from meta_ood_ros.node.threshold_warning import threshold_warning
 import numpy as np
 
-#: Stamps older than this, in seconds, mean that two clocks disagree.
+#: Stamps older than this, or further ahead, in seconds, mean that two clocks disagree.
 OLDEST_STAMP = 10.0
+NEWEST_STAMP = -1.0
+
+# A camera whose size changes with every frame is not told about for ever.
+_MOST_ANNOUNCED = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +125,13 @@ class FrameProcessor:
         self._look_at_stamp(frame)
         start = time.perf_counter()
         try:
-            image = to_rgb(frame.message)
+            remarks: list[str] = []
+            image = to_rgb(
+                frame.message,
+                bits=settings.mono16_bits,
+                max_pixels=settings.max_image_pixels,
+                warn=remarks.append,
+            )
             work_size = self._pipeline.work_size(image.shape[:2], settings)
         except Exception as error:  # whatever a driver sends, the next frame may be good
             self._drop(frame, 'invalid', str(error))
@@ -129,6 +139,8 @@ class FrameProcessor:
             self._conditions.set(frame.camera, 'invalid', sentence)
             return None
         self._conditions.set(frame.camera, 'invalid', '')
+        remark = f'{_named(frame.camera)}: {join_sentences(remarks)}' if remarks else ''
+        self._conditions.set(frame.camera, 'picture', remark)
         milliseconds = {
             'wait': 1000 * waited,
             'decode': 1000 * (time.perf_counter() - start),
@@ -195,7 +207,11 @@ class FrameProcessor:
     def _announce(self, work: tuple[int, int]) -> None:
         """Say that a backend of fixed sizes has to be built for this one before it can answer."""
         backend = self._pipeline.backend
-        if backend.name == 'eager' or work in self._prepared:
+        if (
+            backend.name == 'eager'
+            or work in self._prepared
+            or len(self._prepared) >= _MOST_ANNOUNCED
+        ):
             return
         self._prepared.add(work)
         self._log(
@@ -231,10 +247,17 @@ class FrameProcessor:
 
     def _look_at_stamp(self, frame: Frame) -> None:
         stamp = frame.message.header.stamp
-        age = self._ros_seconds() - (stamp.sec + 1e-9 * stamp.nanosec)
+        now = self._ros_seconds()
+        age = now - (stamp.sec + 1e-9 * stamp.nanosec)
         self._records[frame.camera].facts['stamp_age_s'] = f'{age:.4g}'
         sentence = ''
-        if not 0.0 <= age <= OLDEST_STAMP:
+        if stamp.sec == stamp.nanosec == 0:
+            sentence = (
+                f'{_named(frame.camera)}: the driver sets no stamp. Have it stamp its images: '
+                'answers carry the same, and nothing can be matched with them.'
+            )
+        # At 0 no time has come on /clock yet, which is said by itself.
+        elif now and not NEWEST_STAMP <= age <= OLDEST_STAMP:
             sentence = (
                 f'{_named(frame.camera)}: stamps are from the future or more than '
                 f'{OLDEST_STAMP:.0f} s old. Set use_sim_time when a bag is played, or '

@@ -12,12 +12,16 @@ from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.pictures import PICTURES, Pictures
 from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
 from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detections, to_label_info
+from meta_ood_ros.node.obstacles import ObstacleOutputs
 from meta_ood_ros.node.qos import output_events, output_qos
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+
+#: Of what is small and must not be lost, this many messages wait for a slow subscriber.
+ANSWERS_KEPT = 10
 
 
 class CameraOutputs:
@@ -30,6 +34,7 @@ class CameraOutputs:
         bundle: Bundle,
         *,
         explain: Callable[[str, str], None],
+        obstacles: Callable[[Callable[[str, type], Any]], ObstacleOutputs] | None = None,
     ) -> None:
         self._node = node
         self._camera = camera
@@ -37,28 +42,36 @@ class CameraOutputs:
         self._explain = explain
         self._palette = np.array(bundle.class_colors, np.uint8)
         self._publishers: dict[str, Any] = {}
+        #: Bytes of the pictures of the last answer.
+        self.picture_bytes = 0
         self._vision = find_vision_msgs()
+        self.obstacles: ObstacleOutputs | None = None
         try:
-            self._create('segments', OodSegmentArray)
+            self._create('segments', OodSegmentArray, depth=ANSWERS_KEPT)
             for name in PICTURES:
                 self._create(name, Image)
             if self._vision is not None:
-                self._create('detections', self._vision.Detection2DArray)
+                self._create('detections', self._vision.Detection2DArray, depth=ANSWERS_KEPT)
                 self._create('label_info', self._vision.LabelInfo, latched=True)
+            if obstacles is not None:
+                self.obstacles = obstacles(self._create)
         except Exception:
             self.destroy()
             raise
 
-    def _create(self, name: str, message_type: type, *, latched: bool = False) -> None:
+    def _create(
+        self, name: str, message_type: type, *, depth: int = 1, latched: bool = False
+    ) -> Any:
         prefix = f'~/{self._camera}/' if self._camera else '~/'
         topic = prefix + name
         self._publishers[name] = self._node.create_lifecycle_publisher(
             message_type,
             topic,
-            output_qos(latched=latched),
+            output_qos(depth=depth, latched=latched),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             event_callbacks=output_events(self._node.resolve_topic_name(topic), self._explain),
         )
+        return self._publishers[name]
 
     def destroy(self) -> None:
         """Take all publishers away."""
@@ -112,7 +125,11 @@ class CameraOutputs:
         )
         self._publishers['segments'].publish(segments)
         if self._vision is not None and self._has_subscriber('detections'):
-            self._publishers['detections'].publish(to_detections(self._vision, segments))
+            self._publishers['detections'].publish(
+                to_detections(self._vision, segments, class_id=len(self._bundle.class_names))
+            )
+        if self.obstacles is not None:
+            self.obstacles.publish(result, published, settings, header=header)
         pictures = Pictures(
             result,
             published,
@@ -120,9 +137,13 @@ class CameraOutputs:
             palette=self._palette,
             overlay_alpha=settings.overlay_alpha,
         )
+        size = 0
         for name in PICTURES:
             if self._has_subscriber(name):
-                self._publishers[name].publish(pictures.make(name, header))
+                message = pictures.make(name, header)
+                size += len(message.data)
+                self._publishers[name].publish(message)
+        self.picture_bytes = size
 
     def _has_subscriber(self, name: str) -> bool:
         return self._publishers[name].get_subscription_count() > 0

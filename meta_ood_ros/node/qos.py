@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-import os
-from pathlib import Path
 import time
 from typing import Any
 
@@ -41,14 +39,10 @@ DECIDE_PERIOD = 1.0
 #: Ends that do not fit are looked for this often, in seconds: longer than discovery takes.
 MISFIT_PERIOD = 3.0
 
-# A camera's participant takes 134 MB with the profile that carries large images; below twice that
-# the second one fails.
-_SHARED_MEMORY_WANTED = 256 * 2**20
 
-
-def output_qos(*, latched: bool = False) -> QoSProfile:
+def output_qos(*, depth: int = 1, latched: bool = False) -> QoSProfile:
     """
-    Return the QoS of an output: reliable, the latest message only.
+    Return the QoS of an output: reliable, the latest messages only.
 
     Returns
     -------
@@ -59,7 +53,7 @@ def output_qos(*, latched: bool = False) -> QoSProfile:
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=1,
+        depth=depth,
         reliability=ReliabilityPolicy.RELIABLE,
         durability=durability,
     )
@@ -148,6 +142,9 @@ class ImageSubscription:
         self._explain = explain
         self._subscription: Any = None
         self._due = 0.0
+        self._publishers = 0
+        #: Since when it listens to the present publishers, by the monotonic clock.
+        self.since = time.monotonic()
         self._name = topic
         self.topic = node.resolve_topic_name(topic)
         self._wanted = self._overridden(reliability)
@@ -177,7 +174,10 @@ class ImageSubscription:
         package = self._message_type.__module__.partition('.')[0]
         wanted = f'{package}/msg/{self._message_type.__name__}'
         found = [one.topic_type for one in self._node.get_publishers_info_by_topic(self.topic)]
-        return found.count(wanted), sorted(set(found) - {wanted})
+        if found.count(wanted) > self._publishers:
+            self.since = time.monotonic()  # what has just come may not have sent anything yet
+        self._publishers = found.count(wanted)
+        return self._publishers, sorted(set(found) - {wanted})
 
     def destroy(self) -> None:
         """Stop listening."""
@@ -205,6 +205,7 @@ class ImageSubscription:
         return [one.qos_profile.reliability for one in found]
 
     def _subscribe(self) -> None:
+        self.since = time.monotonic()
         self._subscription = self._node.create_subscription(
             self._message_type,
             self._name,
@@ -236,21 +237,3 @@ class ImageSubscription:
             f'({self.reliability.name.lower()}): none of its images arrives. '
             'Set image_reliability to auto or best_effort.',
         )
-
-
-def explain_shared_memory(path: str | Path = '/dev/shm') -> str:
-    """Return a sentence about too little shared memory for large images, or ''."""
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return (
-            f'{path} is not there: FastDDS cannot use shared memory and may lose large images. '
-            'Mount it, or start the container with --ipc=host.'
-        )
-    free = found.f_bavail * found.f_frsize
-    if free >= _SHARED_MEMORY_WANTED:
-        return ''
-    return (
-        f'{path} has {free / 1e6:.0f} MB free, 268 MB are wanted: FastDDS may lose large images. '
-        'Start the container with --shm-size=1g or --ipc=host, or remove leftovers.'
-    )

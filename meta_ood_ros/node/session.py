@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 import math
+import os
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.node.depth_topics import obstacle_maker, subscribe
 from meta_ood_ros.node.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
@@ -23,8 +26,9 @@ from meta_ood_ros.node.diagnostics import (
 from meta_ood_ros.node.loading import load_ignore_mask, load_pipeline
 from meta_ood_ros.node.processing import FrameProcessor
 from meta_ood_ros.node.publishers import CameraOutputs
-from meta_ood_ros.node.qos import explain_shared_memory, ImageSubscription, Misfit
+from meta_ood_ros.node.qos import ImageSubscription, Misfit
 from meta_ood_ros.node.scheduling import Frame, LatestFrames, Worker
+from meta_ood_ros.node.shared_memory import explain_profile, explain_shared_memory, LARGE
 from rclpy.lifecycle import LifecycleNode
 from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CompressedImage, Image
@@ -35,8 +39,9 @@ class _Camera:
     """What belongs to one camera."""
 
     outputs: CameraOutputs
-    record: CameraRecord = field(default_factory=CameraRecord)
+    record: CameraRecord
     subscription: ImageSubscription | None = None
+    depth: list[ImageSubscription] = field(default_factory=list)
 
 
 class Session:
@@ -76,15 +81,27 @@ class Session:
         self.pipeline = loaded.pipeline
         for index, warning in enumerate(loaded.warnings):
             self._conditions.set(ALL_CAMERAS, f'loading {index}', warning)
-        if 'fastrtps' in get_rmw_implementation_identifier():
+        self._is_fastdds = 'fastrtps' in get_rmw_implementation_identifier()
+        if self._is_fastdds:
             self._conditions.set(ALL_CAMERAS, 'shared memory', explain_shared_memory())
         self._cameras: dict[str, _Camera] = {}
         try:
             for camera in settings.cameras:
+                record = CameraRecord()
                 outputs = CameraOutputs(
-                    node, camera, self.pipeline.bundle, explain=self._explainer(camera)
+                    node,
+                    camera,
+                    self.pipeline.bundle,
+                    explain=self._explainer(camera),
+                    obstacles=obstacle_maker(
+                        node,
+                        camera,
+                        settings,
+                        explain=partial(self._conditions.set, camera, 'place'),
+                        facts=record.facts,
+                    ),
                 )
-                self._cameras[camera] = _Camera(outputs)
+                self._cameras[camera] = _Camera(outputs, record)
         except Exception:
             self.close()
             raise
@@ -119,6 +136,15 @@ class Session:
             for name, camera in self._cameras.items():
                 camera.record.last_arrival = time.monotonic()
                 camera.subscription = self._subscribe(name)
+                if camera.outputs.obstacles is not None:
+                    camera.depth = subscribe(
+                        self._node,
+                        name,
+                        self._settings,
+                        camera.outputs.obstacles.inbox,
+                        is_wanted=camera.outputs.obstacles.is_wanted,
+                        explain=self._explainer(name),
+                    )
             self._worker.start()
         except Exception:
             self.deactivate()
@@ -130,6 +156,8 @@ class Session:
             if camera.subscription is not None:
                 camera.subscription.destroy()
                 camera.subscription = None
+            while camera.depth:
+                camera.depth.pop().destroy()
         self._worker.stop()
         # What was said about cameras and subscribers holds no longer.
         self._misfits.clear()
@@ -147,14 +175,20 @@ class Session:
     def clear(self) -> None:
         """Drop what waits, because the clock jumped back: it belongs to another time."""
         self._frames.clear()
+        for camera in self._cameras.values():
+            if camera.outputs.obstacles is not None:
+                camera.outputs.obstacles.inbox.clear()
 
     def poll(self) -> str:
         """Look after subscriptions and class names; called some times a second while active."""
         for camera in self._cameras.values():
             if camera.subscription is not None:
                 camera.subscription.update()
+            for subscription in camera.depth:
+                subscription.update()
         self._tell_threshold()
         self._end_misfits()
+        self._conditions.set(ALL_CAMERAS, 'clock', self._missing_clock())
         failures = self._processor.failures_in_a_row
         if failures < self._live().max_failures:
             return ''
@@ -174,14 +208,12 @@ class Session:
 
     def _subscribe(self, name: str) -> ImageSubscription:
         topic = f'{name}/image' if name else 'image'
-        message_type: type = Image
-        if self._settings.image_transport == 'compressed':
-            # Behind the remapping, so that image:=/cam/image leads to /cam/image/compressed.
-            topic = self._node.resolve_topic_name(topic) + '/compressed'
-            message_type = CompressedImage
+        is_compressed = self._settings.image_transport == 'compressed'
+        if is_compressed:
+            topic = compressed_topic(self._node, topic)
         return ImageSubscription(
             self._node,
-            message_type,
+            CompressedImage if is_compressed else Image,
             topic,
             lambda message: self._on_image(name, message),
             reliability=self._settings.image_reliability,
@@ -247,6 +279,8 @@ class Session:
             facts['topic'] = camera.subscription.topic
             facts['reliability'] = camera.subscription.reliability.name.lower()
             self._conditions.set(name, 'silence', self._silence(name))
+        is_large = self._is_fastdds and camera.outputs.picture_bytes > LARGE
+        self._conditions.set(name, 'profile', explain_profile(os.environ) if is_large else '')
         warnings = self._conditions.standing(ALL_CAMERAS, name)
         summary = state if not active else 'idle: nobody subscribes' if idle else 'running'
         return to_status(
@@ -259,10 +293,12 @@ class Session:
 
     def _silence(self, name: str) -> str:
         camera = self._cameras[name]
-        seconds = time.monotonic() - camera.record.last_arrival
-        if camera.subscription is None or seconds < SILENCE:
+        if camera.subscription is None:
             return ''
         publishers, other_types = camera.subscription.publishers()
+        heard = max(camera.record.last_arrival, camera.subscription.since)
+        if time.monotonic() - heard < SILENCE:
+            return ''
         sentence = f'No image arrives on {camera.subscription.topic}'
         if publishers:
             return f'{sentence} although {publishers} publish it. Check QoS and network.'
@@ -272,4 +308,38 @@ class Session:
                 'image_transport.'
             )
         remapped = f'{name}/image' if name else 'image'
+        without = camera.subscription.topic.removesuffix('/compressed')
+        ends = self._node.get_publishers_info_by_topic(without)
+        if 'sensor_msgs/msg/CompressedImage' in (one.topic_type for one in ends):
+            return (
+                f'{sentence}: nobody publishes it, but {without} is compressed. Remap '
+                f'{remapped}/compressed to it, or launch with append_transport:=false.'
+            )
         return f'{sentence}: nobody publishes it. Start the camera, or remap {remapped}.'
+
+    def _missing_clock(self) -> str:
+        """Return a sentence about time that stands still because nobody tells it, or ''."""
+        clock = self._node.get_clock()
+        if not clock.ros_time_is_active or clock.now().nanoseconds:
+            return ''
+        return (
+            'use_sim_time is set, but no time has come on /clock. Play the bag with --clock, '
+            'start the simulator, or leave use_sim_time out.'
+        )
+
+
+def compressed_topic(node: LifecycleNode, image: str) -> str:
+    """
+    Return the topic of compressed images.
+
+    Returns
+    -------
+    str
+        What <image>/compressed is remapped to, as with image_transport's own nodes; otherwise
+        what <image> is remapped to, with /compressed behind it.
+
+    """
+    whole = f'{image}/compressed'
+    if node.resolve_topic_name(whole) != node.resolve_topic_name(whole, only_expand=True):
+        return whole
+    return f'{node.resolve_topic_name(image)}/compressed'

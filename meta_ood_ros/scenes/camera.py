@@ -41,6 +41,17 @@ class Camera:
         row = self.horizon + (self.elevation - points[:, 1]) * scale
         return np.stack([column, row], axis=1).astype(np.float32)
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """Return the intrinsic matrix K, shape (3, 3); the optical axis is level."""
+        column = (self.size[1] - 1) / 2
+        return np.array([[self.focal, 0, column], [0, self.focal, self.horizon], [0, 0, 1.0]])
+
+    def to_optical(self, points: np.ndarray) -> np.ndarray:
+        """Return world points in the optical frame, shape (N, 3): x right, y down, z forward."""
+        x, y, z = np.asarray(points, dtype=np.float64).reshape(-1, 3).T
+        return np.stack([x - self.x, self.elevation - y, z - self.z], axis=1)
+
     def first_ground_row(self) -> int:
         """Return the first image row that shows ground at a finite distance, 0..H."""
         return int(np.clip(np.floor(self.horizon) + 1, 0, self.size[0]))

@@ -1,4 +1,4 @@
-"""The picture and its two label maps, painted together from far to near."""
+"""The picture, its two label maps and its depth, painted together from far to near."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class Sprite:
 
 class Canvas:
     """
-    Image (float32, 0..255), class map and OoD instance map of one camera.
+    Image (float32, 0..255), class map, OoD instance map and depth map of one camera.
 
     Parameters
     ----------
@@ -60,13 +60,14 @@ class Canvas:
         self.image = np.zeros((height, width, 3), np.float32)
         self.classes = np.full((height, width), 10, np.uint8)
         self.ood_ids = np.zeros((height, width), np.uint16)
+        self.depth = np.full((height, width), np.inf, np.float32)
 
     def clearness(self, depth):
         """Return the share of light that comes through the air over `depth` [m], 0..1."""
         return np.exp(-np.maximum(depth, 0) / self.haze_range)
 
-    def paint(self, top, left, sprite: Sprite, *, depth, ood_id=0):
-        """Lay a sprite of final pixel size over the picture."""
+    def paint(self, top, left, sprite: Sprite, *, depth, ood_id=0, surface=None):
+        """Lay a sprite of final pixel size over the picture; surface is its depth by pixel."""
         height, width = self.classes.shape
         h, w = sprite.alpha.shape
         y0, y1, x0, x1 = max(top, 0), min(top + h, height), max(left, 0), min(left + w, width)
@@ -83,6 +84,8 @@ class Canvas:
         label = sprite.label[cut] if isinstance(sprite.label, np.ndarray) else sprite.label
         self.classes[place] = np.where(cover, 255 if ood_id else label, self.classes[place])
         self.ood_ids[place][cover] = ood_id
+        solid = alpha >= 0.5
+        self.depth[place][solid] = depth if surface is None else surface[cut][solid]
 
     def quad(self, corners, sprite: Sprite, *, ood_id=0):
         """
@@ -122,7 +125,8 @@ class Canvas:
         cover = None if sprite.cover is None else warp(sprite.cover)
         rgb = warp(sprite.rgb, border=cv2.BORDER_REPLICATE)
         flat = Sprite(rgb, warp(sprite.alpha), label, cover)
-        self.paint(y0, x0, flat, depth=float(depth.mean()), ood_id=ood_id)
+        surface = _plane_depth(target - np.float32([x0, y0]), depth, flat.alpha.shape)
+        self.paint(y0, x0, flat, depth=float(depth.mean()), ood_id=ood_id, surface=surface)
 
     def billboard(self, x, z, width, height, sprite: Sprite, *, y=0.0, ood_id=0):
         """Paint a sprite on an upright rectangle that faces the camera, centred at x [m]."""
@@ -190,6 +194,17 @@ class Canvas:
         points[:, 2] = np.maximum(polygon[:, 1], self.camera.z + NEAR)
         limit = 20.0 * max(self.camera.size)  # far outside, but small enough for 1/16 px integers
         return np.clip(self.camera.project(points), -limit, limit)
+
+
+def _plane_depth(corners, depth, shape):
+    """Return the depth of each pixel of a plane patch: its inverse is linear in the picture."""
+    if np.ptp(depth) == 0:
+        return np.full(shape, depth[0], np.float32)
+    known = np.column_stack([corners, np.ones(len(corners))])
+    across, down, offset = np.linalg.lstsq(known, 1 / depth, rcond=None)[0]
+    rows, columns = np.arange(shape[0]), np.arange(shape[1])
+    inverse = across * columns[None, :] + (down * rows + offset)[:, None]
+    return (1 / np.clip(inverse, 1 / depth.max(), 1 / depth.min())).astype(np.float32)
 
 
 def _shrunk(sprite: Sprite, target: np.ndarray) -> Sprite:

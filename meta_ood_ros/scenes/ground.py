@@ -104,6 +104,7 @@ def paint_ground(canvas: Canvas, street: Street, weather: Weather) -> None:
     if top >= canvas.camera.size[0]:
         return
     x, z = canvas.camera.ground()
+    canvas.depth[top:] = z - np.float32(canvas.camera.z)
     lateral = x - street.centre(z).astype(np.float32)
     pixel = np.maximum(z - canvas.camera.z, 0.1) / np.float32(canvas.camera.focal)  # m per px
     rng = np.random.default_rng(street.seed)

@@ -27,7 +27,7 @@ STEP = FLOW  # m the camera moves from frame to frame of a sequence: 12.6 km/h a
 @dataclass(frozen=True)
 class Scene:
     """
-    A picture and its truth.
+    A picture and its truth, in the picture and in space.
 
     Attributes
     ----------
@@ -39,6 +39,15 @@ class Scene:
         0, or the id of the unknown object, 1..number of objects; each is one 8-connected region.
     ood_families : tuple of str
         Family of object 1, 2, ...; an object may be out of sight.
+    depth : ndarray of float32, shape (H, W)
+        Distance along the optical axis [m]; infinite in the sky.
+    camera_matrix : ndarray of float64, shape (3, 3)
+        K of a pinhole without distortion, whose optical axis is level.
+    camera_height : float
+        Of the optical centre above the flat ground [m].
+    ood_positions, ood_feet : ndarray of float64, shape (number of objects, 3)
+        Middle of each object and of its foot on the ground, in the optical frame: x right,
+        y down, z forward [m].
 
     """
 
@@ -46,6 +55,11 @@ class Scene:
     classes: np.ndarray
     ood_ids: np.ndarray
     ood_families: tuple[str, ...]
+    depth: np.ndarray
+    camera_matrix: np.ndarray
+    camera_height: float
+    ood_positions: np.ndarray
+    ood_feet: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class _World:
     weather: Weather
     street: Street
     things: tuple[Thing, ...]
+    unknowns: tuple[Thing, ...]
     families: tuple[str, ...]
     seed: np.random.SeedSequence
 
@@ -164,7 +179,9 @@ def _make_world(seed, size, ood_objects, split, kind, frames) -> _World:
     rng = np.random.default_rng(stage.spawn(1)[0])
     others += street_sides(rng, street, weather)
     things = [thing for thing in others if not _hides(thing, unknowns, views)] + unknowns
-    return _World(camera, lens, weather, street, tuple(things), tuple(families), frame_seed)
+    return _World(
+        camera, lens, weather, street, tuple(things), tuple(unknowns), tuple(families), frame_seed
+    )
 
 
 def _overlap(a, b, margin=0.0):
@@ -241,7 +258,14 @@ def _photograph(world: _World, frame: int) -> Scene:
             thing.draw(canvas, x, z)
     _keep_one_piece(canvas)
     image = develop(canvas.image, camera, world.lens, moment)
-    return Scene(image, canvas.classes, canvas.ood_ids, world.families)
+    middles, feet = (
+        camera.to_optical([(thing.x, share * thing.box[2], thing.z) for thing in world.unknowns])
+        for share in (0.5, 0.0)
+    )
+    return Scene(
+        image, canvas.classes, canvas.ood_ids, world.families,
+        canvas.depth, camera.matrix, float(camera.elevation), middles, feet,
+    )  # fmt: skip
 
 
 def _keep_one_piece(canvas: Canvas) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import hashlib
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.bundle_description import BundleError
+from meta_ood_ros.core.bundle_checks import BundleError
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
@@ -23,6 +23,7 @@ def saved(tiny_bundle, tmp_path):
 
 def edit_description(directory, **changes):
     record = yaml.safe_load((directory / 'bundle.yaml').read_text())
+    record.pop('sha256', None)  # as one changes it by hand on purpose
     record.update(changes)
     record = {key: value for key, value in record.items() if value is not None}
     (directory / 'bundle.yaml').write_text(yaml.safe_dump(record, sort_keys=False))
@@ -73,7 +74,7 @@ def test_a_failed_write_leaves_the_old_bundle(tiny_bundle, saved, monkeypatch):
     def full_disk(*arguments):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('meta_ood_ros.core.bundle_files.save_meta_classifiers', full_disk)
+    monkeypatch.setattr('meta_ood_ros.core.bundle_files.pack_meta_classifiers', full_disk)
     with pytest.raises(OSError, match='No space left'):
         save_bundle(replace(tiny_bundle, name='other'), saved)
     assert {name: (saved / name).read_bytes() for name in FILES} == before
@@ -100,6 +101,7 @@ def test_missing_file(saved, name):
 
 @pytest.mark.parametrize('name', FILES[1:])
 def test_truncated_file(saved, name):
+    edit_description(saved)
     (saved / name).write_bytes((saved / name).read_bytes()[:-100])
     with pytest.raises(BundleError, match=rf'{name} must be a .*file.*got'):
         load_bundle(saved)
@@ -118,7 +120,7 @@ def test_truncated_file(saved, name):
         ({'meta_threshold': 2}, r'meta_threshold must lie in \[0, 1\], got 2'),
         ({'work_short_side': 63}, r'must be 0 or lie in \[64, 4096\], got 63. 0 works at the'),
         ({'work_short_side': 4097}, r'must be 0 or lie in \[64, 4096\], got 4097'),
-        ({'min_size_px': -1}, 'min_size_px must be at least 0, got -1'),
+        ({'min_size_px': -1}, r'min_size_px must lie in \[0, 10000000\], got -1. 0 keeps'),
         ({'label_rule': 'mine'}, "label_rule must be one of deployed, published, got 'mine'"),
         ({'class_colors': [[0, 0, 0]]}, 'one colour for each of the 19 classes, got 1'),
     ],
@@ -131,6 +133,9 @@ def test_wrong_description(saved, changes, message):
 
 def test_copy_that_lost_its_meta_classifiers(saved):
     (saved / FILES[2]).unlink()
+    with pytest.raises(BundleError, match='must hold the files that bundle.yaml states, meta_cl'):
+        load_bundle(saved)
+    edit_description(saved)
     with pytest.raises(BundleError, match=r'lists, .*\[0\.5\], got \[\] in meta.*Copy it again'):
         load_bundle(saved)
 
@@ -163,7 +168,9 @@ def test_meta_classifier_of_another_network(tiny_bundle, saved):
         replace(tiny_bundle, meta_classifiers=(two,))
 
 
-def test_weights_of_another_architecture(saved):
+def test_weights_of_another_architecture(tiny_bundle, tmp_path):
+    saved = tmp_path / 'tiny'
+    save_bundle(replace(tiny_bundle, meta_classifiers=()), saved)
     edit_description(saved, arguments={'scale': 2.0})
     with pytest.raises(BundleError, match='network of bundle tiny@.* cannot be built: .*shape'):
         load_bundle(saved).build_network()
@@ -173,6 +180,7 @@ def test_weights_of_another_architecture(saved):
 
 
 def test_pickle_is_never_loaded(saved):
+    edit_description(saved)
     torch.save({'a': torch.zeros(1)}, saved / 'network.safetensors')
     with pytest.raises(BundleError, match='must be a safetensors file'):
         load_bundle(saved)

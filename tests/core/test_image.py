@@ -14,7 +14,10 @@ import torch
         ((1920, 1080), 512, 16, (912, 512)),  # upright camera
         ((360, 480), 0, 16, (368, 480)),  # as received: 22.5 strides round to an even 22 or up
         ((512, 1024), 512, 16, (512, 1024)),
-        ((5, 2000), 64, 16, (64, 25600)),
+        ((5, 1000), 64, 16, (64, 12800)),
+        ((2160, 3840), 0, 16, (2160, 3840)),  # 4K video fits where the size is kept
+        ((1080, 1920), 1080, 16, (1088, 1920)),  # and full HD where it is asked for
+        ((100, 400), 512, 16, (512, 2048)),  # 4:1, the bound itself
         ((3, 3), 0, 8, (8, 8)),  # never less than one stride
     ],
 )
@@ -32,6 +35,24 @@ def test_work_size_is_the_same_for_one_scene_at_two_resolutions():
     assert to_work_size((360, 640), short_side=512, stride=16) == to_work_size(
         (720, 1280), short_side=512, stride=16
     )
+
+
+@pytest.mark.parametrize('image_size', [(1, 30), (30, 1), (2, 60), (16, 500), (100, 2000)])
+def test_long_and_narrow_image_becomes_no_grid_of_gigabytes(image_size):
+    with pytest.raises(ValueError, match=r'work grid must have at most 1048576 pixels, got an im'):
+        to_work_size(image_size, short_side=512, stride=16)
+
+
+def test_grid_has_one_bound_whether_the_image_grows_or_shrinks():
+    for image_size in ((100, 200), (800, 1600), (4000, 8000)):
+        options = {'short_side': 800, 'stride': 16}
+        assert to_work_size(image_size, **options, max_pixels=1_280_000) == (800, 1600)
+        with pytest.raises(
+            ValueError, match=r'makes 800 x 1600. Check the camera, choose a small'
+        ):
+            to_work_size(image_size, **options, max_pixels=1_279_999)
+    with pytest.raises(ValueError, match=r'at most 8388608 pixels.*or raise max_work_pixels'):
+        to_work_size((4320, 7680), short_side=0, stride=16)
 
 
 def test_empty_image_is_refused():
@@ -126,9 +147,13 @@ def test_a_file_that_is_no_whole_picture_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         open_image(path)
     whole = cv2.imencode('.jpg', np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
-    for content in (b'', b'no picture', whole[:-200]):
+    for content, reason in (
+        (b'', r'street\.jpg must'),
+        (b'no picture', r'street\.jpg must'),
+        (whole[:-200], r'street\.jpg must reach its end marker, got \d+ bytes'),
+    ):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match='must be a whole JPEG, PNG or other file that OpenC'):
+        with pytest.raises(ValueError, match=reason):
             open_image(path)
 
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 from meta_ood_ros.core.meta_classifier import (
     find_nearest_classifier,
-    load_meta_classifiers,
     MetaClassifier,
-    save_meta_classifiers,
 )
+from meta_ood_ros.core.meta_classifier_file import load_meta_classifiers, save_meta_classifiers
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
 from meta_ood_ros.core.settings import PipelineSettings
@@ -47,7 +46,7 @@ def test_far_away_metrics_saturate_without_warning(recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize('logit', [17.0, 17.4, 40.0, 1e300, np.inf])
+@pytest.mark.parametrize('logit', [17.0, 17.4, 40.0, 1e300])
 def test_a_meta_threshold_of_one_accepts_none_and_any_below_the_surest(logit):
     got = make_classifier(weight=(0.0, 0.0), bias=logit).predict(np.array([[12.0, 16.0]]))
     assert got.dtype == np.float32
@@ -67,8 +66,43 @@ def test_the_pipeline_accepts_none_at_a_meta_threshold_of_one(tiny_bundle, thres
     assert result.accepted.tolist() == [accepted]  # one segment: the whole image
 
 
-def test_metrics_that_are_not_numbers_give_no_probability():
-    assert np.isnan(make_classifier().predict(np.array([[np.nan, 16.0]]))).all()
+def test_metrics_that_are_not_numbers_are_no_rejection_but_an_error():
+    match = r'of segment 2 must be a number, got NaN from size = nan. The network gave no numbers'
+    with pytest.raises(ValueError, match=match):
+        make_classifier().predict(np.array([[1.0, 2.0], [np.nan, 16.0]]))
+
+
+def test_numbers_that_overflow_are_an_error():
+    layers = (
+        (np.array([[1e308, 0.0], [1e308, 0.0]]), np.zeros(2)),
+        (np.array([[1.0, -1.0]]), np.zeros(1)),
+    )
+    match = 'of segment 1 must be a number, got NaN from size = 1e[+]06. Fit the meta classifier'
+    with pytest.raises(ValueError, match=match):  # infinity minus infinity
+        make_classifier(kind='neural_network', layers=layers).predict(np.array([[1e6, 0.0]]))
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            {'mean': np.array([np.nan, 0.0])},
+            'mean of a meta .* finite numbers, got \\[nan\\]',
+        ),
+        ({'scale': np.array([np.inf, 1.0])}, 'scale of a meta .* finite numbers, got \\[inf\\]'),
+        ({'scale': np.array([1.0, 0.0])}, 'scale .* must be positive, got 0.0 for entropy_mean'),
+        ({'scale': np.array([-2.0, 1.0])}, 'scale .* must be positive, got -2.0 for size. Fit'),
+        ({'weight': (-np.inf, 0.0)}, 'weight of layer 0 of a meta .* numbers, got \\[-inf\\]'),
+        ({'bias': np.nan}, 'bias of layer 0 of a meta .* numbers, got \\[nan\\]'),
+        ({'calibration': (np.nan, 0.0)}, 'calibration of a meta .* numbers, got \\[nan\\]'),
+        ({'mean': np.array(['a', 'b'])}, "mean of a meta .* numbers, got \\['a'\\]"),
+        ({'entropy_threshold': np.nan}, r'entropy_threshold of a meta .* \(0, 1\], got nan'),
+        ({'entropy_threshold': True}, r'entropy_threshold of a meta .* \(0, 1\], got True'),
+    ],
+)
+def test_numbers_that_are_none_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        make_classifier(**change)
 
 
 def test_no_segment_gives_an_empty_array_of_the_right_type():
@@ -148,7 +182,7 @@ def test_damaged_or_foreign_file_is_refused(tmp_path):
     path = tmp_path / 'meta_classifier.safetensors'
     save_meta_classifiers(path, [make_classifier()])
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match='must be a file of meta classifiers, got: .*Fit it ag'):
+    with pytest.raises(ValueError, match='must be a file of meta class.*, got: .*or fit again'):
         load_meta_classifiers(path)
 
 

@@ -1,5 +1,6 @@
 """The rooms of the demo that need no node: sources, truth, pictures, table, command line."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,28 @@ def test_a_folder_is_played_in_natural_order_and_bad_files_are_named(tmp_path):
     assert frames[3].image.shape == (20, 20, 3)
     assert (frames[3].image == 10).all()
     assert [frame.name for frame in FolderSource(tmp_path, 1)] == ['frame1']
+
+
+def test_a_folder_may_hold_names_of_any_bytes_and_turned_photographs(tmp_path):
+    pictures, labels = tmp_path / 'pictures', tmp_path / 'labels'
+    for folder in (pictures, labels):
+        folder.mkdir()
+    stem = os.fsdecode(b'stra\xdfe')
+    write_picture(pictures / f'{stem}.jpg', size=(20, 30))
+    jpeg = (pictures / f'{stem}.jpg').read_bytes()
+    # APP1 with a TIFF header and one directory entry: orientation 6, turn right.
+    exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
+    segment = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
+    (pictures / f'{stem}.jpg').write_bytes(jpeg[:2] + segment + jpeg[2:])
+    _, code = cv2.imencode('.png', np.full((30, 20), 7, np.uint8))
+    (labels / f'{stem}.png').write_bytes(code.tobytes())
+    (pictures / f'{stem}2.jpg').write_bytes(jpeg[:-40])
+    whole, broken = FolderSource(pictures, None, labels)
+    assert whole.image.shape == (30, 20, 3)
+    assert (whole.labels == 7).all()
+    assert (whole.name, broken.name) == (r'stra\udcdfe', r'stra\udcdfe2.jpg')
+    assert 'truncated' in broken.complaint
+    (whole.name + broken.complaint).encode()
 
 
 @pytest.mark.parametrize('folder', ['.', 'missing'])

@@ -43,10 +43,9 @@ def make_segments(
     small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
     """Return a function that writes a folder of segments of known distribution."""
-    from meta_ood_training.provenance.model_identity import hash_network
     from meta_ood_training.segments.table import FrameRows, SegmentTableWriter, write_sidecar
 
-    network = hash_network(load_bundle(small_bundle))
+    network = load_bundle(small_bundle).network_sha256
     names = metric_names(len(CLASSES))
 
     def make(

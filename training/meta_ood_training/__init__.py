@@ -16,9 +16,13 @@ The wings, in this order: `datasets`, `overlays`, `finetuning`, `bundles`, `segm
 `evaluation`, `prediction`; `provenance` says where a result comes from.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from meta_ood_training.lazy_exports import export_lazily
+
+# As meta_ood_ros does, which may be imported after torch here.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 if TYPE_CHECKING:
     from meta_ood_training.bundles.export import BundleResult as BundleResult
@@ -28,8 +32,8 @@ if TYPE_CHECKING:
     from meta_ood_training.finetuning.training_run import finetune as finetune
     from meta_ood_training.finetuning.training_run import FinetuneResult as FinetuneResult
     from meta_ood_training.meta.fitted_bundle import fit_meta as fit_meta
-    from meta_ood_training.meta.fitted_bundle import FitMetaResult as FitMetaResult
     from meta_ood_training.meta.options import FitMetaOptions as FitMetaOptions
+    from meta_ood_training.meta.result import FitMetaResult as FitMetaResult
     from meta_ood_training.overlays.overlay_set import make_overlay as make_overlay
     from meta_ood_training.overlays.overlay_set import OverlayResult as OverlayResult
     from meta_ood_training.prediction.prediction_folder import predict as predict
@@ -52,7 +56,7 @@ _HOMES = {
     'SegmentsResult': 'segments.segment_folder',
     'fit_meta': 'meta.fitted_bundle',
     'FitMetaOptions': 'meta.options',
-    'FitMetaResult': 'meta.fitted_bundle',
+    'FitMetaResult': 'meta.result',
     'evaluate': 'evaluation.bundle_scores',
     'EvaluationResult': 'evaluation.bundle_scores',
     'predict': 'prediction.prediction_folder',

@@ -43,6 +43,9 @@ PACKAGES = {
 WRONG_USE = 2
 """Exit status after a mistake in the arguments or the data."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells give it."""
+
 
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults but those that say nothing, such as None or an empty list."""
@@ -79,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 well, 2 wrong arguments or data, else as the verb says.
+        Exit status: 0 well, 2 wrong arguments or data, 130 interrupted, else as the verb says.
 
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -114,6 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         return _complain(f'{verb}: {error}')
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        _complain(f'{verb}: interrupted. What stood there before is unchanged.')
+        return INTERRUPTED
 
 
 def _usage() -> str:

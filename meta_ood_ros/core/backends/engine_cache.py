@@ -1,4 +1,4 @@
-"""Built engines on disk, each with a note of what it was built for."""
+"""Built engines on disk, each behind a line that says what it was built for."""
 
 from dataclasses import asdict, dataclass
 import hashlib
@@ -6,9 +6,9 @@ import json
 import logging
 import os
 from pathlib import Path
-import tempfile
 
 from meta_ood_ros import __version__
+from meta_ood_ros.core.whole_files import replace_whole
 import torch
 from torch import nn
 
@@ -42,8 +42,7 @@ class EngineCache:
         """Return the engine built for exactly this key, or None."""
         path = self.folder / key.file_name
         try:
-            engine = path.read_bytes()
-            note = json.loads(_note(path).read_text(encoding='utf-8'))
+            note, engine = _unpack(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -62,15 +61,18 @@ class EngineCache:
         """Keep an engine; where that fails, warn and go on."""
         path = self.folder / key.file_name
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, engine)
-            _write(_note(path), json.dumps(_wanted(key, engine), indent=1).encode())
+            with replace_whole(path) as stream:
+                os.fchmod(
+                    stream.fileno(), 0o644
+                )  # built as one user (of an image), read as another
+                stream.write(json.dumps(_wanted(key, engine)).encode() + b'\n')
+                stream.write(engine)
         except OSError as error:
             logger.warning(
                 'Engine cannot be kept in %s (%s): it will be built at every start. '
                 'Set engine_cache to a folder that can be written.',
                 self.folder,
-                error.strerror,
+                error.strerror or error,
             )
 
 
@@ -96,18 +98,10 @@ def _wanted(key: EngineKey, engine: bytes) -> dict[str, object]:
     return note | {'content': hashlib.sha256(engine).hexdigest()}
 
 
-def _note(path: Path) -> Path:
-    return path.with_suffix('.json')
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write as a whole or not at all: a robot may lose power at any time."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    os.fchmod(descriptor, 0o644)  # built as one user (of an image), read as another
-    os.close(descriptor)
-    try:
-        Path(name).write_bytes(content)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _unpack(content: bytes) -> tuple[dict[str, object], bytes]:
+    """Return the note, which is the first line, and the engine behind it."""
+    end = content.find(b'\n')
+    note = json.loads(content[: max(end, 0)].decode())
+    if not isinstance(note, dict):
+        raise ValueError('its first line says nothing of it')
+    return note, content[end + 1 :]

@@ -23,6 +23,7 @@ _FASTMATH = {'contract', 'nsz'}
 # Files of parts that are compiled into kernels of other files.
 PARTS = (
     'dense_tiles.py',
+    'depth_modes.py',
     'interpolation.py',
     'jit.py',
     'lanes.py',

@@ -7,7 +7,7 @@ fills the cache once after an installation, so that no start of the node pays fo
 """
 
 from meta_ood_ros.core import segments
-from meta_ood_ros.core.kernels import dense_cpu, segment_sums_from_logits
+from meta_ood_ros.core.kernels import dense_cpu, depth_samples, segment_sums_from_logits
 from meta_ood_ros.core.kernels.jit import Kernel
 
 
@@ -28,6 +28,14 @@ def warm_up() -> None:
         for value in vars(module).values():
             if isinstance(value, Kernel):
                 value.compile()
+    warm_up_depth()
+
+
+def warm_up_depth() -> None:
+    """Compile the kernels of `core.places`, which only a node with depth needs."""
+    for kernels in (depth_samples.SAMPLE_DEPTH, depth_samples.GATHER_POINTS):
+        for one in kernels.values():
+            one.compile()
 
 
 if __name__ == '__main__':

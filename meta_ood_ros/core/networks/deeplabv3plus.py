@@ -200,6 +200,7 @@ def fill_randomly(conv: nn.Conv2d) -> None:
 def conv_bn_relu(
     inputs: int, outputs: int, *, kernel: int = 1, dilation: int = 1
 ) -> list[nn.Module]:
+    """Return the layers of a convolution that keeps the size."""
     padding = dilation * (kernel // 2)
     conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
     return [conv, nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -208,6 +209,7 @@ def conv_bn_relu(
 def separable_conv_bn_relu(
     inputs: int, outputs: int, *, kernel: int, dilation: int = 1
 ) -> list[nn.Module]:
+    """Return the same as a depthwise and a 1x1 convolution, each with norm and ReLU."""
     padding = dilation * (kernel // 2)
     depthwise = nn.Conv2d(
         inputs, inputs, kernel, padding=padding, dilation=dilation, groups=inputs, bias=False

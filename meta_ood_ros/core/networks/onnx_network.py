@@ -1,15 +1,22 @@
 """A network of the user's own, brought as an ONNX file."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from types import MappingProxyType
 from typing import Any
 
 from meta_ood_ros.core.error_text import first_line
+from meta_ood_ros.core.networks.onnx_file import check_onnx
 from meta_ood_ros.core.networks.ood_network import OodNetwork
+import numpy as np
 import torch
 from torch import Tensor
 
 CPU_PROVIDER = 'CPUExecutionProvider'
+
+#: Time that the first run of a graph may take [s].
+LONGEST_TRIAL = 60.0
+_LARGEST_STRIDE = 512
 
 
 class OnnxNetwork(OodNetwork):
@@ -37,8 +44,11 @@ class OnnxNetwork(OodNetwork):
         self, content: bytes, *, num_classes: int, stride: int = 32, align_corners: bool = False
     ) -> None:
         super().__init__()
-        if stride < 1:
-            raise ValueError(f'stride must be at least 1, got {stride}. 32 suits most networks.')
+        if not 1 <= stride <= _LARGEST_STRIDE:
+            raise ValueError(
+                f'stride must lie in [1, {_LARGEST_STRIDE}], got {stride}. 32 suits most networks.'
+            )
+        check_onnx(content)
         self.content = content
         self.num_classes = num_classes
         self.stride = stride
@@ -51,7 +61,33 @@ class OnnxNetwork(OodNetwork):
         self.output_name = self._session.get_outputs()[0].name
         # Sides that the graph leaves open are tried at four strides: enough for one class count.
         size = [side if isinstance(side, int) else 4 * stride for side in sides]
-        self(torch.zeros(1, 3, *size))
+        self._try(torch.zeros(1, 3, *size))
+
+    def _try(self, x: Tensor) -> None:
+        """Run the graph once, no longer than it may take and only as long as nobody stops us."""
+        options = self._make_run_options()
+        with ThreadPoolExecutor(1) as thread:
+            trial = thread.submit(self.run, self._session, x.numpy(), options)
+            try:
+                logits = trial.result(timeout=LONGEST_TRIAL)
+            except TimeoutError as error:
+                raise ValueError(
+                    f'ONNX network must give its logits within {LONGEST_TRIAL:g} s for an image '
+                    f'of {x.shape[3]} x {x.shape[2]} px, got none. Export a smaller one.'
+                ) from error
+            finally:
+                options.terminate = True  # also where a signal ends the waiting
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                'ONNX network must give finite logits for a grey image, got NaN or infinity. Its '
+                'weights are damaged: copy or export it again.'
+            )
+
+    @staticmethod
+    def _make_run_options() -> Any:
+        import onnxruntime
+
+        return onnxruntime.RunOptions()
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -71,7 +107,7 @@ class OnnxNetwork(OodNetwork):
         image = x.detach().to(device='cpu', dtype=torch.float32).contiguous()
         return torch.from_numpy(self.run(self._session, image.numpy()))
 
-    def run(self, session: Any, image: Any) -> Any:
+    def run(self, session: Any, image: Any, options: Any = None) -> Any:
         """
         Return what a session of this graph makes of an image, checked.
 
@@ -81,6 +117,8 @@ class OnnxNetwork(OodNetwork):
             Of `content`, on any provider.
         image : ndarray of shape (N, 3, h0, w0), float32
             Normalised RGB.
+        options : onnxruntime.RunOptions, optional
+            By which another thread may end the run.
 
         Returns
         -------
@@ -89,7 +127,7 @@ class OnnxNetwork(OodNetwork):
 
         """
         try:
-            (logits,) = session.run([self.output_name], {self.input_name: image})
+            (logits,) = session.run([self.output_name], {self.input_name: image}, options)
         except Exception as error:  # onnxruntime has a dozen unrelated exception types
             raise ValueError(
                 f'ONNX network must take an image of shape {image.shape}, but onnxruntime says: '

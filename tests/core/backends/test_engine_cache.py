@@ -26,7 +26,7 @@ def test_engine_is_found_again(tmp_path):
 def test_engine_built_as_one_user_is_read_as_another(tmp_path):
     EngineCache(tmp_path).store(KEY, b'engine')
     files = [path for path in tmp_path.rglob('*') if path.is_file()]
-    assert [path.stat().st_mode & 0o777 for path in files] == [0o644] * 2
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644]
 
 
 def test_nothing_stored_is_nothing_found(tmp_path, caplog):
@@ -69,24 +69,25 @@ def test_sizes_and_precisions_live_side_by_side(tmp_path):
 def test_changed_engine_file_is_not_used(tmp_path, caplog):
     cache = EngineCache(tmp_path)
     cache.store(KEY, b'engine')
-    (tmp_path / KEY.file_name).write_bytes(b'engin')
+    content = (tmp_path / KEY.file_name).read_bytes()
+    (tmp_path / KEY.file_name).write_bytes(content[:-1])
     assert cache.load(KEY) is None
     assert 'was built for other content' in caplog.text
 
 
-@pytest.mark.parametrize('note', [b'', b'{', b'\xff\xfe'])
+@pytest.mark.parametrize('note', [b'', b'{', b'\xff\xfe', b'[]', b'engine of an earlier version'])
 def test_damaged_note_is_not_used(tmp_path, caplog, note):
     cache = EngineCache(tmp_path)
     cache.store(KEY, b'engine')
-    (tmp_path / KEY.file_name).with_suffix('.json').write_bytes(note)
+    (tmp_path / KEY.file_name).write_bytes(note + b'\nengine')
     assert cache.load(KEY) is None
     assert 'cannot be read' in caplog.text
 
 
 def test_note_says_what_the_engine_is_for(tmp_path):
     EngineCache(tmp_path).store(KEY, b'engine')
-    (note,) = tmp_path.glob('*.json')
-    content = json.loads(note.read_text())
+    (path,) = tmp_path.iterdir()
+    content = json.loads(path.read_bytes().splitlines()[0])
     assert content['gpu'] == KEY.gpu
     assert content['shape'] == [1, 3, 48, 64]
 
@@ -110,7 +111,7 @@ def test_power_loss_while_writing_leaves_the_old_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, 'replace', lose_power)
     cache.store(KEY, b'half an eng')
     assert cache.load(KEY) == b'engine'
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == ['.engine', '.json']
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ['.engine']
 
 
 def test_default_folder_follows_xdg(monkeypatch, tmp_path):

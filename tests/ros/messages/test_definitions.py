@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -19,7 +20,7 @@ SHARE = next(
     for parent in Path(meta_ood_msgs.__file__).parents
     if (share := parent / 'share' / 'meta_ood_msgs').is_dir()
 )
-NAMES = ('OodSegment', 'OodSegmentArray')
+NAMES = ('OodObstacle', 'OodObstacleArray', 'OodSegment', 'OodSegmentArray')
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +65,12 @@ def test_installed_messages_are_made_from_the_text_in_the_source_tree(sources):
         assert (SHARE / f'{name}.msg').read_text() == text, 'run make install'
 
 
+def test_messages_that_bags_hold_are_what_they_were(sources):
+    # A later field would make recorded bags unreadable: what is new gets a message of its own.
+    digests = {name: hashlib.sha256(sources[name].encode()).hexdigest()[:12] for name in NAMES[2:]}
+    assert digests == {'OodSegment': '99b8bdfd941a', 'OodSegmentArray': '7979e501edca'}
+
+
 def test_every_field_has_a_comment(sources):
     for text in sources.values():
         lines = text.splitlines()
@@ -72,7 +79,17 @@ def test_every_field_has_a_comment(sources):
 
 
 def test_numbers_say_their_unit_or_range(sources):
-    words = ('[px]', '0..1', '>=', '1..65535', 'unit of', 'index', 'order of', 'len(segments)')
+    words = (
+        '[px]',
+        '[m]',
+        '0..',
+        '>=',
+        '1..65535',
+        'unit of',
+        'index',
+        'order of',
+        'len(segments)',
+    )
     for text in sources.values():
         for line in text.splitlines()[1:]:
             if line.startswith(('uint', 'float')) and '=' not in line.split('#')[0]:

@@ -56,16 +56,24 @@ def test_boxes_have_their_centre_between_their_outer_pixels(msgs):
     unjudged = OodSegment(id=9, ood_probability=math.nan, score_mean=0.5)
     unjudged.roi.width = unjudged.roi.height = 1
     array = OodSegmentArray(header=Header(frame_id='optical'), segments=[segment, unjudged])
-    message = to_detections(msgs, array)
+    message = to_detections(msgs, array, class_id=19)
     assert message.header == array.header
     first, second = message.detections
     assert (first.bbox.center.position.x, first.bbox.center.position.y) == (11.5, 22.0)
     assert (first.bbox.size_x, first.bbox.size_y) == (4.0, 5.0)
-    assert (first.id, first.header) == ('7', array.header)
-    assert first.results[0].hypothesis.class_id == 'ood'
+    assert (first.id, first.header) == ('', array.header)
     assert first.results[0].hypothesis.score == 0.75
     assert second.results[0].hypothesis.score == 0.5
     assert second.bbox.center.position.x == 0.0
+
+
+def test_class_of_detections_is_a_key_of_the_class_names(msgs):
+    names = ['road', 'sky', 'tree']
+    array = OodSegmentArray(segments=[OodSegment()])
+    (detection,) = to_detections(msgs, array, class_id=len(names)).detections
+    label_info = to_label_info(msgs, Header(), names, threshold=0.5)
+    known = {str(one.class_id): one.class_name for one in label_info.class_map}
+    assert known[detection.results[0].hypothesis.class_id] == 'ood'
 
 
 def test_node_works_without_vision_msgs(robot, colour_network, monkeypatch):

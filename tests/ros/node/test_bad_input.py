@@ -5,6 +5,7 @@ import re
 
 import cv2
 from meta_ood_ros.messages.conversions import to_image
+import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -54,11 +55,25 @@ def widen(message):
     message.step += 4
 
 
+def make_giant(message):
+    message.encoding, message.height, message.width, message.step = 'mono8', 6000, 6000, 6000
+    message.data = array.array('B', bytes(36_000_000))
+
+
+def measure(message):
+    message.encoding, message.width = '16UC1', message.width * 3 // 2
+
+
 BAD_IMAGES = {
+    'too many pixels': (make_giant, r'at most 33554432 pixels, got 6000 x 6000'),
+    'depth': (measure, 'must be that of a picture, got 16UC1, which holds measured values'),
     'unknown encoding': (rename, "must be one of rgb8, .* got 'rgb888'"),
     'data too short': (shorten, 'bytes for a 96 x 128 rgb8 image, got 36863'),
     'zero-sized': (empty, 'at least one pixel, got 0 x 0'),
-    'one endless row': (flatten, r'1 x 12288, which a short side of \d+ makes \d+ x \d+'),
+    'one endless row': (
+        flatten,
+        r'work grid must have at most 1048576 pixels, got an image of 1 x 12288, which',
+    ),
     'step x height does not match': (widen, '= 388 x 96 = 37248 bytes'),
 }
 
@@ -106,6 +121,59 @@ def test_truncated_jpeg_is_dropped_and_the_next_frame_processed(robot, colour_ne
     assert segments[0].header == message.header
     assert len(segments[0].segments) == 1
     assert sum('truncated' in line for line in log) == 1
+
+
+def test_ever_new_encodings_are_told_once(robot, colour_network, log):
+    robot.start(diagnostics_period=0.1)
+    robot.listen('ood/segments')
+    facts = robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    for number in range(1, 8):
+        message = to_image(make_header(number), scene(), 'rgb8')
+        message.encoding = f'{"abcdefgh"[number]}' * number
+        camera.publish(message)
+        wait_for(lambda n=number: facts().get('dropped_invalid') == str(n))
+    assert sum('Such frames are dropped' in line for line in log) == 1
+
+
+def test_doubtful_picture_is_processed_with_a_warning_until_it_is_set_right(
+    robot, colour_network, log
+):
+    robot.start(diagnostics_period=0.1)
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    grey = np.full((96, 128), 3000, np.uint16)
+    for number in (1, 2):
+        camera.publish(to_image(make_header(number), grey, 'mono16'))
+        wait_for(lambda n=number: len(segments) == n)
+    wait_for(lambda: facts().level == b'\x01')
+    assert 'The picture uses 1/16 of the range of its 16-bit samples' in facts().message
+    assert sum('uses 1/16' in line for line in log) == 1
+    assert robot.set(mono16_bits=12) == ''
+    camera.publish(to_image(make_header(3), grey, 'mono16'))
+    wait_for(lambda: len(segments) == 3)
+    wait_for(lambda: facts().level == b'\x00')
+    message = to_image(make_header(4), scene(), 'rgb8')
+    message.encoding = '8UC3'
+    camera.publish(message)
+    wait_for(lambda: len(segments) == 4)
+    wait_for(lambda: 'taken for bgr8' in facts().message)
+
+
+def test_bounds_are_live(robot, colour_network):
+    robot.start(diagnostics_period=0.1)
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    camera = robot.camera()
+    robot.connect(camera)
+    for number, name in enumerate(('max_image_pixels', 'max_work_pixels'), start=1):
+        assert robot.set(**{name: 96 * 128 - 1}) == ''
+        robot.send(camera, scene())
+        wait_for(lambda n=number: facts().get('dropped_invalid') == str(n))
+        assert 'must have at most 12287 pixels' in facts()['last_drop']
+        assert robot.set(**{name: 1 << 20}) == ''
+        robot.ask(camera, scene(), segments)
 
 
 def test_nan_logits_drop_the_frame(robot, colour_network, log):

@@ -43,6 +43,26 @@ def test_sentences_that_differ_in_numbers_only_are_logged_once():
     assert log == ['got 17 bytes', 'got no bytes']
 
 
+def test_sentences_that_differ_in_quotes_only_are_logged_once():
+    log = []
+    conditions = Conditions(log.append)
+    for name in ('a', "b'c", 'd"e', 'f\'g"h', 'x' * 9):
+        conditions.set('front', 'invalid', f'got {name!r}, which is unknown')
+        assert name[0] in conditions.standing('front')[0]
+    assert log == ["got 'a', which is unknown"]
+
+
+def test_log_comes_to_an_end_and_says_so():
+    log = []
+    conditions = Conditions(log.append)
+    for number in range(1000):
+        kind = ''.join(chr(ord('a') + int(digit)) for digit in str(number))
+        conditions.set('front', 'invalid', f'New trouble {kind}.')
+    assert len(log) == len(conditions._logged) + 1 == 257
+    assert log[-1] == 'No further kinds of warnings are logged: see /diagnostics.'
+    assert conditions.standing('front') == ['New trouble jjj.']
+
+
 def test_status_writes_bools_and_numbers_as_text():
     status = to_status(
         '/ood: front',

@@ -11,18 +11,22 @@ import runpy
 import signal
 import subprocess
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 from xml.etree import ElementTree as ET
 
 from meta_ood_ros.core.settings import NodeSettings
+from meta_ood_ros.node.session import compressed_topic
+from meta_ood_ros.node.shared_memory import use_profile
+from meta_ood_ros.node.stopping import END_WITH
 import pytest
 import rclpy
 from rclpy.context import Context
 import yaml
 
 ARGUMENTS = (
-    *('params_file', 'image', 'image_transport', 'cameras', 'namespace', 'bundle', 'device'),
-    *('use_sim_time', 'autostart', 'rviz', 'log_level'),
+    *('params_file', 'image', 'image_transport', 'cameras', 'append_transport', 'namespace'),
+    *('bundle', 'device', 'use_sim_time', 'autostart', 'fastdds_profile', 'rviz', 'log_level'),
 )
 PARAMETERS = {setting.name: setting.default for setting in fields(NodeSettings)}
 
@@ -263,6 +267,77 @@ def test_image_is_refused_where_the_parameter_file_has_cameras(launched, tmp_pat
     assert node['remappings'] == [('image', '/cam/raw')]
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'cameras', 'topics'),
+    [
+        ({'image': '/cam/jpeg'}, [''], ['/cam/jpeg']),
+        ({'image': '/cam/image/compressed'}, [''], ['/cam/image/compressed']),
+        ({'image': 'cam/jpeg'}, [''], ['/robot/cam/jpeg']),
+        (
+            {'cameras': 'front=/front/jpeg,rear'},
+            ['front', 'rear'],
+            ['/front/jpeg', '/robot/rear/image/compressed'],
+        ),
+    ],
+)
+def test_compressed_topic_of_any_name_is_reached(launched, arguments, cameras, topics):
+    (ood,) = launched.start(
+        append_transport='false', image_transport='compressed', namespace='robot', **arguments
+    )
+    assert subscribed(ood, cameras) == topics
+
+
+def test_transport_is_appended_unless_that_is_switched_off(launched):
+    (ood,) = launched.start(image='/cam/image', image_transport='compressed')
+    assert subscribed(ood, ['']) == ['/cam/image/compressed']
+
+
+def subscribed(ood, cameras):
+    """Return the topics that a node in the namespace /robot reads compressed images from."""
+    rules = [word for rule in ood['remappings'] for word in ('-r', ':='.join(rule))]
+    context = Context()
+    rclpy.init(context=context)
+    try:
+        node = rclpy.create_node(
+            'ood', namespace='robot', context=context, cli_args=['--ros-args', *rules]
+        )
+        inputs = [f'{one}/image' if one else 'image' for one in cameras]
+        found = [node.resolve_topic_name(compressed_topic(node, one)) for one in inputs]
+        node.destroy_node()
+    finally:
+        context.try_shutdown()
+    return found
+
+
+@pytest.mark.parametrize('exists', [False, True])
+def test_parameter_file_that_is_none_is_refused_instead_of_left_out(launched, tmp_path, exists):
+    path = tmp_path / 'mine.yaml'
+    if exists:
+        path.mkdir()
+    said = 'is none' if exists else 'does not exist'
+    sentence = f'^params_file must be a file, got {str(path)!r}, which {said}. Correct the path'
+    with pytest.raises(ValueError, match=sentence):
+        launched.start(params_file=str(path))
+
+
+def test_node_ends_with_launch_and_keeps_the_profile_unless_that_is_switched_off(
+    launched, monkeypatch
+):
+    monkeypatch.delenv('FASTDDS_BUILTIN_TRANSPORTS', raising=False)
+    ends = {END_WITH: str(os.getpid())}
+    (node,) = launched.start()
+    assert node['additional_env'] == ends
+    (node,) = launched.start(fastdds_profile='false')
+    assert node['additional_env'] == {**ends, 'FASTDDS_BUILTIN_TRANSPORTS': 'DEFAULT'}
+    # Which the node takes for a choice of its user.
+    chosen = dict(node['additional_env'])
+    use_profile(chosen)
+    assert chosen == node['additional_env']
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    (node,) = launched.start(fastdds_profile='false')
+    assert node['additional_env']['FASTDDS_BUILTIN_TRANSPORTS'] == 'UDPv4'
+
+
 def test_package_and_executable_exist(repository, launched):
     (node,) = launched.start()
     assert node['package'] == ET.parse(repository / 'package.xml').findtext('name')
@@ -457,3 +532,27 @@ def test_real_launch_refuses_a_wrong_argument_with_a_sentence(launch, argument, 
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert sentence in output
+
+
+@real
+def test_real_launch_without_rviz_leaves_no_node_behind(launch):
+    process = launch('rviz:=true', 'device:=cpu')
+    output, _ = process.communicate(timeout=120)
+    assert "package 'rviz2' not found" in output
+    assert process.returncode == 1
+    (started,) = re.findall(r'ood_node-1.*pid \[(\d+)\]', output)
+    end = time.monotonic() + 20
+    while (
+        Path(f'/proc/{started}/cmdline').exists()
+        and b'ood_node' in Path(f'/proc/{started}/cmdline').read_bytes()
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@real
+def test_real_launch_says_which_parameter_file_is_not_there(launch):
+    process = launch('params_file:=/nowhere/mine.yaml')
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "params_file must be a file, got '/nowhere/mine.yaml', which does not exist" in output

@@ -43,6 +43,25 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
         resolve_path('bundles/mine', parameter='bundle')
 
 
+@pytest.mark.parametrize(
+    ('text', 'nearest'),
+    [
+        ('deeplab', 'Did you mean deeplab_mobilenet'),
+        ('Default', 'Did you mean default'),
+        ('deeplab-mobilenet', 'Did you mean deeplab_mobilenet'),
+        ('bundles/mine', None),
+        ('xyz', None),
+    ],
+)
+def test_name_that_is_not_installed_is_answered_with_those_that_are(text, nearest):
+    names = re.escape(f'got {text!r}. By name are installed: deeplab_mobilenet, default.')
+    whole = re.escape(repr(str(Path.cwd() / text)))
+    with pytest.raises(ValueError, match=f'^bundle must be .*{names}.*{whole}') as caught:
+        load_pipeline(NodeSettings(bundle=text, device='cpu'))
+    guesses = re.findall(r'Did you mean \w+', str(caught.value))
+    assert guesses == ([nearest] if nearest else [])
+
+
 def test_installed_bundle_is_found_by_its_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'default').mkdir()  # a node does not look into the folder it was started in
@@ -194,14 +213,12 @@ def test_batch_that_does_not_fit_costs_neither_the_gpu_nor_the_smaller_ones(
     assert 'at most 2 at a time' in warning
 
 
-def test_trial_images_are_as_large_as_the_work_grid(bundle_folder, monkeypatch):
-    # The real limit is met at 2509: too slow for a test.
-    monkeypatch.setattr('meta_ood_ros.core.image.MAX_ENLARGED_PIXELS', 1 << 17)
-    settings = NodeSettings(bundle=str(bundle_folder), device='cpu', work_short_side=512)
-    loaded = load_pipeline(settings)
+def test_work_grid_beyond_its_bound_is_told_while_configuring(bundle_folder):
+    at_most = {'bundle': str(bundle_folder), 'device': 'cpu', 'max_work_pixels': 512 * 688}
+    loaded = load_pipeline(NodeSettings(**at_most, work_short_side=512))
     assert loaded.work_size == (512, 688)
-    with pytest.raises(ValueError, match='must be enlarged to at most'):
-        loaded.pipeline.work_size((480, 640), settings)
+    with pytest.raises(ValueError, match='work grid must have at most 352256 pixels, got an im'):
+        load_pipeline(NodeSettings(**at_most, work_short_side=528))
 
 
 def test_folder_of_engines_is_a_path_like_the_others(bundle_folder, monkeypatch, tmp_path):

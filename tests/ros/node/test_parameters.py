@@ -2,17 +2,19 @@
 
 from dataclasses import fields
 
+from diagnostic_msgs.msg import DiagnosticArray
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.node.ood_node import OodNode
 import pytest
 
-from ..conftest import scene
+from ..conftest import scene, wait_for
 
 FIELDS = {owner.name: owner for owner in fields(NodeSettings)}
 LIVE = (
     'entropy_threshold meta_threshold min_size_px max_segments contour_tolerance max_age max_rate '
     'max_failures publish_rejected publish_metrics publish_contours overlay_alpha '
-    'diagnostics_period'
+    'diagnostics_period max_image_pixels max_work_pixels mono16_bits depth_tolerance max_range '
+    'points_stride'
 ).split()
 #: A value other than the default for each setting that needs an unconfigured node.
 OTHER = {
@@ -30,6 +32,11 @@ OTHER = {
     'build_only': True,
     'self_check': False,
     'cpu_threads': 3,
+    'depth': ['image'],
+    'depth_transport': 'compressedDepth',
+    'camera_height': [1.5],
+    'camera_pitch': [0.1],
+    'camera_roll': [0.1],
 }
 
 
@@ -48,7 +55,8 @@ def test_every_setting_is_declared_with_its_default_description_and_range(robot)
             assert all(choice in descriptor.additional_constraints for choice in rule['choices'])
         if name not in ('bundle', 'device'):  # which the fixture gives
             value = node.get_parameter(name).value
-            assert (tuple(value) if isinstance(value, list) else value) == owner.default
+            listed = isinstance(owner.default, tuple)  # a list, or array('d')
+            assert (tuple(value) if listed else value) == owner.default
 
 
 def test_the_interface_says_which_are_live():
@@ -133,3 +141,15 @@ def test_shipped_parameter_file_is_the_default_of_every_parameter(robot, reposit
         assert node.parameters.settings() == NodeSettings()
     finally:
         node.destroy_node()
+
+
+@pytest.mark.parametrize('name', ['cameras', 'ignore_mask'])
+def test_empty_list_of_a_file_is_named_and_can_be_set_right(robot, colour_network, name):
+    # ROS takes it for no value at all.
+    robot.start(active=False, arguments=['-p', f'{name}:=[]'])
+    facts = robot.listen('/diagnostics', DiagnosticArray)
+    assert robot.do('configure') == 'failure'
+    sentence = f"Cannot configure: {name} must be of type string[], got []. Write it as in ['']."
+    wait_for(lambda: facts and facts[-1].status[0].message == sentence)
+    assert robot.set(**{name: ['']}) == ''
+    assert robot.do('configure') == 'success'

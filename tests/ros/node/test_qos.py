@@ -7,10 +7,11 @@ import textwrap
 import time
 from types import SimpleNamespace
 
-from meta_ood_ros.node.qos import decide_reliability, explain_shared_memory
+from meta_ood_ros.node.qos import decide_reliability
+from meta_ood_ros.node.shared_memory import explain_shared_memory
 import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from ..conftest import scene, wait_for
 
@@ -205,6 +206,16 @@ def test_silence_is_explained(robot, colour_network, monkeypatch):
     wait_for(lambda: 'No image arrives on /image: nobody publishes it' in facts().message)
     camera = robot.camera()
     wait_for(lambda: 'No image arrives on /image although 1 publish it' in facts().message)
+    # Answers are awaited from the subscription that is made now, not from the one before.
+    monkeypatch.setattr('meta_ood_ros.node.session.SILENCE', 5.0)
+    subscription = robot.node._session._cameras[''].subscription
+    robot.node._session._cameras[''].record.last_arrival = time.monotonic() - 60.0
+    late = robot.camera(best_effort=True)
+    wait_for(lambda: subscription.reliability == BEST_EFFORT)
+    seen = len(facts.arrays)
+    wait_for(lambda: len(facts.arrays) > seen + 3)
+    assert 'No image' not in facts().message
+    robot.peer.destroy_publisher(late)
     robot.connect(camera, outputs=())
     robot.send(camera, scene())
     wait_for(lambda: 'No image' not in facts().message)
@@ -223,6 +234,28 @@ def test_silence_of_a_topic_of_another_type_names_the_type(robot, colour_network
     monkeypatch.setattr(robot.node, 'get_publishers_info_by_topic', lambda topic: [offered])
     expected = 'on /front/image: it carries sensor_msgs/msg/CompressedImage. Check the topic'
     wait_for(lambda: expected in facts('front').message)
+
+
+def test_silence_of_a_compressed_topic_of_another_name_is_explained(
+    robot, colour_network, monkeypatch
+):
+    monkeypatch.setattr('meta_ood_ros.node.session.SILENCE', 0.2)
+    robot.start(diagnostics_period=0.1, image_transport='compressed')
+    facts = robot.diagnostics()
+    wait_for(lambda: 'on /image/compressed: nobody publishes it. Start' in facts().message)
+    robot.camera(message_type=CompressedImage)
+    expected = 'nobody publishes it, but /image is compressed. Remap image/compressed to it'
+    wait_for(lambda: expected in facts().message)
+
+
+def test_remapped_compressed_topic_is_taken_as_it_is(robot, colour_network):
+    robot.start(
+        arguments=['-r', 'image/compressed:=/camera/jpeg', '-r', 'image:=/elsewhere'],
+        image_transport='compressed',
+        diagnostics_period=0.1,
+    )
+    facts = robot.diagnostics()
+    wait_for(lambda: facts().get('topic') == '/camera/jpeg')
 
 
 def test_little_shared_memory_is_explained(monkeypatch, tmp_path):

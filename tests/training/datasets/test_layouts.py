@@ -1,6 +1,7 @@
 """Every layout on a tiny generated tree: what comes out, and what is said when it does not fit."""
 
 import json
+import os
 
 import cv2
 from meta_ood_training.datasets import (
@@ -214,9 +215,60 @@ def test_image_that_was_cut_off_is_refused(tmp_path, share):
         cv2.imwrite(str(path), rng.integers(0, 256, (64, 64, 3), np.uint8))
         content = path.read_bytes()
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ValueError, match=r'must be a whole image, got \d+ bytes that stop'):
+        with pytest.raises(ValueError, match=r'must reach its end marker, got \d+ bytes'):
             RoadAnomaly(tmp_path)[0]
         path.unlink()
+
+
+def with_orientation(path, value):
+    """Give a JPEG an EXIF tag."""
+    jpeg = path.read_bytes()
+    # TIFF header, one directory entry: tag 0x0112 (orientation), SHORT, one value.
+    tag = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0' % value
+    segment = b'\xff\xe1' + (len(tag) + 2).to_bytes(2, 'big') + tag
+    path.write_bytes(jpeg[:2] + segment + jpeg[2:])
+
+
+@pytest.mark.parametrize('value', [1, 3, 6, 8])
+def test_photograph_is_turned_as_its_orientation_tag_demands(tmp_path, value):
+    upright = np.zeros((48, 64, 3), np.uint8)
+    upright[:24, :32] = 200, 40, 90  # the object lies at the top left
+    turns = {1: 0, 3: 2, 6: 1, 8: 3}[value]  # from what the viewer shows back to what is stored
+    path = tmp_path / 'images/1.jpg'
+    path.parent.mkdir()
+    cv2.imwrite(str(path), np.ascontiguousarray(np.rot90(upright, turns)[..., ::-1]))
+    with_orientation(path, value)
+    (tmp_path / 'labels').mkdir()
+    cv2.imwrite(str(tmp_path / 'labels/1.png'), (upright[..., 0] > 0).astype(np.uint8))
+    sample = RoadAnomaly(tmp_path)[0]
+    inside = sample.target == OOD
+    assert inside.sum() == 24 * 32
+    assert np.abs(sample.image.astype(int) - upright).mean() < 2
+    assert np.abs(sample.image[inside].mean(0) - (200, 40, 90)).max() < 4
+
+
+def test_label_drawn_on_the_stored_pixels_of_a_turned_photograph_is_refused(tmp_path):
+    photograph(tmp_path / 'images/1.jpg')
+    with_orientation(tmp_path / 'images/1.jpg', 6)
+    draw(tmp_path / 'labels/1.png', [0, 1])
+    with pytest.raises(
+        ValueError, match=r'size of its image \(6, 4\), got \(4, 6\).*tag \(EXIF\)'
+    ):
+        RoadAnomaly(tmp_path)[0]
+
+
+def test_file_names_may_be_made_of_any_bytes(tmp_path):
+    stem = os.fsdecode(b'stra\xdfe')
+    photograph(tmp_path / 'images/1.png')
+    (tmp_path / 'images/1.png').rename(tmp_path / f'images/{stem}.png')
+    draw(tmp_path / 'labels/1.png', [0, 1])
+    (tmp_path / 'labels/1.png').rename(tmp_path / f'labels/{stem}.png')
+    dataset = RoadAnomaly(tmp_path)
+    assert dataset[0].image.shape == (*SIZE, 3)
+    assert [name.encode() for name in dataset.names] == [rb'stra\udcdfe']
+    (tmp_path / f'labels/{stem}.png').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'stra\\udcdfe.png must be JPEG, PNG'):
+        dataset[0]
 
 
 def test_missing_folder_says_what_was_expected_where(tmp_path):
@@ -274,11 +326,15 @@ def test_mislabelled_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'must have the size of its image \(4, 6\), got \(2, 2'):
         RoadAnomaly(tmp_path)[0]
     label.write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='must be a readable label image, got none'):
+    with pytest.raises(
+        ValueError, match=r'1\.png must be JPEG, PNG, .* got 7 bytes of something else'
+    ):
         RoadAnomaly(tmp_path)[0]
     draw(label, [0])
     (tmp_path / 'images/1.jpg').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='must be a readable image, got none'):
+    with pytest.raises(
+        ValueError, match=r'1\.jpg must be JPEG, PNG, .* got 7 bytes of something else'
+    ):
         RoadAnomaly(tmp_path)[0]
     photograph(tmp_path / 'images/1.jpg')
     draw(tmp_path / 'masks/1.png', [0, 100, 255])

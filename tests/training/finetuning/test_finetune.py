@@ -21,12 +21,12 @@ from meta_ood_training.finetuning.data.mixing import MixedSamples, MixingSetting
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.data.street import open_samples
 from meta_ood_training.finetuning.dry_run import try_one_step
+from meta_ood_training.finetuning.loop.checkpoints import save_whole
 from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores
 from meta_ood_training.finetuning.training_run import finetune, open_config
-from meta_ood_training.whole_files import remove_leftovers, save_whole
 import numpy as np
 import pytest
 import torch
@@ -43,7 +43,9 @@ def weights(path):
 def test_a_run_writes_weights_that_load_and_logs_of_every_step(tmp_path, small_config, quiet):
     config = small_config(average_decay=0.9)
     (tmp_path / 'run').mkdir()
-    (tmp_path / 'run' / '.last.ckpt-0a1b').touch()  # left by a run killed while it saved
+    (
+        tmp_path / 'run' / '.last.ckpt.0123456789ab.unfinished'
+    ).touch()  # left by a run killed while it saved
     finetune(config, tmp_path / 'run', command='meta-ood-train finetune x.yaml', **quiet)
     network = build_network('espnet_v2', num_classes=19, scale=0.5)
     load_weights(network, weights(tmp_path / 'run' / 'final.pth'), source='the run')
@@ -307,13 +309,6 @@ def test_a_checkpoint_is_for_whom_the_umask_allows(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / 'x.pth').stat().st_mode & 0o777 == 0o640
-
-
-def test_only_what_was_cut_off_of_these_files_is_removed(tmp_path):
-    for name in ('.x.pth-1a', '.y.pth-1a', 'x.pth', '.x.pth'):
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path, ['x.pth', 'z.pth'])
-    assert sorted(one.name for one in tmp_path.iterdir()) == ['.x.pth', '.y.pth-1a', 'x.pth']
 
 
 def test_the_best_checkpoint_keeps_the_mean_iou_and_has_the_highest_average_precision():

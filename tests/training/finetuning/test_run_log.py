@@ -54,8 +54,8 @@ def test_a_full_disk_leaves_the_rows_that_are_there(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('meta_ood_training.whole_files.os.fsync', fail)
-    with pytest.raises(OSError, match='No space left'):
+    monkeypatch.setattr('meta_ood_ros.core.whole_files.os.fsync', fail)
+    with pytest.raises(OSError, match=r'loss.csv must be written whole, got: No space left'):
         RunLog(tmp_path).on_train_start(Standing(1), None)
     assert (tmp_path / 'loss.csv').read_bytes() == rows.encode()
     assert [one.name for one in tmp_path.iterdir()] == ['loss.csv']

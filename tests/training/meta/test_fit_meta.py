@@ -107,7 +107,10 @@ def test_errors_of_the_report_are_those_of_its_segments(fitted):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_path, kind):
-    from meta_ood_ros.core.meta_classifier import load_meta_classifiers, save_meta_classifiers
+    from meta_ood_ros.core.meta_classifier_file import (
+        load_meta_classifiers,
+        save_meta_classifiers,
+    )
     from meta_ood_training.meta.fitting.neural_meta import (
         predict_neural_network,
         train_neural_networks,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-from meta_ood_ros.core.image_bytes import is_complete
+from meta_ood_ros.core.error_text import shown
+from meta_ood_ros.core.image_file import read_image_file, UPRIGHT
 from meta_ood_training.datasets.sample import Sample
 import numpy as np
 
@@ -71,7 +72,8 @@ class PairedImages:
         if label.shape != image.shape[:2]:
             raise ValueError(
                 f'{pair.label} must have the size of its image {image.shape[:2]}, got '
-                f'{label.shape}. Check that both belong together.'
+                f'{label.shape}. Check that both belong together; an orientation tag (EXIF) '
+                'of the image is applied.'
             )
         return Sample(image, self._to_target(label, pair.label), pair.name, pair.group)
 
@@ -103,25 +105,16 @@ def read_image(path: Path) -> np.ndarray:
     Parameters
     ----------
     path : Path
-        Any format that OpenCV reads. An orientation tag is not applied: labels are drawn on
-        the stored pixels.
+        JPEG, PNG, WebP, BMP, TIFF, GIF or PNM. An orientation tag is applied, as whoever draws
+        labels on a photograph sees it.
 
     Returns
     -------
     ndarray of shape (H, W, 3), uint8
 
     """
-    content = path.read_bytes()
-    if not is_complete(content):
-        raise ValueError(
-            f'{path} must be a whole image, got {len(content)} bytes that stop before its end '
-            'marker. Copy the file again.'
-        )
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    if image is None:
-        raise ValueError(f'{path} must be a readable image, got none. Copy the file again.')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    image = read_image_file(path, flags=UPRIGHT)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
 def read_label(path: Path) -> np.ndarray:
@@ -133,9 +126,7 @@ def read_label(path: Path) -> np.ndarray:
     ndarray of shape (H, W), uint8
 
     """
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if label is None:
-        raise ValueError(f'{path} must be a readable label image, got none. Copy the file again.')
+    label = read_image_file(path, flags=cv2.IMREAD_UNCHANGED)
     if label.ndim != 2 or label.dtype != np.uint8:
         raise ValueError(
             f'{path} must be a label image with one 8-bit channel, got {label.shape} '
@@ -176,7 +167,7 @@ def files_by_stem(
     """Return the files of a folder by name without suffix and without a common ending."""
     wanted = set(suffixes)
     return {
-        path.stem[: len(path.stem) - len(ending)]: path
+        shown(path.stem[: len(path.stem) - len(ending)]): path
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in wanted and path.stem.endswith(ending)
     }

@@ -7,6 +7,7 @@ from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.dense import DensePrediction, predict_dense
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD, to_network_input, to_work_size
+from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.networks import OodNetwork
 import numpy as np
 
@@ -58,7 +59,10 @@ class Predictor:
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the work grid of an image."""
         return self.work_size or to_work_size(
-            image_size, short_side=self.work_short_side, stride=self._stride
+            image_size,
+            short_side=self.work_short_side,
+            stride=self._stride,
+            max_pixels=MAX_FILE_PIXELS,
         )
 
     def __call__(self, image: np.ndarray) -> DensePrediction:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.evaluation.figures import FIGURES, thin
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
 from meta_ood_training.evaluation.scores import PixelScores, precision_recall_curve, roc_curve
@@ -75,7 +76,14 @@ def write_report(
     folder: Path, report: Mapping[str, Any], table: str, results: Results
 ) -> tuple[Path, ...]:
     """Write scores.json, scores.md and one set of figures for each row; return the figures."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with replace_folder(folder) as made:
+        names = _write_into(made, report, table, results)
+    return tuple(folder / name for name in names)
+
+
+def _write_into(
+    folder: Path, report: Mapping[str, Any], table: str, results: Results
+) -> list[str]:
     (folder / 'scores.json').write_text(json.dumps(report, indent=1) + '\n')
     lines = [table, '']
     figures = []
@@ -91,10 +99,10 @@ def write_report(
             if is_wanted:
                 name = f'{stem}_{figure}.png'
                 FIGURES[figure](by_bundle, row, folder / name)
-                figures.append(folder / name)
+                figures.append(name)
                 lines.append(f'![{row}: {figure}]({name})')
     (folder / 'scores.md').write_text('\n'.join(lines) + '\n')
-    return tuple(figures)
+    return figures
 
 
 def _score_cell(value: PixelScores, key: str, intervals: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import warnings
 
 import lightning
 from meta_ood_ros.core.kernels.memory import keep_freed_memory
+from meta_ood_ros.core.whole_files import remove_leftovers, write_whole
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.config_reader import ConfigError, read_config
 from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
@@ -27,6 +28,7 @@ from meta_ood_training.finetuning.loop.checkpoints import (
     LAST_FILE,
     RESUME_FILE,
     RUN_FILES,
+    WholeFiles,
 )
 from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
@@ -34,7 +36,6 @@ from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, Ru
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
 from meta_ood_training.provenance.revision import machine, source_revision
-from meta_ood_training.whole_files import remove_leftovers, WholeFiles
 import torch
 
 CONFIG_FILE = 'config.json'
@@ -248,9 +249,9 @@ def _train(
         frames = ValidationFrames(config.validation, config.data, network.stride)
         every = config.validation.every_steps * training.accumulate or every
     if rank == 0:
-        remove_leftovers(output, (*RUN_FILES, *LOG_FILES))
-        text = json.dumps(asdict(config), indent=1)
-        (output / CONFIG_FILE).write_text(text, encoding='utf-8')
+        for name in (*RUN_FILES, *LOG_FILES, FIGURE_FILE):
+            remove_leftovers(output, name)
+        write_whole(output / CONFIG_FILE, json.dumps(asdict(config), indent=1))
     on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     options: dict[str, Any] = {
         'accelerator': 'auto',

@@ -16,10 +16,10 @@ from meta_ood_training.lazy_exports import export_lazily
 
 if TYPE_CHECKING:
     from meta_ood_training.meta.fitted_bundle import fit_meta as fit_meta
-    from meta_ood_training.meta.fitted_bundle import FitMetaResult as FitMetaResult
     from meta_ood_training.meta.options import FitMetaOptions as FitMetaOptions
+    from meta_ood_training.meta.result import FitMetaResult as FitMetaResult
 
 __getattr__ = export_lazily(
     __name__,
-    {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'fitted_bundle'},
+    {'fit_meta': 'fitted_bundle', 'FitMetaOptions': 'options', 'FitMetaResult': 'result'},
 )

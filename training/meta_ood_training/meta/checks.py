@@ -12,7 +12,6 @@ from meta_ood_ros.core.bundle_files import DESCRIPTION_FILE
 from meta_ood_training.datasets.image_names import begins_so, is_named
 from meta_ood_training.meta.options import FitMetaOptions
 from meta_ood_training.meta.test_checks import check_baseline, check_test_metrics
-from meta_ood_training.provenance.model_identity import hash_network
 from meta_ood_training.segments.folders import check_folders
 from meta_ood_training.segments.loading import check_split, check_thresholds
 from meta_ood_training.segments.table import read_sidecar, read_table
@@ -175,7 +174,7 @@ def _note_repeated(fit_names: Sequence[str], test_names: Sequence[str]) -> list[
 def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
     """Refuse segments of another network or grid: their metrics mean something else."""
     network = sidecar['network_sha256']
-    same = hash_network(bundle) == network if network else sidecar['model_id'] == bundle.model_id
+    same = bundle.network_sha256 == network if network else sidecar['model_id'] == bundle.model_id
     if not same:
         raise ValueError(
             f'segments and bundle must come from one network, got segments of '

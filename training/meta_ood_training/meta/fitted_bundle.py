@@ -9,13 +9,14 @@ on the logits of the others, which come from classifiers fitted on that fold amo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.meta.checks import (
     check_options,
     check_outputs,
@@ -29,50 +30,13 @@ from meta_ood_training.meta.judging.evaluation import evaluate_threshold, Thresh
 from meta_ood_training.meta.judging.explanation import draw_everything, explain_evaluation
 from meta_ood_training.meta.options import FitMetaOptions, KINDS
 from meta_ood_training.meta.reporting.report import write_report
+from meta_ood_training.meta.result import FitMetaResult
 from meta_ood_training.meta.stages import load_segments, make_stages
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.folders import check_folders
 import numpy as np
 from tqdm import tqdm
-
-
-@dataclass(frozen=True, repr=False)
-class FitMetaResult:
-    """
-    A meta classifier that was judged out of fold, and where it lies.
-
-    Attributes
-    ----------
-    bundle : Bundle or None
-        The network with its classifiers and thresholds; None where no classifier could be fitted.
-    chosen : str
-        Classifier, entropy threshold and meta threshold in words.
-    problem : str
-        Why there is no classifier; empty where there is one.
-    output : Path or None
-        Where the bundle was written.
-    report : dict
-        All numbers, as in report.json.
-    report_file : Path
-        report.md, which shows them.
-    figures : tuple of Path
-        What was drawn.
-
-    """
-
-    bundle: Bundle | None
-    chosen: str
-    problem: str
-    output: Path | None
-    report: dict[str, Any]
-    report_file: Path
-    figures: tuple[Path, ...]
-
-    def __repr__(self) -> str:
-        """Return what was chosen, or why nothing was."""
-        said = f'no classifier: {self.problem}' if self.problem else self.chosen
-        return f'FitMetaResult({said}; {self.report_file})'
 
 
 def fit_meta(
@@ -151,6 +115,7 @@ def fit_meta(
         'figures': {},
     }
     best, problem = _choose(options, evaluations)
+    stages = []
     if best is None:
         report['notes'].append(f'No bundle, because {problem}')
     else:
@@ -166,19 +131,21 @@ def fit_meta(
                 word: compare_stages([one.of_part(word) for one in stages], seed=options.seed)
                 for word in options.test_part
             }
-        report['explanation'] = explain_evaluation(
-            best,
-            options.classifier,
-            settings,
-            metric_counts=[] if options.only else options.metric_counts,
-            images=options.explain,
-            test=stages[-1].segments if stages else None,
-            folder=options.report,
-            figures=report['figures'],
-        )
-        report['notes'] += report['explanation']['notes']
-    draw_everything(options.report, evaluations, baseline, best, report['figures'])
-    path = write_report(options.report, report)
+    with replace_folder(options.report) as folder:
+        if best is not None:
+            report['explanation'] = explain_evaluation(
+                best,
+                options.classifier,
+                settings,
+                metric_counts=[] if options.only else options.metric_counts,
+                images=options.explain,
+                test=stages[-1].segments if stages else None,
+                folder=folder,
+                figures=report['figures'],
+            )
+            report['notes'] += report['explanation']['notes']
+        draw_everything(folder, evaluations, baseline, best, report['figures'])
+        path = options.report / write_report(folder, report).name
     fitted = None
     if best is not None:
         fitted = _fitted_bundle(options, bundle, sidecar, evaluations, best, command)
@@ -294,7 +261,9 @@ def _fitted_bundle(
         meta_threshold=chosen.fits[kind].meta_threshold,
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
-            one.fits[kind].classifier for one in evaluations if kind in one.fits
+            replace(one.fits[kind].classifier, network_sha256=bundle.network_sha256)
+            for one in evaluations
+            if kind in one.fits
         ),
         provenance={
             **bundle.provenance,

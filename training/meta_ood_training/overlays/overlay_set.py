@@ -1,13 +1,14 @@
 """`make_overlay`: OoD objects on street frames -> a test set with exact labels."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
-import shutil
 from typing import Any
 
 import cv2
+from meta_ood_ros.core.image_file import write_image_file
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.datasets import (
     CutOut,
     find_coco_objects,
@@ -174,8 +175,23 @@ def write_overlay(
     free = [index for index in range(len(frames)) if index not in plan]
     control_plan = plan_controls(free, controls, settings)
     # without its manifest a folder would pass for one whose images are all groups of their own
-    finished, folder = folder, folder.with_name(f'.{folder.name}.unfinished')
-    shutil.rmtree(folder, ignore_errors=True)
+    with replace_folder(folder) as made:
+        return _write_into(
+            made, frames, plan, control_plan, settings, sources=sources, progress=progress
+        )
+
+
+def _write_into(
+    folder: Path,
+    frames: SampleDataset,
+    plan: Mapping[int, Placement],
+    control_plan: Mapping[int, tuple[ObjectSource, int]],
+    settings: OverlaySettings,
+    *,
+    sources: dict[str, str] | None,
+    progress: Callable[[Iterable[int]], Iterable[int]],
+) -> dict[str, Any]:
+    size = frames[0].target.shape
     for part in ('images', 'labels', 'controls'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     records = []
@@ -202,10 +218,10 @@ def write_overlay(
             cut_out = source.load()
             image, covered = composite(image, cut_out, cut_out.corner, settings.blending, rng)
             target[covered] = train_id
-            _write(folder / 'controls' / f'{sample.name}.png', covered.astype(np.uint8))
+            write_image_file(folder / 'controls' / f'{sample.name}.png', covered.astype(np.uint8))
             record['control'] = {'source': source.name, 'train_id': train_id}
-        _write(folder / 'labels' / f'{sample.name}.png', target)
-        _write(
+        write_image_file(folder / 'labels' / f'{sample.name}.png', target)
+        write_image_file(
             folder / 'images' / f'{sample.name}.jpg',
             cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
             (cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality),
@@ -225,9 +241,6 @@ def write_overlay(
         'frames': records,
     }
     (folder / 'manifest.json').write_text(json.dumps(manifest, indent=1) + '\n')
-    if finished.exists():
-        finished.rmdir()
-    folder.rename(finished)
     return manifest
 
 
@@ -260,8 +273,3 @@ def _describe(
         'pixels': int(covered.sum()),
         'share': round(float(covered.mean()), 6),
     }
-
-
-def _write(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> None:
-    if not cv2.imwrite(str(path), image, list(options)):
-        raise OSError(f'{path} must be writable, got an error from OpenCV. Is the disk full?')

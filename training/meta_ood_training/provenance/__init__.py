@@ -3,5 +3,4 @@ Where a result comes from.
 
 `revision`        the source tree and the machine
 `command_line`    the command, as others can type it
-`model_identity`  a name for a network alone, which a new meta classifier does not change
 """

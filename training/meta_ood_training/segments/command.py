@@ -72,7 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument('--split', help='value of the column split')
     method.add_argument('--device', help='cpu, cuda, cuda:N or auto')
     method.add_argument('--backend', help='how the network runs')
-    method.add_argument('--overwrite', action='store_true', help='replace what is in the folder')
+    method.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace the segments in the folder: at the end; of several processes, at the start',
+    )
     set_defaults(parser, ExtractionOptions())
 
 

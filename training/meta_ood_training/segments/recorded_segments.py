@@ -11,6 +11,7 @@ import cv2
 from meta_ood_ros.bags.bag import DamagedMessageError, RecordedMessage, SEGMENTS_TYPE
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.image import to_work_size
+from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.segments.labelled_bags import (
     BagOptions,
@@ -171,7 +172,12 @@ class RecordedSegments(LabelledBag):
     def _check_grid(self, message: Any, stamp: int) -> None:
         """Refuse metrics of another grid, or of segments that the bundle would have dropped."""
         bundle, size = self.bundle, (message.height, message.width)
-        expected = to_work_size(size, short_side=bundle.work_short_side, stride=self._stride)
+        expected = to_work_size(
+            size,
+            short_side=bundle.work_short_side,
+            stride=self._stride,
+            max_pixels=MAX_FILE_PIXELS,
+        )
         got = (message.work_height, message.work_width)
         if got != expected:
             raise ValueError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.provenance.model_identity import hash_network
+from meta_ood_ros.core.whole_folders import replace_folder
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.extraction import SegmentExtractor
 from meta_ood_training.segments.labelled_frames import DatasetFrames, FrameSource, SceneFrames
@@ -20,6 +21,7 @@ from meta_ood_training.segments.recorded_rows import to_frame_rows
 from meta_ood_training.segments.recorded_segments import RecordedSegments
 from meta_ood_training.segments.sources import open_sources
 from meta_ood_training.segments.table import (
+    OURS,
     part_path,
     SegmentTableWriter,
     SIDECAR,
@@ -126,8 +128,6 @@ def extract_segments(
     # the first one looks for what all have finished: others may start after it has
     last = SIDECAR if part == 0 else part_path(folder, TABLES[0], part, parts).name
     _check_output(folder, last, overwrite=overwrite)
-    if part == 0:
-        (folder / SIDECAR).unlink(missing_ok=True)
     bundle = load_bundle(bundle or None)
     thresholds = sorted(set(options.thresholds or [bundle.entropy_threshold]))
     sources = open_sources(options, bundle)
@@ -149,37 +149,65 @@ def extract_segments(
                 'of them the other frames would count as missed. Record anew with one, or leave '
                 'out --recorded, so that the network runs again.'
             )
-    writer = SegmentTableWriter(folder, metric_names(bundle.num_classes), part=part, parts=parts)
-    finished = False
-    try:
-        _write_frames(
-            sources, bundle, extractor, writer, (part, parts), options.limit, progress=progress
+    with _place(folder, part, parts) as place:
+        writer, losses = _write_tables(
+            place, sources, bundle, extractor, (part, parts), options.limit, progress=progress
         )
-        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
-        write_losses(folder, losses, part=part, parts=parts)
-        finished = True
-    finally:
-        writer.close(keep=finished)
-    if part == 0:
-        write_sidecar(
-            folder,
-            _describe(
-                options,
-                bundle,
-                thresholds,
-                sources,
-                parts,
-                writer.counts,
-                losses,
-                command or 'meta_ood_training.extract_segments',
-            ),
-        )
+        if part == 0:
+            write_sidecar(
+                place,
+                _describe(
+                    options,
+                    bundle,
+                    thresholds,
+                    sources,
+                    parts,
+                    writer.counts,
+                    losses,
+                    command or 'meta_ood_training.extract_segments',
+                ),
+            )
     if losses and 'TORCHELASTIC_RUN_ID' in os.environ:
         # torchrun ends all others at the first exit status but 0, and its own is 1 then
         wait_for_parts(folder, parts)
     return SegmentsResult(
         folder, dict(writer.counts), tuple(losses), part, parts, tuple(thresholds)
     )
+
+
+@contextmanager
+def _place(output: Path, part: int, parts: int) -> Iterator[Path]:
+    """Give the folder to write to: of one process a new one, of several the one they share."""
+    if parts == 1:
+        with replace_folder(output, ours=OURS) as made:
+            yield made
+        return
+    if part == 0:
+        (output / SIDECAR).unlink(missing_ok=True)
+    yield output
+
+
+def _write_tables(
+    folder: Path,
+    sources: Sequence[FrameSource],
+    bundle: Bundle,
+    extractor: SegmentExtractor | None,
+    share: tuple[int, int],
+    limit: int,
+    *,
+    progress: bool,
+) -> tuple[SegmentTableWriter, list[str]]:
+    part, parts = share
+    writer = SegmentTableWriter(folder, metric_names(bundle.num_classes), part=part, parts=parts)
+    finished = False
+    try:
+        _write_frames(sources, bundle, extractor, writer, share, limit, progress=progress)
+        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+        write_losses(folder, losses, part=part, parts=parts)
+        finished = True
+    finally:
+        writer.close(keep=finished)
+    return writer, losses
 
 
 def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
@@ -237,7 +265,7 @@ def _describe(
         'model_id': _model_id(bundle, sources),
         'bundle_sha256': bundle.digest,
         # recorded segments name a model; whose network it was only its owner knows
-        'network_sha256': None if options.recorded else hash_network(bundle),
+        'network_sha256': None if options.recorded else bundle.network_sha256,
         'score': 'entropy',
         'entropy_thresholds': [float(one) for one in thresholds],
         'metric_names': list(metric_names(bundle.num_classes)),

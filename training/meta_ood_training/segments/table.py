@@ -9,6 +9,8 @@ from pathlib import Path
 import time
 from typing import Any
 
+from meta_ood_ros.core.whole_files import write_whole
+from meta_ood_ros.core.whole_folders import recover_folder
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +18,8 @@ import pyarrow.parquet as pq
 FORMAT = 'meta_ood.segments/2'
 SIDECAR = 'segments.json'
 TABLES = ('segments', 'frames', 'objects', 'overlaps')
+#: Patterns of the files of a segment data set.
+OURS = (SIDECAR, 'losses-*-of-*.json', *(f'{table}-*-of-*.parquet' for table in TABLES))
 _FRAMES_A_ROW_GROUP = 500
 
 _FRAME_FIELDS = [
@@ -149,7 +153,7 @@ def write_losses(folder: Path, losses: Sequence[str], *, part: int, parts: int) 
     """Write what one part lost, if anything, beside its tables."""
     if losses:
         text = json.dumps(list(losses), indent=2)
-        losses_path(folder, part, parts).write_text(text + '\n', encoding='utf-8')
+        write_whole(losses_path(folder, part, parts), text + '\n')
 
 
 def wait_for_parts(folder: Path, parts: int) -> None:
@@ -162,9 +166,7 @@ def wait_for_parts(folder: Path, parts: int) -> None:
 def write_sidecar(folder: Path, content: Mapping[str, Any]) -> None:
     """Write what the tables are: model, thresholds, label rule, grid; see `read_sidecar`."""
     text = json.dumps({'format': FORMAT, **content}, indent=2)
-    unfinished = _unfinished(folder / SIDECAR)
-    unfinished.write_text(text + '\n', encoding='utf-8')
-    unfinished.replace(folder / SIDECAR)
+    write_whole(folder / SIDECAR, text + '\n')
 
 
 def read_sidecar(folder: Path) -> dict[str, Any]:
@@ -177,6 +179,7 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
         The folder is no segment data set, or a part is missing.
 
     """
+    recover_folder(folder)
     try:
         content = json.loads((folder / SIDECAR).read_text(encoding='utf-8'))
         written = content['format']

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import cv2
+from meta_ood_ros.core.whole_files import replace_whole
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.datasets.paired import read_image, read_label
 from meta_ood_training.datasets.sample import OOD, Sample
-from meta_ood_training.whole_files import replace_whole
 import numpy as np
 
 

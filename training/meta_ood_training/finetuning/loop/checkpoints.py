@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 import pickle
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import lightning
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from meta_ood_ros.core.whole_files import replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.module import FinetuneModule
+from meta_ood_training.finetuning.loop.run_log import LOG_FILES
 from meta_ood_training.finetuning.loop.validation import Scores
 from meta_ood_training.provenance.revision import add_process, OF_ONE_PROCESS
-from meta_ood_training.whole_files import save_whole
 import torch
 
 # What may differ between a run and its resumption: it changes no number.
@@ -162,6 +164,9 @@ class KeepCheckpoints(lightning.Callback):
         if batches % trainer.accumulate_grad_batches == 0 and step % self.every_steps == 0:
             assert isinstance(trainer.lightning_module, FinetuneModule)
             _check_finite(trainer.lightning_module, step)
+            for path in (self.output / name for name in LOG_FILES):
+                if trainer.is_global_zero and path.exists():
+                    sync(path)  # else a power cut takes rows that the point counts as written
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
     def on_validation_end(
@@ -206,6 +211,47 @@ class KeepCheckpoints(lightning.Callback):
             'start_scores': module.start_scores.as_dict() if module.start_scores else {},
         }
         save_whole(record, self.output / name)
+
+
+def save_whole(record: Any, path: Path) -> None:
+    """Write a record with torch.save, or leave what was there."""
+    with replace_whole(path) as stream:
+        guard = _Guard(stream)
+        try:
+            torch.save(record, cast(BinaryIO, guard))
+        finally:
+            if guard.error is not None:
+                raise guard.error
+
+
+class _Guard:
+    """A stream whose error torch.save cannot replace by one of its own, which names no cause."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        """Write, until it fails for the first time."""
+        try:
+            if self.error is None:
+                self._stream.write(content)
+        except OSError as error:
+            self.error = error
+        return len(content)
+
+    def flush(self) -> None:
+        """Leave that to the stream's owner."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Lightning's checkpoints, written by `save_whole`."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint."""
+        save_whole(checkpoint, Path(path))
 
 
 def _check_finite(module: FinetuneModule, step: int) -> None:

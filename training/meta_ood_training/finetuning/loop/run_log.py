@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+from meta_ood_ros.core.whole_files import explained, replace_whole, write_whole
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.validation import Scores
-from meta_ood_training.whole_files import replace_whole
 import numpy as np
 from numpy.typing import NDArray
 import torch.distributed as dist
@@ -167,7 +167,8 @@ def draw_curves(output: Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
-    figure.savefig(output / FIGURE_FILE, dpi=130)
+    with replace_whole(output / FIGURE_FILE) as stream:
+        figure.savefig(stream, dpi=130, format='png')
     return output / FIGURE_FILE
 
 
@@ -208,7 +209,7 @@ def _read_term(
 
 def _append_row(path: Path, columns: Sequence[str], row: dict[str, Any]) -> None:
     is_new = not path.is_file() or path.stat().st_size == 0
-    with path.open('a', newline='', encoding='utf-8') as stream:
+    with explained(path), path.open('a', newline='', encoding='utf-8') as stream:
         writer = csv.DictWriter(stream, columns)
         if is_new:
             writer.writeheader()
@@ -228,5 +229,4 @@ def _keep_rows(path: Path, columns: Sequence[str], column: str, end: int) -> Non
         writer.writerows(kept)
     content = text.getvalue().encode()
     if content != path.read_bytes():
-        with replace_whole(path) as stream:
-            stream.write(content)
+        write_whole(path, content)

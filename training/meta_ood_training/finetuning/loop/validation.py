@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import to_work_size
+from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.datasets.camvid import CamVid, EQUIVALENT_PREDICTIONS
 from meta_ood_training.datasets.idd_lite import IddLite
@@ -188,7 +189,9 @@ def _make_frame(
     stride: int,
     names_classes: bool,
 ) -> ValidationFrame:
-    height, width = to_work_size(sample.target.shape, short_side=short_side, stride=stride)
+    height, width = to_work_size(
+        sample.target.shape, short_side=short_side, stride=stride, max_pixels=MAX_FILE_PIXELS
+    )
     sample = resize_sample(sample, (height, width))
     rng = sample_rng(VALIDATION_SEED, 0, number)
     if number % 2 == 0:

@@ -1,0 +1,123 @@
+"""Meta classifiers <-> one safetensors file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+from pathlib import Path
+from typing import Any
+
+from meta_ood_ros.core.error_text import brief, first_line
+from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.tensor_header import read_metadata
+from meta_ood_ros.core.whole_files import write_whole
+import numpy as np
+from safetensors.numpy import load, save
+
+_FORMAT = 'meta_ood.meta_classifiers/1'
+_MOST_LAYERS = 16
+
+
+def save_meta_classifiers(path: str | Path, classifiers: Sequence[MetaClassifier]) -> None:
+    """
+    Write classifiers, one for each entropy threshold, into one safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; an existing one is replaced.
+    classifiers : sequence of MetaClassifier
+        In any order; each with an entropy threshold of its own.
+
+    Raises
+    ------
+    ValueError
+        Two of them belong to the same entropy threshold.
+
+    """
+    write_whole(Path(path), pack_meta_classifiers(classifiers))
+
+
+def load_meta_classifiers(path: str | Path) -> tuple[MetaClassifier, ...]:
+    """
+    Read what `save_meta_classifiers` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The safetensors file.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or is no file of meta classifiers.
+
+    """
+    return parse_meta_classifiers(Path(path).read_bytes(), Path(path))
+
+
+def pack_meta_classifiers(classifiers: Sequence[MetaClassifier]) -> bytes:
+    """Return the content of the file."""
+    thresholds = [one.entropy_threshold for one in classifiers]
+    if len(set(thresholds)) != len(thresholds):
+        raise ValueError(
+            f'each meta classifier needs its own entropy threshold, got {thresholds}. Keep one.'
+        )
+    tensors: dict[str, np.ndarray] = {}
+    records = []
+    for index, one in enumerate(classifiers):
+        tensors[f'{index}.mean'] = np.ascontiguousarray(one.mean, dtype=np.float64)
+        tensors[f'{index}.scale'] = np.ascontiguousarray(one.scale, dtype=np.float64)
+        for layer, (weight, bias) in enumerate(one.layers):
+            tensors[f'{index}.{layer}.weight'] = np.ascontiguousarray(weight, dtype=np.float64)
+            tensors[f'{index}.{layer}.bias'] = np.ascontiguousarray(bias, dtype=np.float64)
+        record = {
+            'kind': one.kind,
+            'layers': len(one.layers),
+            'metric_names': list(one.metric_names),
+            'entropy_threshold': one.entropy_threshold,
+            'calibration': list(one.calibration),
+        }
+        records.append(
+            record | ({'network_sha256': one.network_sha256} if one.network_sha256 else {})
+        )
+    # One key only: safetensors writes several in random order, and the bundle's digest would vary.
+    content: bytes = save(tensors, metadata={_FORMAT: json.dumps(records)})
+    return content
+
+
+def parse_meta_classifiers(content: bytes, where: Path) -> tuple[MetaClassifier, ...]:
+    """Return the classifiers of a file's content."""
+    try:
+        metadata = read_metadata(content)
+        if _FORMAT not in metadata:
+            raise ValueError(f'a header without {_FORMAT!r}')
+        records = json.loads(metadata[_FORMAT])
+        tensors = load(content)
+        return tuple(_read_classifier(tensors, index, one) for index, one in enumerate(records))
+    except Exception as error:  # safetensors and numpy have several unrelated types
+        raise ValueError(
+            f'{where} must be a file of meta classifiers, got: {first_line(error)}. '
+            'Copy the bundle again, or fit again: meta-ood-train fit-meta'
+        ) from error
+
+
+def _read_classifier(
+    tensors: Mapping[str, np.ndarray], index: int, record: Mapping[str, Any]
+) -> MetaClassifier:
+    slope, intercept = record['calibration']
+    layers = record['layers']
+    if type(layers) is not int or not 1 <= layers <= _MOST_LAYERS:
+        raise ValueError(f'{brief(layers)} layers, where 1 to {_MOST_LAYERS} are possible')
+    return MetaClassifier(
+        kind=record['kind'],
+        layers=tuple(
+            (tensors[f'{index}.{k}.weight'], tensors[f'{index}.{k}.bias']) for k in range(layers)
+        ),
+        mean=tensors[f'{index}.mean'],
+        scale=tensors[f'{index}.scale'],
+        metric_names=tuple(record['metric_names']),
+        entropy_threshold=float(record['entropy_threshold']),
+        calibration=(float(slope), float(intercept)),
+        network_sha256=str(record.get('network_sha256', '')),
+    )
