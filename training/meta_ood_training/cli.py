@@ -8,6 +8,8 @@ import re
 import sys
 from typing import NoReturn
 
+from meta_ood_ros import __version__
+
 VERBS = {
     'finetune': ('finetuning.command', 'train a network for high entropy on OoD objects'),
     'segments': ('segments.command', 'write segment metrics and targets of images or bags'),
@@ -21,7 +23,10 @@ VERBS = {
         'prediction.command',
         'write pictures and segments of images, a video or a bag, as the node finds them',
     ),
-    'bundle': ('bundles.command', 'turn a checkpoint into a bundle'),
+    'bundle': (
+        'bundles.command',
+        'make a bundle of checkpoints or an ONNX file; list, describe, verify bundles',
+    ),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
 
@@ -62,13 +67,26 @@ class NearestParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return the parsed arguments, or exit naming the nearest known option."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        if any(isinstance(one, argparse._SubParsersAction) for one in self._actions):
+            parsed, unknown = self.parse_known_args(args, namespace)
+        else:  # words such as key=value may stand anywhere between options
+            parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
-            options = [option for action in self._actions for option in action.option_strings]
+            options = self._known_options(parsed)
             nearest = get_close_matches(unknown[0].split('=')[0], options, 1, 0.4)
             hint = f' Did you mean {nearest[0]}?' if nearest else ''
             self.error(f'unknown argument {unknown[0]!r}.{hint} --help lists all.')
         return parsed
+
+    def _known_options(self, parsed: argparse.Namespace) -> list[str]:
+        """Return the options of the verb, and of the sub-verb that was chosen."""
+        options = []
+        for action in self._actions:
+            options += action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = action.choices.get(getattr(parsed, action.dest, None))
+                options += [] if chosen is None else chosen._known_options(parsed)
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence and exit."""
@@ -89,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = words[:1] == ['--debug']
     if debug:
         words = words[1:]
+    if words[:1] == ['--version']:
+        print(f'meta-ood-train {__version__}')
+        return 0
     if not words or words[0] in ('-h', '--help'):
         print(_usage())
         return 0 if words else WRONG_USE
@@ -111,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    rest = getattr(module, 'prepare', list)(rest)
     try:
         return int(module.run(parser.parse_args(rest)) or 0)
     except (ValueError, OSError) as error:
@@ -120,13 +142,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if debug:
             raise
-        _complain(f'{verb}: interrupted. What stood there before is unchanged.')
+        resumes = any('--resume' in action.option_strings for action in parser._actions)
+        after = (
+            'Repeat the command with --resume to go on.'
+            if resumes
+            else 'What stood there before is unchanged.'
+        )
+        _complain(f'{verb}: interrupted. {after}')
         return INTERRUPTED
 
 
 def _usage() -> str:
     width = max(map(len, VERBS))
-    lines = ['usage: meta-ood-train [--debug] <verb> [options]', '']
+    lines = ['usage: meta-ood-train [--version] [--debug] <verb> [options]', '']
     lines += [f'  {verb:{width}}  {purpose}' for verb, (_, purpose) in VERBS.items()]
     return '\n'.join([*lines, '', '`meta-ood-train <verb> --help` lists the options of a verb.'])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from meta_ood_training.datasets import DATASETS
 from meta_ood_training.evaluation.bundle_scores import evaluate
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
+from meta_ood_training.output_places import add_overwrite, check_free
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,8 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='bundle to score; several are compared in every figure (default: the installed one)',
     )
     parser.add_argument(
+        '--data',
         '--dataset',
         action='append',
+        dest='dataset',
         required=True,
         metavar='[TITLE:]NAME=PATH',
         help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
@@ -43,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--limit', type=int, help='only the first images of every set')
     parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:N or auto')
+    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
     parser.add_argument('--backend', default='auto', help='how the network runs')
     parser.add_argument('--precision', default='fp32', help='precision of the network')
+    add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
+    check_free(arguments.output, overwrite=arguments.overwrite)
     result = evaluate(
         arguments.dataset,
         bundles=arguments.bundle,
@@ -72,13 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None, *, option: str = '--work-size') -> tuple[int, int] | None:
     """Return (height, width) of `HxW`."""
     if text is None:
         return None
     sides = text.lower().split('x')
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise ValueError(
-            f'--work-size must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
+            f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
         )
     return int(sides[0]), int(sides[1])
