@@ -4,11 +4,13 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+import os
 import re
 import sys
 from typing import NoReturn
 
 from meta_ood_ros import __version__
+from meta_ood_training.output_places import check_launcher
 
 VERBS = {
     'finetune': ('finetuning.command', 'train a network for high entropy on OoD objects'),
@@ -124,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if debug:
             raise
-        return _complain(f'{verb} needs {error.name}, got no such module. {_advice(error.name)}')
+        return _explain_missing(verb, error)
     parser = NearestParser(
         prog=f'meta-ood-train {verb}',
         description=purpose[0].upper() + purpose[1:] + '.',
@@ -134,7 +136,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module.add_arguments(parser)
     rest = getattr(module, 'prepare', list)(rest)
     try:
-        return int(module.run(parser.parse_args(rest)) or 0)
+        parsed = parser.parse_args(rest)
+        check_launcher(os.environ)
+        return int(module.run(parsed) or 0)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        return _explain_missing(verb, error)
     except (ValueError, OSError) as error:
         if debug:
             raise
@@ -157,6 +165,10 @@ def _usage() -> str:
     lines = ['usage: meta-ood-train [--version] [--debug] <verb> [options]', '']
     lines += [f'  {verb:{width}}  {purpose}' for verb, (_, purpose) in VERBS.items()]
     return '\n'.join([*lines, '', '`meta-ood-train <verb> --help` lists the options of a verb.'])
+
+
+def _explain_missing(verb: str, error: ModuleNotFoundError) -> int:
+    return _complain(f'{verb} needs {error.name}, got no such module. {_advice(error.name)}')
 
 
 def _advice(module: str | None) -> str:

@@ -21,6 +21,7 @@ from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.loop.checkpoints import BEST_FILE, LAST_FILE
 from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
 from meta_ood_training.finetuning.loop_config import BundleConfig
 from meta_ood_training.plain_arguments import as_tuple
@@ -204,9 +205,15 @@ def export_bundle(
 def open_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint with what it says about itself."""
     if not path.is_file():
+        last = path.with_name(LAST_FILE)
+        advice = f'finetune writes {BEST_FILE} and {LAST_FILE}.'
+        if path.name == BEST_FILE and last.is_file():
+            advice = (
+                f'This run was not validated, or no validation kept the mIoU that '
+                f'validation.mean_iou_loss asks for. Take {last}.'
+            )
         raise ConfigError(
-            f'--checkpoint must be a file, got {str(path)!r}, which is none. '
-            'finetune writes best.pth and final.pth.'
+            f'--checkpoint must be a file, got {str(path)!r}, which is none. {advice}'
         )
     try:
         record = torch.load(path, map_location='cpu', weights_only=True)

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-size', metavar='HxW', help='fixed work grid [px] instead, aspect not kept'
     )
-    parser.add_argument('--limit', type=int, help='only the first images of every set')
+    parser.add_argument('--limit', type=int, help='only the first images of every set, 0 all')
     parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')

@@ -15,6 +15,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_ros.core.whole_files import write_whole
+from meta_ood_training.output_places import hold_folder
 from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.prediction.frame_files import PICTURES, record_path, write_frame
 from meta_ood_training.prediction.inputs import Frame, Input, open_input
@@ -154,6 +155,23 @@ def predict(
     pipeline = OodPipeline(bundle, settings, device, backend=backend, precision=precision)
     facts = _describe(pipeline, source, pictures, coco=coco)
     _check_output(folder, facts, resume=resume)
+    with hold_folder(folder):
+        return _predict(
+            pipeline, source, folder, facts, pictures, table=table, coco=coco, progress=progress
+        )
+
+
+def _predict(
+    pipeline: OodPipeline,
+    source: Input,
+    folder: Path,
+    facts: dict[str, Any],
+    pictures: Sequence[str],
+    *,
+    table: str,
+    coco: bool,
+    progress: bool,
+) -> PredictionResult:
     write_whole(folder / DESCRIPTION, json.dumps(facts, indent=1) + '\n')
     start = time.monotonic()
     names, skipped, resumed = _write_frames(
