@@ -142,7 +142,9 @@ def test_export_bundle(tmp_path, verb):
     half = export_bundle(checkpoint, tmp_path / 'half', **told, half=True)
     assert half.half_difference <= 0.01
     assert half.size < 0.7 * result.size
-    with pytest.raises(ValueError, match='must state the licence of its weights, got none. Add --licence'):
+    with pytest.raises(
+        ValueError, match='must state the licence of its weights, got none. Add --licence'
+    ):
         export_bundle(checkpoint, tmp_path / 'none', architecture='espnet_v2')
 
 

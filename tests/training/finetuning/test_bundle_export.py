@@ -16,7 +16,6 @@ from meta_ood_training.finetuning.training_run import finetune, run_facts
 import pytest
 import torch
 
-
 TERMS = ('--data-terms', 'CC0')
 
 
@@ -64,7 +63,10 @@ def test_a_bundle_keeps_the_normalisation_of_its_network(tmp_path, save_numbered
     network = build_network(name, num_classes=19)
     save_numbered(network, tmp_path / 'published.npz')
     words = ['bundle', '--checkpoint', str(tmp_path / 'published.npz'), '--architecture', name]
-    assert main([*words, '--output', str(tmp_path / 'bundle'), '--licence', 'Apache-2.0', *TERMS]) == 0
+    assert (
+        main([*words, '--output', str(tmp_path / 'bundle'), '--licence', 'Apache-2.0', *TERMS])
+        == 0
+    )
     bundle = load_bundle(tmp_path / 'bundle')
     assert tuple(bundle.input_mean) == tuple(bundle.input_std) == (128 / 255,) * 3
     assert torch.equal(logits(bundle.build_network()), logits(network.eval()))
@@ -231,7 +233,9 @@ def test_runs_are_averaged_and_moved_back_to_their_start(tmp_path, network, caps
     assert main([*words, str(tmp_path / 'x'), *back[:2]]) == 2
     assert '--start and --start-share go together, got ' in capsys.readouterr().err
     assert main([*words, str(tmp_path / 'x'), '--start', '/nowhere.pth', *back[2:]]) == 2
-    assert "--start must be a checkpoint or a bundle, got '/nowhere.pth'" in capsys.readouterr().err
+    assert (
+        "--start must be a checkpoint or a bundle, got '/nowhere.pth'" in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_checkpoint_is_called_so(tmp_path, small_config, network, capsys):
@@ -239,7 +243,15 @@ def test_a_damaged_checkpoint_is_called_so(tmp_path, small_config, network, caps
     path = tmp_path / 'best.pth'
     torch.save({'state_dict': network.state_dict(), **record}, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    words = ['--checkpoint', str(path), '--output', str(tmp_path / 'x'), '--licence', 'MIT', *TERMS]
+    words = [
+        '--checkpoint',
+        str(path),
+        '--output',
+        str(tmp_path / 'x'),
+        '--licence',
+        'MIT',
+        *TERMS,
+    ]
     assert main(['bundle', *words]) == 2
     said = capsys.readouterr().err
     assert f'{path} cannot be read so: ' in said

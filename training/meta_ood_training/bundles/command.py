@@ -113,7 +113,10 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
         '--align-corners', action='store_true', help='scale the logits as the network was trained'
     )
     parser.add_argument(
-        '--work-short-side', type=int, default=0, help='px, 64 to 4096; 0 takes images as they come'
+        '--work-short-side',
+        type=int,
+        default=0,
+        help='px, 64 to 4096; 0 takes images as they come',
     )
     parser.add_argument('--entropy-threshold', type=float, default=0.5, help='in (0, 1]')
     _add_terms(parser)

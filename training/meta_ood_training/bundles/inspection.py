@@ -83,9 +83,12 @@ def list_bundles() -> Iterator[tuple[str, str]]:
             yield name, str(error)
             continue
         size = sum(file.stat().st_size for file in place.iterdir())
-        yield name, (
-            f'{bundle.model_id}  {bundle.architecture}  {bundle.num_classes} classes  '
-            f'{size / 1e6:.1f} MB'
+        yield (
+            name,
+            (
+                f'{bundle.model_id}  {bundle.architecture}  {bundle.num_classes} classes  '
+                f'{size / 1e6:.1f} MB'
+            ),
         )
 
 

@@ -83,7 +83,5 @@ def parse_size(text: str | None, *, option: str = '--work-size') -> tuple[int, i
         return None
     sides = text.lower().split('x')
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(
-            f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
-        )
+        raise ValueError(f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.')
     return int(sides[0]), int(sides[1])

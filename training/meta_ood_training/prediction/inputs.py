@@ -131,7 +131,9 @@ class ImageFiles:
     def __init__(self, files: Sequence[Path], root: Path, limit: int = 0) -> None:
         self.title = str(root.resolve())
         stems = Counter(file.with_suffix('') for file in files)
-        whole = [file if stems[file.with_suffix('')] > 1 else file.with_suffix('') for file in files]
+        whole = [
+            file if stems[file.with_suffix('')] > 1 else file.with_suffix('') for file in files
+        ]
         names = [one.relative_to(root).as_posix() for one in whole]
         self._files = dict(list(zip(names, files, strict=True))[: limit or None])
 

@@ -1,4 +1,4 @@
-"""Decoding and writing in threads beside the network; the libraries that do both let go of the GIL."""
+"""Decoding and writing in threads beside the network: what does both lets go of the GIL."""
 
 from __future__ import annotations
 

@@ -218,7 +218,11 @@ def _write_frames(
     write = partial(write_frame, output, pictures=pictures, polygons=polygons)
     frames = source.read(lambda name: record_path(output, name).is_file())
     bar = tqdm(
-        total=len(source) or None, desc='predict', unit='frame', mininterval=1, disable=not progress
+        total=len(source) or None,
+        desc='predict',
+        unit='frame',
+        mininterval=1,
+        disable=not progress,
     )
     with bar, WriteBehind(_WRITERS, _BEHIND) as write_behind:
         for frame in read_ahead(frames, _AHEAD):
