@@ -69,10 +69,10 @@ class NearestParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return the parsed arguments, or exit naming the nearest known option."""
-        if any(isinstance(one, argparse._SubParsersAction) for one in self._actions):
-            parsed, unknown = self.parse_known_args(args, namespace)
-        else:  # words such as key=value may stand anywhere between options
-            parsed, unknown = self.parse_known_intermixed_args(args, namespace)
+        # Words such as key=value behind another one may stand anywhere between options.
+        several = len([one for one in self._actions if not one.option_strings]) > 1
+        parse = self.parse_known_intermixed_args if several else self.parse_known_args
+        parsed, unknown = parse(args, namespace)
         if unknown:
             options = self._known_options(parsed)
             nearest = get_close_matches(unknown[0].split('=')[0], options, 1, 0.4)
@@ -134,30 +134,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    rest = getattr(module, 'prepare', list)(rest)
+    words = getattr(module, 'prepare', list)(rest)
     try:
-        parsed = parser.parse_args(rest)
+        parsed = parser.parse_args(words)
         check_launcher(os.environ)
         return int(module.run(parsed) or 0)
-    except ModuleNotFoundError as error:
+    except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
+        return _explain(verb, error, parser)
+
+
+def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -> int:
+    """Say in one sentence what ended a verb, and return its exit status."""
+    if isinstance(error, ModuleNotFoundError):
         return _explain_missing(verb, error)
-    except (ValueError, OSError) as error:
-        if debug:
-            raise
+    if not isinstance(error, KeyboardInterrupt):
         return _complain(f'{verb}: {error}')
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        resumes = any('--resume' in action.option_strings for action in parser._actions)
-        after = (
-            'Repeat the command with --resume to go on.'
-            if resumes
-            else 'What stood there before is unchanged.'
-        )
-        _complain(f'{verb}: interrupted. {after}')
-        return INTERRUPTED
+    resumes = any('--resume' in action.option_strings for action in parser._actions)
+    after = 'What stood there before is unchanged.'
+    if resumes:
+        after = 'Repeat the command with --resume to go on.'
+    _complain(f'{verb}: interrupted. {after}')
+    return INTERRUPTED
 
 
 def _usage() -> str:
