@@ -16,8 +16,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Fit, and say where report and bundle lie."""
     options = dict(vars(arguments))
     overwrite = options.pop('overwrite')
-    check_free(arguments.output, overwrite=overwrite)
-    check_free(arguments.report, overwrite=overwrite, option='--report')
+    if arguments.output is not None and arguments.output.is_dir():  # a file has its own error
+        check_free(arguments.output, overwrite=overwrite)
     result = fit_meta(**options, progress=True, command=describe_command(sys.argv[1:]))
     print(f'report: {result.report_file}')
     if result.bundle is None:
