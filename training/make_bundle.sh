@@ -52,28 +52,38 @@ finetune() { # finetune CONFIG CROPS RUN [more]: CROPS of all ranks together
   # shellcheck disable=SC2086  # OVERRIDES are several words
   train finetune "config/$config.yaml" training.threads="$threads" \
     training.batch_size=$((crops / ranks)) ${OVERRIDES:-} "$@" --output "$run" "${resume[@]}" \
-    --data camvid="$data/camvid" --data idd_lite="$data/idd_lite" --data ecssd="$data/ecssd" \
-    --data coco="$data/coco" --data espnet_v2_weights="$data/espnet_v2.pth"
+    --data camvid="$data/camvid" --data ecssd="$data/ecssd" --data coco="$data/coco"
+}
+# What all but one of them use besides.
+more=(--data idd_lite="$data/idd_lite" --data espnet_v2_weights="$data/espnet_v2.pth")
+
+says() { # says CONFIG KEY: a text of its bundle, in one line
+  awk -v key="  $2:" 'index($0, key) == 1 { on = 1; $0 = substr($0, length(key) + 1) }
+    on && !/^ / && NR > 1 { on = 0 }
+    on && /^  [a-z_]+:/ { on = 0 }
+    on { gsub(/^ +| +$/, ""); if ($0 != ">-" && $0 != "") { printf "%s%s", sep, $0; sep = " " } }
+  ' "config/$1.yaml"
 }
 
 if [[ $name == default ]]; then
-  network=$runs/espnet_v2
-  finetune finetune_espnet_v2 4 "$network"
+  network=$runs/espnet_v2 config=finetune_espnet_v2
+  finetune $config 4 "$network" "${more[@]}"
   min_object_px=811 gap=0 # fitted before folds left a gap
 else
-  network=$runs/mobilenet
-  finetune finetune_deeplabv3plus_mobilenet_v2_small 16 "$network"_small
+  network=$runs/mobilenet config=finetune_deeplabv3plus_mobilenet_v2
+  finetune finetune_deeplabv3plus_mobilenet_v2_small 16 "$network"_small "${more[@]}"
   finetune finetune_deeplabv3plus_mobilenet_v2_classes 8 "$network"_classes \
-    --data small="$network"_small/final.pth
+    "${more[@]}" --data small="$network"_small/final.pth
   finetune finetune_deeplabv3plus_mobilenet_v2_details 8 "$network"_details \
     --data classes="$network"_classes/final.pth
-  finetune finetune_deeplabv3plus_mobilenet_v2 8 "$network" \
-    --data details="$network"_details/final.pth
+  finetune $config 8 "$network" \
+    "${more[@]}" --data details="$network"_details/final.pth
   min_object_px=495 gap=0.2
 fi
 bundle=$runs/$name.network overlay=$runs/overlay_train rows=$runs/$name.rows
 [[ -e $bundle/bundle.yaml ]] ||
-  one bundle --checkpoint "$network/final.pth" --half --output "$bundle"
+  one bundle export --checkpoint "$network/final.pth" --half --output "$bundle" --name "$name" \
+    --licence "$(says $config licence_of_weights)" --data-terms "$(says $config data_terms)"
 [[ -e $overlay/manifest.json ]] ||
   { rm -rf "$overlay" # what an interrupted one left
     one overlay --frames camvid_fit="$data/camvid" --objects ecssd="$data/ecssd" \

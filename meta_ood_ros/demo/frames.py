@@ -199,9 +199,9 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
     return labels
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: Path) -> list[tuple[str, int]]:
     """Sort 9.jpg before 10.jpg."""
-    return [(int(part or 0), text) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
 
 
 class BagSource:

@@ -128,11 +128,13 @@ def test_export_bundle(tmp_path, verb):
     checkpoint = tmp_path / 'published.pth'
     torch.save(network.state_dict(), checkpoint)
     told = {'architecture': 'espnet_v2', 'arguments': {'scale': 0.5}, 'licence': 'MIT'}
+    told['data_terms'] = 'none'
     result = export_bundle(checkpoint, tmp_path / 'mine', **told, entropy_threshold=0.4)
     assert result.bundle.digest == load_bundle(result.path).digest
     assert result.size == sum(one.stat().st_size for one in (tmp_path / 'mine').iterdir())
     assert repr(result).startswith(f'BundleResult({result.bundle.model_id}, ')
     words = ('--architecture', 'espnet_v2', '--argument', 'scale=0.5', '--licence', 'MIT')
+    words += ('--data-terms', 'none')
     words += ('--checkpoint', checkpoint, '--entropy-threshold', '0.4', '--name', 'mine')
     (line,) = verb('bundle', *words, '--output', tmp_path / 'verb')
     assert load_bundle(tmp_path / 'verb').digest == result.bundle.digest
@@ -140,7 +142,9 @@ def test_export_bundle(tmp_path, verb):
     half = export_bundle(checkpoint, tmp_path / 'half', **told, half=True)
     assert half.half_difference <= 0.01
     assert half.size < 0.7 * result.size
-    with pytest.raises(ValueError, match='must state the licence of its weights. Add --licence'):
+    with pytest.raises(
+        ValueError, match='must state the licence of its weights, got none. Add --licence'
+    ):
         export_bundle(checkpoint, tmp_path / 'none', architecture='espnet_v2')
 
 

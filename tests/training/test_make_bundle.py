@@ -7,6 +7,7 @@ import subprocess
 from meta_ood_training.cli import NearestParser, VERBS
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.config_reader import read_config
+from meta_ood_training.finetuning.training_run import open_config
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,14 +60,22 @@ def test_each_step_is_a_command_that_exists_and_is_done_once(tmp_path, name, ver
     assert [command[0] for command in commands] == verbs
     for verb, *rest in commands:
         parser = NearestParser()
-        importlib.import_module(f'meta_ood_training.{VERBS[verb][0]}').add_arguments(parser)
-        parsed = parser.parse_args(rest)
+        module = importlib.import_module(f'meta_ood_training.{VERBS[verb][0]}')
+        module.add_arguments(parser)
+        parsed = parser.parse_args(getattr(module, 'prepare', list)(rest))
         if verb == 'finetune':
             config = read_config(FinetuneConfig, REPOSITORY / parsed.config, parsed.overrides)
             assert config.training.max_steps == 3
-            names = {one.split('=')[0] for one in parsed.data}
+            named = dict(one.split('=') for one in parsed.data)
+            open_config(REPOSITORY / parsed.config, named, parsed.overrides)  # uses each
+            names = set(named)
             assert {one.data for one in (*config.street, *config.objects) if one.data} <= names
             assert not config.network.weights or config.network.weights in names
+        if verb == 'bundle':
+            stated = config.bundle
+            assert parsed.name == name
+            assert parsed.licence == stated.licence_of_weights
+            assert parsed.data_terms == stated.data_terms
     again, commands = make(tmp_path, *arguments)
     assert again.returncode == 0
     assert commands == []

@@ -10,9 +10,10 @@ with numbers, paths and figures; what is wrong raises ValueError or OSError, not
 4. `extract_segments`  bundle + images with truth -> a table of segments
 5. `fit_meta`          that table -> the bundle with a meta classifier, judged
 6. `evaluate`          bundles x data sets -> pixel scores
+7. `predict`           bundle + images, a video or a bag -> pictures and segments on disk
 
 The wings, in this order: `datasets`, `overlays`, `finetuning`, `bundles`, `segments`, `meta`,
-`evaluation`; `provenance` says where a result comes from.
+`evaluation`, `prediction`; `provenance` says where a result comes from.
 """
 
 import os
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from meta_ood_training.meta.result import FitMetaResult as FitMetaResult
     from meta_ood_training.overlays.overlay_set import make_overlay as make_overlay
     from meta_ood_training.overlays.overlay_set import OverlayResult as OverlayResult
+    from meta_ood_training.prediction.prediction_folder import predict as predict
+    from meta_ood_training.prediction.prediction_folder import (
+        PredictionResult as PredictionResult,
+    )
     from meta_ood_training.segments.options import ExtractionOptions as ExtractionOptions
     from meta_ood_training.segments.segment_folder import extract_segments as extract_segments
     from meta_ood_training.segments.segment_folder import SegmentsResult as SegmentsResult
@@ -54,6 +59,8 @@ _HOMES = {
     'FitMetaResult': 'meta.result',
     'evaluate': 'evaluation.bundle_scores',
     'EvaluationResult': 'evaluation.bundle_scores',
+    'predict': 'prediction.prediction_folder',
+    'PredictionResult': 'prediction.prediction_folder',
 }
 
 __all__ = list(_HOMES)

@@ -4,9 +4,13 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+import os
 import re
 import sys
 from typing import NoReturn
+
+from meta_ood_ros import __version__
+from meta_ood_training.output_places import check_launcher
 
 VERBS = {
     'finetune': ('finetuning.command', 'train a network for high entropy on OoD objects'),
@@ -17,7 +21,14 @@ VERBS = {
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',
     ),
-    'bundle': ('bundles.command', 'turn a checkpoint into a bundle'),
+    'predict': (
+        'prediction.command',
+        'write pictures and segments of images, a video or a bag, as the node finds them',
+    ),
+    'bundle': (
+        'bundles.command',
+        'make a bundle of checkpoints or an ONNX file; list, describe, verify bundles',
+    ),
 }
 """Verb -> (module of meta_ood_training, what it does)."""
 
@@ -58,13 +69,26 @@ class NearestParser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return the parsed arguments, or exit naming the nearest known option."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        # Words such as key=value behind another one may stand anywhere between options.
+        several = len([one for one in self._actions if not one.option_strings]) > 1
+        parse = self.parse_known_intermixed_args if several else self.parse_known_args
+        parsed, unknown = parse(args, namespace)
         if unknown:
-            options = [option for action in self._actions for option in action.option_strings]
+            options = self._known_options(parsed)
             nearest = get_close_matches(unknown[0].split('=')[0], options, 1, 0.4)
             hint = f' Did you mean {nearest[0]}?' if nearest else ''
             self.error(f'unknown argument {unknown[0]!r}.{hint} --help lists all.')
         return parsed
+
+    def _known_options(self, parsed: argparse.Namespace) -> list[str]:
+        """Return the options of the verb, and of the sub-verb that was chosen."""
+        options: list[str] = []
+        for action in self._actions:
+            options += action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = action.choices.get(str(getattr(parsed, action.dest, None)))
+                options += [] if chosen is None else chosen._known_options(parsed)
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence and exit."""
@@ -85,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = words[:1] == ['--debug']
     if debug:
         words = words[1:]
+    if words[:1] == ['--version']:
+        print(f'meta-ood-train {__version__}')
+        return 0
     if not words or words[0] in ('-h', '--help'):
         print(_usage())
         return 0 if words else WRONG_USE
@@ -99,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if debug:
             raise
-        return _complain(f'{verb} needs {error.name}, got no such module. {_advice(error.name)}')
+        return _explain_missing(verb, error)
     parser = NearestParser(
         prog=f'meta-ood-train {verb}',
         description=purpose[0].upper() + purpose[1:] + '.',
@@ -107,24 +134,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
+    words = getattr(module, 'prepare', list)(rest)
     try:
-        return int(module.run(parser.parse_args(rest)) or 0)
-    except (ValueError, OSError) as error:
+        parsed = parser.parse_args(words)
+        check_launcher(os.environ)
+        return int(module.run(parsed) or 0)
+    except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
+        return _explain(verb, error, parser)
+
+
+def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -> int:
+    """Say in one sentence what ended a verb, and return its exit status."""
+    if isinstance(error, ModuleNotFoundError):
+        return _explain_missing(verb, error)
+    if not isinstance(error, KeyboardInterrupt):
         return _complain(f'{verb}: {error}')
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        _complain(f'{verb}: interrupted. What stood there before is unchanged.')
-        return INTERRUPTED
+    resumes = any('--resume' in action.option_strings for action in parser._actions)
+    after = 'What stood there before is unchanged.'
+    if resumes:
+        after = 'Repeat the command with --resume to go on.'
+    _complain(f'{verb}: interrupted. {after}')
+    return INTERRUPTED
 
 
 def _usage() -> str:
     width = max(map(len, VERBS))
-    lines = ['usage: meta-ood-train [--debug] <verb> [options]', '']
+    lines = ['usage: meta-ood-train [--version] [--debug] <verb> [options]', '']
     lines += [f'  {verb:{width}}  {purpose}' for verb, (_, purpose) in VERBS.items()]
     return '\n'.join([*lines, '', '`meta-ood-train <verb> --help` lists the options of a verb.'])
+
+
+def _explain_missing(verb: str, error: ModuleNotFoundError) -> int:
+    return _complain(f'{verb} needs {error.name}, got no such module. {_advice(error.name)}')
 
 
 def _advice(module: str | None) -> str:

@@ -50,6 +50,13 @@ def average_weights(
                 f'runs must be of one architecture, but run {number} has other names or shapes '
                 'than run 0. Average checkpoints of the same network and arguments.'
             )
+    for key, value in (start or {}).items():
+        if key in first and value.shape != first[key].shape:
+            raise ValueError(
+                f'start must be of the architecture of the runs, got {key} of shape '
+                f'{tuple(value.shape)}, which they have as {tuple(first[key].shape)}. Name the '
+                'weights that the runs began at.'
+            )
     averaged = {}
     for key, value in first.items():
         if not value.is_floating_point():

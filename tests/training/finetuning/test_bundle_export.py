@@ -16,6 +16,8 @@ from meta_ood_training.finetuning.training_run import finetune, run_facts
 import pytest
 import torch
 
+TERMS = ('--data-terms', 'CC0')
+
 
 @pytest.fixture
 def network():
@@ -39,7 +41,8 @@ def logits(network, seed=0):
 def convert(published, output, *more):
     words = ['bundle', '--checkpoint', str(published), '--output', str(output)]
     named = ['--architecture', 'espnet_v2', '--argument', 'scale=0.5']
-    return main([*words, *named, *more])
+    terms = ['--data-terms', 'none'] if '--licence' in more else []
+    return main([*words, *named, *terms, *more])
 
 
 def test_a_published_checkpoint_becomes_a_bundle_with_the_same_logits(
@@ -60,7 +63,10 @@ def test_a_bundle_keeps_the_normalisation_of_its_network(tmp_path, save_numbered
     network = build_network(name, num_classes=19)
     save_numbered(network, tmp_path / 'published.npz')
     words = ['bundle', '--checkpoint', str(tmp_path / 'published.npz'), '--architecture', name]
-    assert main([*words, '--output', str(tmp_path / 'bundle'), '--licence', 'Apache-2.0']) == 0
+    assert (
+        main([*words, '--output', str(tmp_path / 'bundle'), '--licence', 'Apache-2.0', *TERMS])
+        == 0
+    )
     bundle = load_bundle(tmp_path / 'bundle')
     assert tuple(bundle.input_mean) == tuple(bundle.input_std) == (128 / 255,) * 3
     assert torch.equal(logits(bundle.build_network()), logits(network.eval()))
@@ -73,7 +79,7 @@ def test_a_network_of_classes_without_names_is_refused(tmp_path, small_config, c
     record = {**run_facts(described, ''), 'step': 1, 'scores': {}, 'start_scores': {}}
     torch.save({'state_dict': network.state_dict(), **record}, tmp_path / 'own.pth')
     words = ['--checkpoint', str(tmp_path / 'own.pth'), '--output', str(tmp_path / 'bundle')]
-    assert main(['bundle', *words, '--licence', 'MIT']) == 2
+    assert main(['bundle', *words, '--licence', 'MIT', *TERMS]) == 2
     assert 'must have the 19 Cityscapes classes, got a network of 12' in capsys.readouterr().err
     assert not (tmp_path / 'bundle').exists()
 
@@ -105,6 +111,7 @@ def test_a_run_becomes_a_bundle_that_states_it(tmp_path, small_config, quiet):
                 str(tmp_path / 'mine'),
                 '--licence',
                 'Apache-2.0',
+                *TERMS,
                 '--entropy-threshold',
                 '0.4',
                 '--work-short-side',
@@ -162,11 +169,73 @@ def test_what_is_missing_is_asked_for(tmp_path, published, capsys):
         'does not say which network it belongs to. Add --architecture' in capsys.readouterr().err
     )
     assert convert(published, tmp_path / 'x') == 2
-    assert 'must state the licence of its weights' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'must state the licence of its weights, got none. Add --licence TEXT.' in said
+    words += ['--architecture', 'espnet_v2', '--argument', 'scale=0.5', '--licence', 'MIT']
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert 'must state the terms of its training data, got none. Add --data-terms TEXT.' in said
     assert convert(tmp_path / 'absent.pth', tmp_path / 'x', '--licence', 'MIT') == 2
     assert '--checkpoint must be a file' in capsys.readouterr().err
     assert convert(published, tmp_path / 'x', '--argument', 'rates=[3, 6') == 2
     assert "a value must be YAML, got 'rates=[3, 6': expected" in capsys.readouterr().err
+
+
+def test_terms_of_a_configuration_are_quoted_and_its_name_is_not_taken(
+    tmp_path, small_config, network, capsys
+):
+    config = small_config()
+    stated = replace(config.bundle, licence_of_weights='MIT (of somebody else)')
+    facts = run_facts(replace(config, bundle=stated), 'finetune mine.yaml')
+    facts['config']['bundle']['name'] = 'default'  # as earlier versions wrote it
+    record = {**facts, 'step': 1, 'scores': {}, 'start_scores': {}}
+    torch.save({'state_dict': network.state_dict(), **record}, tmp_path / 'final.pth')
+    words = ['bundle', 'export', '--checkpoint', str(tmp_path / 'final.pth'), '--output']
+    assert main([*words, str(tmp_path / 'mine'), *TERMS]) == 2
+    said = capsys.readouterr().err
+    assert "Add --licence TEXT. The configuration of its run says 'MIT (of somebody else)'" in said
+    own = ('--licence', 'proprietary', *TERMS)
+    assert main([*words, str(tmp_path / 'mine'), *own]) == 0
+    bundle = load_bundle(tmp_path / 'mine')
+    assert (bundle.name, bundle.licence_of_weights) == ('mine', 'proprietary')
+    assert bundle.data_terms == 'CC0'
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / 'mine'), *own]) == 2
+    assert '--output must be new, got ' in capsys.readouterr().err
+    assert main([*words, str(tmp_path / 'mine'), *own, '--overwrite']) == 0
+    assert main([*words, str(tmp_path / 'default'), *own]) == 2
+    assert "a name of its own, got the directory 'default'" in capsys.readouterr().err
+    best = ['bundle', '--checkpoint', str(tmp_path / 'best.pth'), '--output', str(tmp_path / 'x')]
+    assert main([*best, *own]) == 2
+    said = capsys.readouterr().err
+    assert 'This run was not validated, or no validation kept the mIoU' in said
+    assert f'Take {tmp_path / "final.pth"}' in said
+
+
+def test_runs_are_averaged_and_moved_back_to_their_start(tmp_path, network, capsys):
+    key = 'base_net.level1.conv.weight'
+    for name, value in {'a': 1.0, 'b': 3.0, 'start': -2.0}.items():
+        weights = {**network.state_dict()}
+        weights[key] = torch.full_like(weights[key], value)
+        torch.save(weights, tmp_path / f'{name}.pth')
+    runs = [str(tmp_path / 'a.pth'), str(tmp_path / 'b.pth')]
+    own = ['--architecture', 'espnet_v2', '--argument', 'scale=0.5', '--licence', 'MIT', *TERMS]
+    words = ['bundle', '--checkpoint', *runs, *own, '--output']
+    back = ['--start', str(tmp_path / 'start.pth'), '--start-share', '0.25']
+    assert main([*words, str(tmp_path / 'mean')]) == 0
+    assert main([*words, str(tmp_path / 'back'), *back]) == 0
+    mean, moved = load_bundle(tmp_path / 'mean'), load_bundle(tmp_path / 'back')
+    assert set(mean.weights[key].unique().tolist()) == {2.0}
+    assert set(moved.weights[key].unique().tolist()) == {0.75 * 2.0 + 0.25 * -2.0}
+    average = {'of': 2, 'start': 'start.pth', 'start_share': 0.25, 'runs': []}
+    assert moved.provenance['average'] == average
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / 'x'), *back[:2]]) == 2
+    assert '--start and --start-share go together, got ' in capsys.readouterr().err
+    assert main([*words, str(tmp_path / 'x'), '--start', '/nowhere.pth', *back[2:]]) == 2
+    assert (
+        "--start must be a checkpoint or a bundle, got '/nowhere.pth'" in capsys.readouterr().err
+    )
 
 
 def test_a_damaged_checkpoint_is_called_so(tmp_path, small_config, network, capsys):
@@ -174,7 +243,15 @@ def test_a_damaged_checkpoint_is_called_so(tmp_path, small_config, network, caps
     path = tmp_path / 'best.pth'
     torch.save({'state_dict': network.state_dict(), **record}, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    words = ['--checkpoint', str(path), '--output', str(tmp_path / 'x'), '--licence', 'MIT']
+    words = [
+        '--checkpoint',
+        str(path),
+        '--output',
+        str(tmp_path / 'x'),
+        '--licence',
+        'MIT',
+        *TERMS,
+    ]
     assert main(['bundle', *words]) == 2
     said = capsys.readouterr().err
     assert f'{path} cannot be read so: ' in said

@@ -1,7 +1,11 @@
 """
-Checkpoints -> bundles, which are what a robot loads.
+Checkpoints and ONNX files -> bundles, which are what a robot loads; and what bundles say.
 
-1. `export`   `export_bundle`, the whole way; `command` is its verb
+1. `export`      `export_bundle`: one checkpoint, or the average of several, -> a bundle
+2. `onnx_files`  a network of one's own -> a bundle, and back
+3. `inspection`  what a bundle says of itself, and whether it works
+
+`command` is the verb.
 """
 
 from typing import TYPE_CHECKING

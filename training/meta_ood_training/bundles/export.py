@@ -9,7 +9,7 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import save_bundle
-from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import (
     load_checkpoint,
@@ -19,12 +19,15 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
+from meta_ood_training.datasets import exported_classes
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.loop.checkpoints import BEST_FILE, LAST_FILE
 from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
 from meta_ood_training.finetuning.loop_config import BundleConfig
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.weight_averaging import average_weights
 import torch
 from torch import Tensor
 
@@ -79,44 +82,53 @@ class BundleResult:
 
 
 def export_bundle(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     name: str | None = None,
     architecture: str | None = None,
     arguments: Mapping[str, Any] | None = None,
+    classes: str | Path | None = None,
     entropy_threshold: float | None = None,
     work_short_side: int | None = None,
     licence: str | None = None,
     data_terms: str | None = None,
     scores: str | Path | Sequence[str | Path] = (),
     half: bool = False,
+    start: str | Path | None = None,
+    start_share: float = 0.0,
 ) -> BundleResult:
     """
     Turn a checkpoint into a bundle that says where its weights come from.
 
     Parameters
     ----------
-    checkpoint : str or Path
-        Of `finetune`, or a published file.
+    checkpoint : str, Path or sequence of them
+        Of `finetune`, or a published file; of several runs the weights are averaged.
     output : str or Path
         Directory of the bundle.
     name : str, optional
-        Of the bundle; as the run says, or that of the directory.
+        Of the bundle; that of the directory where absent.
     architecture : str, optional
         A name of `build_network`, for a checkpoint that does not say.
     arguments : mapping, optional
         Keyword arguments of that architecture: {'scale': 2.0}.
+    classes : str or Path, optional
+        A classes.yaml that names the network's classes; as the run says, or Cityscapes'.
     entropy_threshold : float, optional
         In (0, 1]; as the run says.
     work_short_side : int, optional
         In pixels; as the run says.
-    licence, data_terms : str, optional
-        Of the weights, and terms of the training data; as the run says.
+    licence, data_terms : str
+        Of the weights, and terms of the training data; asked for.
     scores : str, Path or sequence of them
         JSON files to state in its provenance.
     half : bool
         Store float16, if that changes no entropy by 0.01.
+    start : str or Path, optional
+        Checkpoint or bundle that the runs began at, towards which the weights are moved back.
+    start_share : float
+        Its share in the result, in [0, 1], see `weight_averaging`.
 
     Returns
     -------
@@ -127,30 +139,30 @@ def export_bundle(
     ------
     ConfigError
         A ValueError: the checkpoint is missing, damaged, of other classes or of an unknown
-        network; no licence is known; or float16 would change too much.
+        network; licence or terms are not stated; or float16 would change too much.
 
     """
-    path, output = Path(checkpoint), Path(output)
-    opened = open_checkpoint(path)
-    network_config = _describe_network(path, opened, architecture, arguments or {})
-    if network_config.num_classes != len(CITYSCAPES_NAMES):
+    paths, output = as_tuple(checkpoint, Path), Path(output)
+    if not paths:
+        raise ConfigError('a bundle needs a checkpoint, got none. Name one with --checkpoint.')
+    if (start is None) != (not start_share):
         raise ConfigError(
-            f'a bundle made by this verb must have the {len(CITYSCAPES_NAMES)} Cityscapes '
-            f'classes, got a network of {network_config.num_classes}, whose names the checkpoint '
-            'does not tell. Write its bundle with save_bundle of meta_ood_ros.core.'
+            f'--start and --start-share go together, got {start} and {start_share:g}. Give both: '
+            'the share of the start that the result keeps, such as 0.25.'
         )
+    checkpoints = [open_checkpoint(one) for one in paths]
+    path, opened = paths[0], checkpoints[0]
+    network_config = _describe_network(path, opened, architecture, arguments or {})
+    names, colors = exported_classes(opened.facts, network_config.num_classes, classes)
+    check_terms(licence, data_terms, opened)
     described = _describe_bundle(
         opened,
-        output.name,
         {
-            'name': name,
             'entropy_threshold': entropy_threshold,
             'work_short_side': work_short_side,
-            'licence_of_weights': licence,
-            'data_terms': data_terms,
         },
     )
-    weights = read_weights(path, network_config.architecture, network_config.num_classes)
+    weights = _read_average(paths, network_config, start, start_share)
     network = open_network(replace(network_config, weights=''), {})
     load_weights(network, weights, source=str(path))
     stored = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -165,19 +177,22 @@ def export_bundle(
         stored = to_half(stored)
     bundle = save_bundle(
         Bundle(
-            name=described.name,
+            name=check_name(name, output),
             architecture=network_config.architecture,
             arguments=dict(network_config.arguments),
             input_mean=network.input_mean,
             input_std=network.input_std,
-            class_names=CITYSCAPES_NAMES,
-            class_colors=CITYSCAPES_COLORS,
+            class_names=names,
+            class_colors=colors,
             entropy_threshold=described.entropy_threshold,
             work_short_side=described.work_short_side,
             min_size_px=described.min_size_px,
-            provenance=describe_origin(opened, as_tuple(scores, Path)),
-            licence_of_weights=described.licence_of_weights,
-            data_terms=described.data_terms,
+            provenance={
+                **describe_origin(opened, as_tuple(scores, Path)),
+                **_describe_average(checkpoints, start, start_share),
+            },
+            licence_of_weights=licence or '',
+            data_terms=data_terms or '',
             weights=stored,
         ),
         output,
@@ -189,9 +204,15 @@ def export_bundle(
 def open_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint with what it says about itself."""
     if not path.is_file():
+        last = path.with_name(LAST_FILE)
+        advice = f'finetune writes {BEST_FILE} and {LAST_FILE}.'
+        if path.name == BEST_FILE and last.is_file():
+            advice = (
+                f'This run was not validated, or no validation kept the mIoU that '
+                f'validation.mean_iou_loss asks for. Take {last}.'
+            )
         raise ConfigError(
-            f'--checkpoint must be a file, got {str(path)!r}, which is none. '
-            'finetune writes best.pth and final.pth.'
+            f'--checkpoint must be a file, got {str(path)!r}, which is none. {advice}'
         )
     try:
         record = torch.load(path, map_location='cpu', weights_only=True)
@@ -270,19 +291,78 @@ def _describe_network(
     return NetworkConfig(architecture, dict(arguments), len(CITYSCAPES_NAMES))
 
 
-def _describe_bundle(
-    checkpoint: Checkpoint, folder: str, given: Mapping[str, Any]
-) -> BundleConfig:
+def _describe_bundle(checkpoint: Checkpoint, given: Mapping[str, Any]) -> BundleConfig:
     stated = checkpoint.facts['config']['bundle'] if checkpoint.facts else {}
     known = {one.name for one in fields(BundleConfig)}
     described = BundleConfig(**{key: value for key, value in stated.items() if key in known})
-    given = {**given, 'name': given['name'] or described.name or folder}
-    described = replace(
-        described, **{key: value for key, value in given.items() if value is not None}
+    return replace(described, **{key: value for key, value in given.items() if value is not None})
+
+
+def check_name(name: str | None, output: Path) -> str:
+    """Return the name of a bundle: as given, or that of its directory."""
+    if name:
+        return name
+    if output.resolve().name == 'default':
+        raise ConfigError(
+            "a bundle must have a name of its own, got the directory 'default', as the installed "
+            'one is called. Give --name, or another --output.'
+        )
+    return output.resolve().name
+
+
+def check_terms(
+    licence: str | None, data_terms: str | None, checkpoint: Checkpoint | None = None
+) -> None:
+    """Refuse a bundle whose licence or data terms nobody stated, quoting its configuration."""
+    stated: Mapping[str, Any] = {}
+    if checkpoint is not None and checkpoint.facts:
+        stated = checkpoint.facts['config']['bundle']
+    asked = (
+        ('--licence', 'the licence of its weights', licence, 'licence_of_weights'),
+        ('--data-terms', 'the terms of its training data', data_terms, 'data_terms'),
     )
-    if not described.licence_of_weights:
-        raise ConfigError('a bundle must state the licence of its weights. Add --licence.')
-    return described
+    for option, what, given, key in asked:
+        if not given:
+            said = str(stated.get(key) or '').strip()
+            hint = f' The configuration of its run says {said!r}: is that so?' if said else ''
+            raise ConfigError(f'a bundle must state {what}, got none. Add {option} TEXT.{hint}')
+
+
+def _read_average(
+    paths: Sequence[Path], network: NetworkConfig, start: str | Path | None, start_share: float
+) -> dict[str, Tensor]:
+    """Return the weights of one run, or of several averaged and moved back to their start."""
+    runs = [read_weights(one, network.architecture, network.num_classes) for one in paths]
+    if len(runs) == 1 and start is None:
+        return runs[0]
+    began = None
+    if start is not None:
+        if not Path(start).exists():
+            raise ConfigError(
+                f'--start must be a checkpoint or a bundle, got {str(start)!r}, which is not '
+                'there. Name the file that network.weights of the runs named.'
+            )
+        began = read_weights(Path(start), network.architecture, network.num_classes)
+    return average_weights(runs, start=began, start_share=start_share)
+
+
+def _describe_average(
+    checkpoints: Sequence[Checkpoint], start: str | Path | None, start_share: float
+) -> dict[str, Any]:
+    """Return what the provenance says of an average; the scores of one run are not its own."""
+    if len(checkpoints) == 1 and start is None:
+        return {}
+    runs = [
+        {key: one.facts.get(key) for key in ('command', 'revision', 'step')}
+        | {'seed': one.facts['config']['training']['seed']}
+        for one in checkpoints
+        if one.facts
+    ]
+    began = {} if start is None else {'start': Path(start).name, 'start_share': start_share}
+    nothing: dict[str, Any] = {
+        key: {} for key in ('validation_before', 'validation') if checkpoints[0].facts
+    }
+    return {**nothing, 'average': {'of': len(checkpoints), **began, 'runs': runs}}
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

@@ -88,7 +88,7 @@ def evaluate(
     work_size : (int, int), optional
         Height and width of the work grid in pixels instead, aspect not kept.
     limit : int, optional
-        Only the first images of every set.
+        Only the first images of every set; 0 takes all.
     draws, seed : int
         Of the bootstrap; 0 draws leave the intervals out.
     device, backend, precision : str
@@ -113,6 +113,8 @@ def evaluate(
     score_names = as_tuple(scores, str) or tuple(SCORES)
     for name in score_names:
         check_choice('--score', name, sorted(SCORES))
+    if limit is not None and limit < 0:
+        raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all images.')
     loaded = load_bundles(bundles)
     parsed = [parse_dataset(text) for text in datasets]
     opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
@@ -134,7 +136,7 @@ def evaluate(
         )
         for title, dataset in opened.items():
             start = time.perf_counter()
-            length = len(dataset) if limit is None else min(limit, len(dataset))
+            length = min(limit, len(dataset)) if limit else len(dataset)
             by_part = evaluate_pixels(
                 predictor,
                 dataset,

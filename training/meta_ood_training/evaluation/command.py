@@ -8,6 +8,7 @@ from meta_ood_training.datasets import DATASETS
 from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
 from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
+from meta_ood_training.output_places import add_overwrite, check_free
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='bundle to score; several are compared in every figure (default: the installed one)',
     )
     parser.add_argument(
+        '--data',
         '--dataset',
         action='append',
+        dest='dataset',
         required=True,
         metavar='[TITLE:]NAME=PATH',
         help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
@@ -61,17 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-size', metavar='HxW', help='fixed work grid [px] instead, aspect not kept'
     )
-    parser.add_argument('--limit', type=int, help='only the first images of every set')
+    parser.add_argument('--limit', type=int, help='only the first images of every set, 0 all')
     parser.add_argument('--draws', type=int, default=1000, help='bootstrap draws; 0 for none')
     parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap')
-    parser.add_argument('--device', default='cpu', help='cpu, cuda, cuda:N or auto')
+    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
     parser.add_argument('--backend', default='auto', help='how the network runs')
     parser.add_argument('--precision', default='fp32', help='precision of the network')
+    add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
     _check_kind(arguments)
+    check_free(arguments.output, overwrite=arguments.overwrite)
     common: dict[str, Any] = {
         'bundles': arguments.bundle,
         'parts': arguments.part,
@@ -118,13 +123,11 @@ def _check_kind(arguments: argparse.Namespace) -> None:
             )
 
 
-def parse_size(text: str | None) -> tuple[int, int] | None:
+def parse_size(text: str | None, *, option: str = '--work-size') -> tuple[int, int] | None:
     """Return (height, width) of `HxW`."""
     if text is None:
         return None
     sides = text.lower().split('x')
     if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(
-            f'--work-size must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.'
-        )
+        raise ValueError(f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.')
     return int(sides[0]), int(sides[1])

@@ -1,14 +1,15 @@
 """`meta-ood-train finetune`: the command line of `finetune`."""
 
+from __future__ import annotations
+
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from meta_ood_training.finetuning.config import FinetuneConfig
-from meta_ood_training.finetuning.config_reader import ConfigError
-from meta_ood_training.finetuning.dry_run import try_one_step
-from meta_ood_training.finetuning.training_run import finetune, open_config
-import torch
+if TYPE_CHECKING:  # PyTorch, for which --help would wait
+    from meta_ood_training.finetuning.config import FinetuneConfig
+    from meta_ood_training.finetuning.training_run import FinetuneResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    from meta_ood_training.finetuning.dry_run import try_one_step
+    from meta_ood_training.finetuning.training_run import finetune, open_config
+    import torch
+
     config = open_config(arguments.config, _named(arguments.data), arguments.overrides)
     if arguments.dry_run:
         print(try_one_step(config))
@@ -47,11 +52,28 @@ def run(arguments: argparse.Namespace) -> int:
         progress=True,
         command=_command(arguments, config),
     )
-    print(f'Trained for {result.minutes:.1f} min; weights in {result.weights}.')
-    if result.best_weights is not None:
-        print(f'Best: {result.best_weights} of step {result.best_step}: {result.best}.')
-    print(f'Curves in {result.figure}. Next: meta-ood-train bundle')
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(describe(result, is_validated=config.validation is not None))
     return 0
+
+
+def describe(result: FinetuneResult, *, is_validated: bool) -> str:
+    """Return what came out, and which weights to take, in a line."""
+    trained = f'trained for {result.minutes:.1f} min'
+    best = result.best
+    if best is not None:
+        found = (
+            f'best at step {result.best_step}: AP {best.average_precision:.3f}, '
+            f'FPR95 {best.fpr95:.3f}, mIoU {best.mean_iou:.3f}; weights in {result.best_weights}'
+        )
+    elif is_validated:
+        found = (
+            f'no best.pth: every validation lost more mIoU than validation.mean_iou_loss allows; '
+            f'weights of the last step in {result.weights}'
+        )
+    else:
+        found = f'no best.pth: nothing was validated; weights of the last step in {result.weights}'
+    return f'{trained}, {found}; curves in {result.figure}'
 
 
 def _named(given: list[str]) -> dict[str, str]:
@@ -59,7 +81,7 @@ def _named(given: list[str]) -> dict[str, str]:
     for one in given:
         name, equals, place = one.partition('=')
         if not name or not equals or not place:
-            raise ConfigError(f'--data must be NAME=PATH, got {one!r}.')
+            raise ValueError(f'--data must be NAME=PATH, got {one!r}.')
         named[name] = place
     return named
 

@@ -143,18 +143,16 @@ class BundleConfig:
 
     Attributes
     ----------
-    name : str
-        Of the bundle; '' is the name of its directory.
     entropy_threshold : float
         At which the node works until a meta classifier brings its own.
     work_short_side : int
         At which the node shall run [px]; `validation.short_side` should be the same.
-    licence_of_weights : str
-        Of the weights that training started from and that the result derives from.
+    licence_of_weights, data_terms : str
+        Of the weights that training started from and that the result derives from, and terms of
+        the data; `bundle` asks for both and quotes what stands here.
 
     """
 
-    name: str = ''
     entropy_threshold: float = 0.5
     work_short_side: int = 512
     min_size_px: int = 0

@@ -5,9 +5,11 @@ Read in order: `config` (what a run is made of), `data.street`, `loop.module` (a
 `loop.checkpoints` (what is kept).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 import json
+import logging
 import os
 from pathlib import Path
 import time
@@ -35,6 +37,7 @@ from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
+from meta_ood_training.output_places import hold_folder
 from meta_ood_training.provenance.revision import machine, source_revision
 import torch
 
@@ -100,7 +103,34 @@ def open_config(
     else:
         config = read_config(FinetuneConfig, Path(config), list(overrides))
     named = {name: str(place) for name, place in (data or {}).items()}
-    return replace(config, data={**config.data, **named})
+    config = replace(config, data={**config.data, **named})
+    _check_names(config, named)
+    return config
+
+
+def _check_names(config: FinetuneConfig, given: Collection[str]) -> None:
+    """Refuse the place of data that nothing in the configuration names."""
+    known = set(_words({**asdict(config), 'data': None, 'bundle': None}))
+    for name in given:
+        if name not in known:
+            nearest = get_close_matches(name, known, 1, 0.6)
+            hint = f' Did you mean {nearest[0]!r}?' if nearest else ' Leave it out.'
+            raise ConfigError(
+                f'--data must give the place of data that the configuration names, got {name!r}, '
+                f'which it does not.{hint}'
+            )
+
+
+def _words(value: Any) -> Iterator[str]:
+    """Yield every string in nested mappings and sequences."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _words(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _words(one)
 
 
 def finetune(
@@ -155,18 +185,19 @@ def finetune(
 
     """
     config, output, start = open_config(config, data, overrides), Path(output), time.monotonic()
-    point = _resume_point(output, resume)
-    keeper = _train(
-        config,
-        output,
-        resume=point,
-        command=command or 'meta_ood_training.finetune',
-        **{
-            'enable_progress_bar': progress,
-            'enable_model_summary': progress,
-            **trainer_options,
-        },
-    )
+    with hold_folder(output, is_ours=int(os.environ.get('RANK', 0)) == 0):
+        point = _resume_point(output, resume)
+        keeper = _train(
+            config,
+            output,
+            resume=point,
+            command=command or 'meta_ood_training.finetune',
+            **{
+                'enable_progress_bar': progress,
+                'enable_model_summary': False,
+                **trainer_options,
+            },
+        )
     return FinetuneResult(
         output=output,
         weights=output / LAST_FILE,
@@ -205,6 +236,8 @@ def _train(
     **trainer_options: Any,
 ) -> KeepCheckpoints:
     keep_freed_memory()
+    for name in ('lightning.pytorch', 'lightning.fabric'):  # they advertise their makers' products
+        logging.getLogger(name).setLevel(logging.WARNING)
     # else all new memory is filled with NaN first: an eighth of a step
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     training = config.training

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_ood_training.meta.fitting.calibration import RULES
+from meta_ood_training.output_places import add_overwrite
 from meta_ood_training.plain_arguments import as_tuple, check_choice, set_defaults
 
 KINDS = ('logistic_regression', 'neural_network')
@@ -198,6 +199,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument('--bundle', default='', help='the network; default: the installed bundle')
     output.add_argument('--output', type=Path, help='bundle to write; default: none')
     output.add_argument('--report', type=Path, help='folder')
+    add_overwrite(output)
     output.add_argument(
         '--entropy-threshold', type=float, help='what the bundle uses; default: see --choose'
     )

@@ -84,6 +84,8 @@ class ExtractionOptions:
             object.__setattr__(self, 'label_folder', Path(self.label_folder))
         check_choice('--scene-shapes', self.scene_shapes, SHAPES)
         check_choice('--label-rule', self.label_rule, LABEL_RULES)
+        if self.limit < 0:
+            raise ValueError(f'--limit must be at least 0, got {self.limit}. 0 takes all frames.')
         if not self.block_seconds > 0:
             raise ValueError(
                 f'--block-seconds must be positive, got {self.block_seconds:g}. Ten is usual.'

@@ -280,7 +280,7 @@ def _describe(
         'sources': [
             {
                 'title': one.title,
-                'frames': len(one),
+                'frames': min(len(one), options.limit) if options.limit else len(one),
                 'region_of_interest': one.region_of_interest,
             }
             for one in sources

@@ -32,7 +32,9 @@ def open_sources(options: ExtractionOptions, bundle: Bundle) -> list[FrameSource
         title, name, path = parse_dataset(text)
         split = title if title != name else options.split
         _check_classes(name, name, bundle)
-        opened = open_dataset(name, path, num_classes=bundle.num_classes)
+        opened = open_dataset(
+            name, path, num_classes=bundle.num_classes, class_names=bundle.class_names
+        )
         sources.append(DatasetFrames(name, opened, split))
     if options.scenes:
         _check_classes('scenes', 'rendered scenes', bundle)
