@@ -37,12 +37,13 @@ MAY_IMPORT = {
     'scores': '',
     'overlays': 'core provenance datasets',
     'finetuning': 'core scenes provenance datasets scores',
-    'bundles': 'core scenes provenance finetuning',
+    'bundles': 'core scenes provenance datasets finetuning',
     'segments': 'core bags scenes provenance datasets scores',
     'meta': 'core provenance datasets scores segments',
     'evaluation': 'core provenance datasets scores segments meta demo',
-    'meta_ood_training': 'overlays finetuning bundles segments meta evaluation',
-    'cli': 'overlays finetuning bundles segments meta evaluation',
+    'prediction': 'core bags datasets',
+    'meta_ood_training': 'overlays finetuning bundles segments meta evaluation prediction',
+    'cli': 'overlays finetuning bundles segments meta evaluation prediction',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

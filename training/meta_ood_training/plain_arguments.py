@@ -30,3 +30,13 @@ def set_defaults(parser: argparse.ArgumentParser, record: Any) -> None:
     parser.set_defaults(
         **{name: list(one) if isinstance(one, tuple) else one for name, one in plain.items()}
     )
+
+
+def parse_size(text: str | None, *, option: str = '--work-size') -> tuple[int, int] | None:
+    """Return (height, width) of `HxW`."""
+    if text is None:
+        return None
+    sides = text.lower().split('x')
+    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise ValueError(f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.')
+    return int(sides[0]), int(sides[1])

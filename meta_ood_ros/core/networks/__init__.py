@@ -9,7 +9,8 @@ The names of their layers are those of the published checkpoints, which therefor
 4. `dual_gcn`           the second network of the paper
 5. `espnet_v2`          made of `espnet_units`
 6. `efficientvit_seg`   made of `conv_norm_act` and `linear_attention`
-7. `onnx_network`       the user's own; `onnx_file`: its file, refused where it may never end
+7. `onnx_network`       the user's own; `onnx_file`: its file, refused where it may never end;
+   `onnx_outputs`: what it gives, refused where it is no logits
 8. `checkpoints`        published files -> weights, running nothing found in them
 """
 

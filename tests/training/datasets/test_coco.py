@@ -17,7 +17,7 @@ from meta_ood_training.datasets import (
     PUBLISHED_RULES,
     source_split,
 )
-from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
+from meta_ood_training.datasets.coco.run_lengths import decode_segmentation, encode_mask
 import numpy as np
 import pytest
 from skimage.draw import polygon2mask

@@ -17,8 +17,8 @@ from meta_ood_training.datasets import (
     RoadAnomaly,
     SegmentMeIfYouCan,
 )
+from meta_ood_training.datasets.coco.run_lengths import tidy_segmentation
 from meta_ood_training.datasets.label_image import read_label
-from meta_ood_training.datasets.run_lengths import tidy_segmentation
 import numpy as np
 from PIL import Image
 import pytest

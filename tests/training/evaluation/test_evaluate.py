@@ -12,11 +12,11 @@ from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import Folder, IGNORED, IN_DISTRIBUTION, OOD
-from meta_ood_training.evaluation.command import parse_size
 from meta_ood_training.evaluation.figures import entropy_shares, thin
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels
 from meta_ood_training.evaluation.prediction import Predictor
 from meta_ood_training.evaluation.report import format_table
+from meta_ood_training.plain_arguments import parse_size
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.scores import ScoreHistogram
 import numpy as np

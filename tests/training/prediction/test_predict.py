@@ -11,7 +11,7 @@ from meta_ood_ros.core.pictures import draw_overlay
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training import predict
 from meta_ood_training.cli import main
-from meta_ood_training.datasets.run_lengths import decode_segmentation
+from meta_ood_training.datasets.coco.run_lengths import decode_segmentation
 from meta_ood_training.prediction import prediction_folder
 from meta_ood_training.prediction.overlapping import read_ahead, WriteBehind
 from meta_ood_training.prediction.polygons import outline_mask

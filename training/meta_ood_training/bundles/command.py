@@ -216,7 +216,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _export_onnx(arguments: argparse.Namespace) -> int:
     from meta_ood_training.bundles.onnx_files import export_onnx
-    from meta_ood_training.evaluation.command import parse_size
+    from meta_ood_training.plain_arguments import parse_size
 
     check_free(arguments.output, overwrite=arguments.overwrite)
     size = parse_size(arguments.size, option='--size')

@@ -10,46 +10,25 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
-from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import (
-    load_checkpoint,
     load_weights,
     NETWORK_NAMES,
-    OodNetwork,
 )
-from meta_ood_ros.core.uncertainty import normalized_entropy
-from meta_ood_ros.scenes import render_scene
+from meta_ood_training.bundles.checkpoints import (
+    Checkpoint,
+    half_difference,
+    LARGEST_HALF_DIFFERENCE,
+    open_checkpoint,
+    read_average,
+    to_half,
+)
 from meta_ood_training.datasets import exported_classes
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
-from meta_ood_training.finetuning.loop.checkpoints import BEST_FILE, LAST_FILE
-from meta_ood_training.finetuning.loop.starting_network import open_network, read_weights
+from meta_ood_training.finetuning.loop.starting_network import open_network
 from meta_ood_training.finetuning.loop_config import BundleConfig
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
-from meta_ood_training.weight_averaging import average_weights
-import torch
-from torch import Tensor
-
-LARGEST_HALF_DIFFERENCE = 0.01
-"""Entropy that storing weights in float16 may change anywhere on a scene [share of log C]."""
-_HALF_SEED = 3
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """
-    Weights with what their file says about itself.
-
-    Attributes
-    ----------
-    facts : mapping of str
-        What `finetune` wrote beside it; empty for a published file.
-
-    """
-
-    weights: dict[str, Tensor]
-    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,7 +141,7 @@ def export_bundle(
             'work_short_side': work_short_side,
         },
     )
-    weights = _read_average(paths, network_config, start, start_share)
+    weights = read_average(paths, network_config, start, start_share)
     network = open_network(replace(network_config, weights=''), {})
     load_weights(network, weights, source=str(path))
     stored = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -201,32 +180,6 @@ def export_bundle(
     return BundleResult(bundle, output, size, difference)
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint with what it says about itself."""
-    if not path.is_file():
-        last = path.with_name(LAST_FILE)
-        advice = f'finetune writes {BEST_FILE} and {LAST_FILE}.'
-        if path.name == BEST_FILE and last.is_file():
-            advice = (
-                f'This run was not validated, or no validation kept the mIoU that '
-                f'validation.mean_iou_loss asks for. Take {last}.'
-            )
-        raise ConfigError(
-            f'--checkpoint must be a file, got {str(path)!r}, which is none. {advice}'
-        )
-    try:
-        record = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception:  # torch raises errors of many types here; what it means is seen next
-        # A published file may hold numbers that only load_checkpoint admits. What not even that
-        # can read is damaged, and its error says so.
-        load_checkpoint(path)
-        return Checkpoint({}, {})
-    if not isinstance(record, Mapping) or 'state_dict' not in record:
-        return Checkpoint({}, {})
-    facts = {key: value for key, value in record.items() if key != 'state_dict'}
-    return Checkpoint(dict(record['state_dict']), facts if 'network' in facts else {})
-
-
 def describe_origin(checkpoint: Checkpoint, scores: Sequence[Path]) -> dict[str, Any]:
     """Return the provenance of a bundle."""
     facts = checkpoint.facts
@@ -250,32 +203,6 @@ def describe_origin(checkpoint: Checkpoint, scores: Sequence[Path]) -> dict[str,
     for path in scores:
         origin.setdefault('scores', {})[path.stem] = json.loads(path.read_text(encoding='utf-8'))
     return origin
-
-
-def to_half(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in float16."""
-    largest = torch.finfo(torch.float16).max
-    return {
-        key: value.half()
-        if value.is_floating_point() and not bool((value.abs() > largest).any())
-        else value
-        for key, value in weights.items()
-    }
-
-
-def half_difference(network: OodNetwork) -> float:
-    """Return by how much storing float16 changes the entropy of one scene at most."""
-    image = render_scene(_HALF_SEED, size=(16 * network.stride, 32 * network.stride)).image
-    x = to_network_input(image, mean=network.input_mean, std=network.input_std)
-    kept = {key: value.clone() for key, value in network.state_dict().items()}
-    network.eval()
-    with torch.inference_mode():
-        exact = normalized_entropy(network(x), dim=1)
-        rounded = {key: value.to(kept[key].dtype) for key, value in to_half(kept).items()}
-        network.load_state_dict(rounded)
-        stored = normalized_entropy(network(x), dim=1)
-    network.load_state_dict(kept)
-    return float((exact - stored).abs().max())
 
 
 def _describe_network(
@@ -326,24 +253,6 @@ def check_terms(
             said = str(stated.get(key) or '').strip()
             hint = f' The configuration of its run says {said!r}: is that so?' if said else ''
             raise ConfigError(f'a bundle must state {what}, got none. Add {option} TEXT.{hint}')
-
-
-def _read_average(
-    paths: Sequence[Path], network: NetworkConfig, start: str | Path | None, start_share: float
-) -> dict[str, Tensor]:
-    """Return the weights of one run, or of several averaged and moved back to their start."""
-    runs = [read_weights(one, network.architecture, network.num_classes) for one in paths]
-    if len(runs) == 1 and start is None:
-        return runs[0]
-    began = None
-    if start is not None:
-        if not Path(start).exists():
-            raise ConfigError(
-                f'--start must be a checkpoint or a bundle, got {str(start)!r}, which is not '
-                'there. Name the file that network.weights of the runs named.'
-            )
-        began = read_weights(Path(start), network.architecture, network.num_classes)
-    return average_weights(runs, start=began, start_share=start_share)
 
 
 def _describe_average(

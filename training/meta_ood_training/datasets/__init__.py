@@ -5,9 +5,8 @@ sample                  the record, and what a target's values mean
 label_image, classes_file        values of a label file; one's own classes
 paired                  image file + label file -> sample; what all layouts share
 camvid, cityscapes, idd_lite, labelme_facade     in-distribution streets
-ecssd, coco, objects, sources                    OoD proxies, objects to paste, their splits
+ecssd, coco, objects, sources    OoD proxies, objects to paste, their splits; `coco` has rooms
 object_folder           one's own objects: cut-outs, or images and masks
-coco_rules, coco_files, coco_annotations, run_lengths    which of COCO's images; its masks
 road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
 folder                  one's own data, and overlay test sets
 image_names             which image a name on the command line means
@@ -18,7 +17,7 @@ from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.cityscapes import Cityscapes
 from meta_ood_training.datasets.classes_file import ClassTable, exported_classes, read_classes
 from meta_ood_training.datasets.coco import CocoOod
-from meta_ood_training.datasets.coco_rules import CocoRules, informative_rules, PUBLISHED_RULES
+from meta_ood_training.datasets.coco.rules import CocoRules, informative_rules, PUBLISHED_RULES
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.fishyscapes import Fishyscapes
 from meta_ood_training.datasets.folder import Folder

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+from meta_ood_training.datasets.coco.run_lengths import encode_mask
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.objects import (
     find_masked_objects,
@@ -13,7 +14,6 @@ from meta_ood_training.datasets.objects import (
     to_source,
 )
 from meta_ood_training.datasets.paired import files_by_stem, Pair, PairedImages, require_folder
-from meta_ood_training.datasets.run_lengths import encode_mask
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np

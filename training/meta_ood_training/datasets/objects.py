@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_training.datasets.coco_annotations import (
+from meta_ood_training.datasets.coco.annotations import (
     decode_instance,
     read_instances,
     require_size,
 )
-from meta_ood_training.datasets.coco_rules import KNOWN_CATEGORIES, same_case
+from meta_ood_training.datasets.coco.rules import KNOWN_CATEGORIES, same_case
+from meta_ood_training.datasets.coco.run_lengths import decode_segmentation, encode_mask
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.label_image import read_label
 from meta_ood_training.datasets.paired import PairedImages, read_image
-from meta_ood_training.datasets.run_lengths import decode_segmentation, encode_mask
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
 

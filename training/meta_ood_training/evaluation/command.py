@@ -9,6 +9,7 @@ from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResul
 from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
+from meta_ood_training.plain_arguments import parse_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,13 +122,3 @@ def _check_kind(arguments: argparse.Namespace) -> None:
                 f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '
                 'Leave it out.'
             )
-
-
-def parse_size(text: str | None, *, option: str = '--work-size') -> tuple[int, int] | None:
-    """Return (height, width) of `HxW`."""
-    if text is None:
-        return None
-    sides = text.lower().split('x')
-    if len(sides) != 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise ValueError(f'{option} must be HEIGHTxWIDTH in px, such as 512x1024, got {text!r}.')
-    return int(sides[0]), int(sides[1])

@@ -5,9 +5,8 @@ Read in order: `config` (what a run is made of), `data.street`, `loop.module` (a
 `loop.checkpoints` (what is kept).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 import json
 import logging
 import os
@@ -20,7 +19,7 @@ import lightning
 from meta_ood_ros.core.files.whole_files import remove_leftovers, write_whole
 from meta_ood_ros.core.kernels.memory import keep_freed_memory
 from meta_ood_training.finetuning.config import FinetuneConfig
-from meta_ood_training.finetuning.config_reader import ConfigError, read_config
+from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.data.batches import RunBatches, TrainingSamples
 from meta_ood_training.finetuning.data.loaders import make_training_loader, make_validation_loader
 from meta_ood_training.finetuning.data.street import open_samples
@@ -37,6 +36,7 @@ from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
+from meta_ood_training.finetuning.run_config import open_config
 from meta_ood_training.output_places import hold_folder
 from meta_ood_training.provenance.revision import machine, source_revision
 import torch
@@ -86,51 +86,6 @@ class FinetuneResult:
                 f'at step {self.best_step}'
             )
         return f'FinetuneResult({said}, {self.minutes:.1f} min, in {self.output})'
-
-
-def open_config(
-    config: FinetuneConfig | str | Path,
-    data: Mapping[str, str | Path] | None = None,
-    overrides: Sequence[str] = (),
-) -> FinetuneConfig:
-    """Return the configuration of a run, read where it is a file, with the places of its data."""
-    if isinstance(config, FinetuneConfig):
-        if overrides:
-            raise ConfigError(
-                f'overrides change a file, got {", ".join(overrides)} beside a record. Change it '
-                'with dataclasses.replace.'
-            )
-    else:
-        config = read_config(FinetuneConfig, Path(config), list(overrides))
-    named = {name: str(place) for name, place in (data or {}).items()}
-    config = replace(config, data={**config.data, **named})
-    _check_names(config, named)
-    return config
-
-
-def _check_names(config: FinetuneConfig, given: Collection[str]) -> None:
-    """Refuse the place of data that nothing in the configuration names."""
-    known = set(_words({**asdict(config), 'data': None, 'bundle': None}))
-    for name in given:
-        if name not in known:
-            nearest = get_close_matches(name, known, 1, 0.6)
-            hint = f' Did you mean {nearest[0]!r}?' if nearest else ' Leave it out.'
-            raise ConfigError(
-                f'--data must give the place of data that the configuration names, got {name!r}, '
-                f'which it does not.{hint}'
-            )
-
-
-def _words(value: Any) -> Iterator[str]:
-    """Yield every string in nested mappings and sequences."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _words(one)
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _words(one)
 
 
 def finetune(

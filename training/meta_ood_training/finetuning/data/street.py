@@ -9,7 +9,7 @@ from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.classes_file import ClassTable
 from meta_ood_training.datasets.coco import CocoOod
-from meta_ood_training.datasets.coco_rules import (
+from meta_ood_training.datasets.coco.rules import (
     AUTHORS_EIGHT,
     CocoRules,
     informative_rules,

@@ -10,7 +10,7 @@ from meta_ood_ros.core.image import to_work_size
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_training.datasets.camvid import CamVid
 from meta_ood_training.datasets.classes_file import ClassTable, find_classes
-from meta_ood_training.datasets.coco_rules import known_names
+from meta_ood_training.datasets.coco.rules import known_names
 from meta_ood_training.datasets.folder import Folder
 from meta_ood_training.datasets.idd_lite import IddLite
 from meta_ood_training.datasets.object_folder import find_folder_objects

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 import warnings
 
-from meta_ood_training.datasets.coco_files import find_annotations, find_images
+from meta_ood_training.datasets.coco.files import find_annotations, find_images
+from meta_ood_training.datasets.coco.run_lengths import decode_segmentation, tidy_segmentation
 from meta_ood_training.datasets.paired import read_image
-from meta_ood_training.datasets.run_lengths import decode_segmentation, tidy_segmentation
 import numpy as np
 
 _TRIED = 32

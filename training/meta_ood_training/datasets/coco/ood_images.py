@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.datasets.coco_annotations import (
+from meta_ood_training.datasets.coco.annotations import (
     CocoImage,
     decode_instance,
     read_coco_image,
     read_instances,
 )
-from meta_ood_training.datasets.coco_rules import CocoRules, OUR_RULES, same_case
+from meta_ood_training.datasets.coco.rules import CocoRules, OUR_RULES, same_case
 from meta_ood_training.datasets.sample import OOD, parse_background, Sample
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
