@@ -43,9 +43,13 @@ setup(
     ],
     # demo: reading bags and showing progress, which a robot does without.
     extras_require={
-        'demo': ['rosbags', 'tqdm'],
+        'demo': [
+            *('rosbags', 'tqdm', 'lz4'),
+            'backports.zstd; python_version < "3.14"',
+        ],
         'test': [
-            *('pytest', 'catkin_pkg', 'hypothesis', 'matplotlib', 'rosbags'),
+            *('pytest', 'catkin_pkg', 'hypothesis', 'matplotlib', 'rosbags', 'lz4'),
+            'backports.zstd; python_version < "3.14"',
             *('scikit-image', 'scikit-learn', 'scipy', 'tqdm'),
         ],
     },

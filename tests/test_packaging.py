@@ -275,14 +275,25 @@ def test_make_starts_again_where_an_installation_was_interrupted(repository, mac
 # ---- declared dependencies ----
 
 IMPORT_NAMES = {
+    'PIL': 'pillow',
+    'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
     'jinja2': 'Jinja2',
     'skimage': 'scikit-image',
     'sklearn': 'scikit-learn',
     'yaml': 'PyYAML',
 }
-#: Imported only where they are installed, and named by the error where they are not.
-OPTIONAL = {'onnx', 'onnxruntime', 'tensorrt', 'torch2trt', 'onnxscript', 'openvino'}
+#: Imported only where they are installed, and named by the error where they are not; the first
+#: comes with Python 3.14.
+OPTIONAL = {
+    'compression',
+    'onnx',
+    'onnxruntime',
+    'tensorrt',
+    'torch2trt',
+    'onnxscript',
+    'openvino',
+}
 PART_OF = {'llvmlite': 'numba', 'triton': 'torch'}
 
 
@@ -328,7 +339,7 @@ def test_package_xml_of_the_messages_is_valid(repository):
 def test_wheel_requires_every_module_that_is_imported(repository, wheel):
     (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('/METADATA'))
     text = zipfile.ZipFile(wheel).read(name).decode()
-    required = set(re.findall(r'^Requires-Dist: ([\w-]+)(?!.*test)', text, re.MULTILINE))
+    required = set(re.findall(r'^Requires-Dist: ([\w.-]+)(?!.*test)', text, re.MULTILINE))
     imported = {m for m in third_party(repository / 'meta_ood_ros') if not is_ros(m)}
     assert {IMPORT_NAMES.get(m, m) for m in imported} <= required
     assert not [name for name in required if name.startswith(('rclpy', 'ros-'))]
@@ -337,8 +348,8 @@ def test_wheel_requires_every_module_that_is_imported(repository, wheel):
 def test_the_robot_does_not_need_what_only_the_demo_imports(repository, wheel):
     (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('/METADATA'))
     text = zipfile.ZipFile(wheel).read(name).decode()
-    for_the_demo = set(re.findall(r'^Requires-Dist: ([\w-]+);.*demo', text, re.MULTILINE))
-    assert for_the_demo == {'rosbags', 'tqdm'}
+    for_the_demo = set(re.findall(r'^Requires-Dist: ([\w.-]+);.*demo', text, re.MULTILINE))
+    assert for_the_demo == {'rosbags', 'tqdm', 'lz4', 'backports.zstd'}
     program = """
 import sys
 for name in sys.argv[1:]:
@@ -353,7 +364,7 @@ def test_the_extra_for_tests_brings_what_the_tests_of_the_robot_import(repositor
     (name,) = (n for n in zipfile.ZipFile(wheel).namelist() if n.endswith('/METADATA'))
     text = zipfile.ZipFile(wheel).read(name).decode()
     always = set(re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', text, re.MULTILINE))
-    for_tests = set(re.findall(r'^Requires-Dist: ([\w-]+);.*test', text, re.MULTILINE))
+    for_tests = set(re.findall(r'^Requires-Dist: ([\w.-]+);.*test', text, re.MULTILINE))
     folders = (repository / 'tests' / 'core', repository / 'tests' / 'ros')
     imported = {m for folder in folders for m in third_party(folder) if not is_ros(m)}
     imported = {m for m in imported if not m.startswith(('test_', 'conftest', 'launch'))}

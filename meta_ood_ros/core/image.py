@@ -8,12 +8,9 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.files.image_file import read_image_file
+from meta_ood_ros.core.networks.ood_network import IMAGENET_MEAN, IMAGENET_STD
 import numpy as np
 import torch
-
-#: Mean and standard deviation of ImageNet, of RGB values in [0, 1].
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 #: What a work grid may have unless told otherwise: 2^20, or an image of 4:1 at the short
 #: side asked for, or 4K video where the size received is kept.

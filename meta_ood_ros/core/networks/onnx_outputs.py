@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from meta_ood_ros.core.image import to_work_size
 import numpy as np
 
 _LARGE_TRIAL = 512
@@ -48,6 +47,9 @@ def trial_sizes(sides: Sequence[object], *, stride: int, short_side: int) -> lis
 
     """
     if short_side:
+        # late: it brings OpenCV, which a network alone does not need
+        from meta_ood_ros.core.image import to_work_size
+
         sizes = [to_work_size((3, 4), short_side=short_side, stride=stride)]
     else:
         # Enough for one class count; graphs that halve often, or crop, need more.

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
-from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD
 from torch import nn, Tensor
+
+#: Mean and standard deviation of ImageNet, of RGB values in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class OodNetwork(nn.Module):
