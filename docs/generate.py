@@ -76,11 +76,11 @@ any output: no inference, diagnostics say `idle`. `qos_overrides.<topic>.publish
 image, `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
 With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1, mono16 or 32FC1, registered to the
-image, of its size or another) or `depth/compressedDepth`, and `camera_info` (sensor_msgs/CameraInfo of
-the image); with `depth: [ground_plane]` `camera_info` alone. Only then `~/obstacles`, `~/points`,
-`~/markers` and `~/detections_3d` exist. Depth that is missing or cannot be used neither delays nor
-drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why and counts
-`unplaced_frames`.
+image, of its size or another) or `depth/compressedDepth`, and `camera_info`
+(sensor_msgs/CameraInfo of the image); with `depth: [ground_plane]` `camera_info` alone, and with `ground_frame` tf2. Only
+then `~/obstacles`, `~/points`, `~/markers` and `~/detections_3d` exist. Depth that is missing or
+cannot be used neither delays nor drops an answer: `~/obstacles` then has no positions,
+`/diagnostics` says why and counts `unplaced_frames`.
 
 | topic | type | content |
 |---|---|---|
@@ -91,7 +91,8 @@ drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why an
 {encodings}
 
 Depth and other measured values are refused. Anything else goes to cv_bridge, where it can be
-loaded; that also decodes those of 8 bits that both know, if a trial picture came out the same. Rows may be padded (`step`), samples big-endian.
+loaded; that also decodes those of 8 bits that both know, if a trial picture came out the same.
+Rows may be padded (`step`), samples big-endian.
 
 Files: JPEG (baseline, progressive), PNG, WebP, BMP, TIFF, GIF and PNM; zeros behind the end are
 ignored. `CompressedImage.format` is applied as compressed_image_transport does: behind a
