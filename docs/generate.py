@@ -77,10 +77,10 @@ image, `qos_overrides.<topic>.subscription.*` change history, depth and reliabil
 
 With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1, mono16 or 32FC1, registered to the
 image, of its size or another) or `depth/compressedDepth`, and `camera_info`
-(sensor_msgs/CameraInfo of the image); with `depth: [ground_plane]` `camera_info` alone, and
-with `ground_frame` tf2. Only then `~/obstacles`, `~/points`, `~/markers` and
-`~/detections_3d` exist. Depth that is missing or cannot be used neither delays nor drops an answer: `~/obstacles` then has no positions,
-`/diagnostics` says why and counts `unplaced_frames`.
+(sensor_msgs/CameraInfo of the image); with `depth: [ground_plane]` `camera_info` alone, and with
+`ground_frame` tf2. Only then `~/obstacles`, `~/points`, `~/markers` and `~/detections_3d` exist.
+Depth that is missing or cannot be used neither delays nor drops an answer: `~/obstacles` then has
+no positions, `/diagnostics` says why and counts `unplaced_frames`.
 
 | topic | type | content |
 |---|---|---|
