@@ -77,12 +77,12 @@ somebody subscribes (except `~/segments`). Nobody on any output: no inference, d
 `idle`. `qos_overrides.<topic>.publisher.*` and, for the image,
 `qos_overrides.<topic>.subscription.*` change history, depth and reliability, nothing else.
 
-With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1 or 32FC1, registered to the image,
-of its size or another) or `depth/compressedDepth`, and `camera_info` (sensor_msgs/CameraInfo of
-the image); with `depth: [ground_plane]` `camera_info` alone. Only then `~/obstacles`, `~/points`,
-`~/markers` and `~/detections_3d` exist. Depth that is missing or cannot be used neither delays nor
-drops an answer: `~/obstacles` then has no positions, `/diagnostics` says why and counts
-`unplaced_frames`.
+With `depth: [image]` also in: `depth` (sensor_msgs/Image 16UC1, mono16 or 32FC1, registered to the
+image, of its size or another) or `depth/compressedDepth`, and `camera_info`
+(sensor_msgs/CameraInfo of the image); with `depth: [ground_plane]` `camera_info` alone, and with
+`ground_frame` tf2. Only then `~/obstacles`, `~/points`, `~/markers` and `~/detections_3d` exist.
+Depth that is missing or cannot be used neither delays nor drops an answer: `~/obstacles` then has
+no positions, `/diagnostics` says why and counts `unplaced_frames`.
 
 A published segment is an 8-connected region of the work grid in which the entropy reaches
 `entropy_threshold`, at which it was judged. With a `core_threshold` above that, an accepted one is
@@ -100,7 +100,8 @@ are those of the core; `ood_probability` and `metrics` those of the segment that
 {encodings}
 
 Depth and other measured values are refused. Anything else goes to cv_bridge, where it can be
-loaded. Rows may be padded (`step`), samples big-endian.
+loaded; that also decodes those of 8 bits that both know, if a trial picture came out the same.
+Rows may be padded (`step`), samples big-endian.
 
 Files: JPEG (baseline, progressive), PNG, WebP, BMP, TIFF, GIF and PNM; zeros behind the end are
 ignored. `CompressedImage.format` is applied as compressed_image_transport does: behind a

@@ -94,12 +94,14 @@ def cameras_in(path: str, node: str) -> list[str]:
     return cameras if is_list else []
 
 
-def refuse_transport(argument: str, topic: str) -> None:
+def refuse_transport(
+    argument: str, topic: str, chooser: str = 'image_transport', transport: str = 'compressed'
+) -> None:
     """Raise ValueError where a topic ends in its transport: the node itself appends that."""
-    if topic.endswith('/compressed'):
+    if topic.endswith(f'/{transport}'):
         raise ValueError(
             f'{argument} must be given the topic without its transport, got {topic!r}. Write '
-            f'{topic[: -len("/compressed")]} and image_transport:=compressed.'
+            f'{topic[: -len(transport) - 1]} and {chooser}:={transport}.'
         )
 
 
@@ -164,6 +166,25 @@ def refuse_absent(params_file: str) -> None:
         )
 
 
+def find_depth(
+    given: Callable[[str], str], names: list[str]
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the parameters and remappings of depth; ValueError as of `find_inputs`."""
+    topics = {'depth': given('depth_topic'), 'camera_info': given('camera_info')}
+    topics = {name: topic for name, topic in topics.items() if topic}
+    if topics and names:
+        raise ValueError(
+            'depth_topic and camera_info are topics of a single camera, got cameras '
+            f'{", ".join(names)} as well. Have the cameras publish {names[0]}/depth, '
+            f'{names[0]}/camera_info and so on.'
+        )
+    refuse_transport('depth_topic', topics.get('depth', ''), 'depth_transport', 'compressedDepth')
+    parameters: dict[str, object] = {'depth': [given('depth')]} if given('depth') else {}
+    if given('depth_transport'):
+        parameters['depth_transport'] = given('depth_transport')
+    return parameters, topics
+
+
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the processes to start; raise ValueError where an argument cannot be used."""
 
@@ -191,6 +212,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         # Unless its user has chosen, the node takes the profile of this package.
         chosen = os.environ.get('FASTDDS_BUILTIN_TRANSPORTS', 'DEFAULT')
         environment['FASTDDS_BUILTIN_TRANSPORTS'] = chosen
+    depth_parameters, depth_remappings = find_depth(given, names)
+    overrides.update(depth_parameters)
+    remappings.update(depth_remappings)
     log_level = ['--log-level', given('log_level')] if given('log_level') else []
 
     ood = Node(
@@ -258,6 +282,17 @@ def generate_launch_description() -> LaunchDescription:
                 "/compressed (remaps 'image/compressed', too).",
                 booleans,
             ),
+            argument(
+                'depth',
+                'Where the place of segments comes from, for all cameras: image reads depth_topic '
+                'and camera_info, ground_plane camera_info (sets the parameter depth).',
+                ('none', 'image', 'ground_plane'),
+            ),
+            argument('depth_topic', "Depth registered to the image, of one camera ('depth')."),
+            argument(
+                'depth_transport', 'Sets the parameter of that name.', ('raw', 'compressedDepth')
+            ),
+            argument('camera_info', "Calibration of the image, of one camera ('camera_info')."),
             argument('namespace', 'Namespace of the node and of its relative topics.'),
             argument(
                 'bundle',

@@ -47,7 +47,9 @@ MAY_IMPORT = {
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}
-ROS_ROOTS = {'rclpy', 'launch', 'launch_ros', 'cv_bridge', 'ament_index_python', 'rosidl_parser'}
+ROS_ROOTS = {
+    'rclpy', 'launch', 'launch_ros', 'cv_bridge', 'ament_index_python', 'rosidl_parser', 'tf2_ros',
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from rosbags.typesys import (
     TypesysError,
 )
 
-_MESSAGES = ('OodSegment', 'OodSegmentArray')
+_MESSAGES = ('OodSegment', 'OodSegmentArray', 'OodObstacle', 'OodObstacleArray')
 # What rosbags raises over bytes that are no message, and over text that defines no type; a field
 # whose type is nowhere is a KeyError, one whose name is no name a SyntaxError.
 _NO_MESSAGE = (SerdeError, struct.error, ValueError, IndexError, OverflowError, MemoryError)

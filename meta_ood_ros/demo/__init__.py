@@ -10,6 +10,7 @@ The demonstration, `python -m meta_ood_ros.demo`: pictures through the real node
 7. `truth`          published segments against the truth of a rendered scene
 8. `pictures`       one picture about one frame
 9. `contact_sheet`  many frames on one page
-10. `report`        what was counted -> the table
-11. `output`        the folder that a run fills
+10. `top_view`      one frame from above: where objects are, and where they are placed
+11. `report`        what was counted -> the table
+12. `output`        the folder that a run fills
 """

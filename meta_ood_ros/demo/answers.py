@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 import struct
 
-from meta_ood_msgs.msg import OodSegmentArray
+from meta_ood_msgs.msg import OodObstacleArray, OodSegmentArray
 from meta_ood_ros.demo.frames import DemoFrame
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
@@ -31,6 +31,7 @@ class Answer:
     drop: str = ''
     latency_ms: float = float('nan')
     segments: OodSegmentArray | None = None
+    obstacles: OodObstacleArray | None = None
     pictures: dict[str, Received] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ import cv2
 from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.error_text import shown
 from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
-from meta_ood_ros.scenes import render_sequence, Scene
+from meta_ood_ros.scenes import render_sequence, Scene, stereo_depth
 import numpy as np
 
 #: Training draws from small seeds; the demo shows streets that no network has seen.
@@ -40,6 +40,8 @@ class DemoFrame:
         RGB; None where a recorded message cannot be decoded (the node will say why).
     labels : ndarray of shape (H, W), uint8, or None
         The truth as fit-meta takes it: class ids, 254 unknown, 255 ignored.
+    depth : ndarray of shape (H, W), uint16, or None
+        What a stereo camera measures of the scene [mm], 0 where nothing.
 
     """
 
@@ -49,6 +51,7 @@ class DemoFrame:
     scene: Scene | None = None
     labels: np.ndarray | None = None
     complaint: str = ''
+    depth: np.ndarray | None = None
 
 
 class Source(Protocol):
@@ -57,6 +60,8 @@ class Source(Protocol):
     title: str
     #: 'raw' or 'compressed'.
     transport: str
+    #: Whether frames have depth.
+    has_depth: bool
 
     def __len__(self) -> int: ...
 
@@ -94,7 +99,7 @@ def find_source(
 class SceneSource:
     """Rendered streets with unknown objects that no training scene shows."""
 
-    transport = 'raw'
+    transport, has_depth = 'raw', True
 
     def __init__(self, frames: int) -> None:
         self._frames = frames
@@ -110,11 +115,31 @@ class SceneSource:
             scenes = render_sequence(FIRST_SEED + street, count, size=SCENE_SIZE, split='test')
             for number, scene in enumerate(scenes):
                 name = f'street{street + 1:02d}_{number + 1}'
-                yield DemoFrame(name, scene.image, scene=scene, labels=to_labels(scene))
+                yield DemoFrame(
+                    name,
+                    scene.image,
+                    scene=scene,
+                    labels=to_labels(scene),
+                    depth=to_depth(scene, seed=first + number),
+                )
 
     def loss(self) -> str:
         """Return '': nothing is read."""
         return ''
+
+
+def to_depth(scene: Scene, seed: int) -> np.ndarray:
+    """
+    Return the depth image of a stereo camera with its noise and holes.
+
+    Returns
+    -------
+    ndarray of shape (H, W), uint16
+        Millimetres, 0 where nothing was measured.
+
+    """
+    metres = stereo_depth(scene.depth, scene.camera_matrix[0, 0], seed)
+    return np.round(1000 * np.nan_to_num(metres, nan=0.0)).astype(np.uint16)
 
 
 class FolderSource:
@@ -128,7 +153,7 @@ class FolderSource:
 
     """
 
-    transport = 'raw'
+    transport, has_depth = 'raw', False
 
     def __init__(self, folder: Path, frames: int | None, labels: Path | None = None) -> None:
         self._labels = labels
@@ -214,6 +239,8 @@ class BagSource:
         No bag, or no such topic.
 
     """
+
+    has_depth = False
 
     def __init__(self, path: Path, frames: int | None, topic: str = '') -> None:
         self._bag = Bag(path)

@@ -12,7 +12,9 @@ from meta_ood_ros.demo.answers import Received
 from meta_ood_ros.demo.contact_sheet import ContactSheet
 import numpy as np
 
-_SHEET, _RECORDING, _MANIFEST = 'contact_sheet.png', 'demo', '.pictures'
+_SHEET, _TOP_VIEW, _RECORDING, _MANIFEST = (
+    'contact_sheet.png', 'top_view.png', 'demo', '.pictures',
+)  # fmt: skip
 _JPEG_QUALITY = 92
 
 
@@ -35,7 +37,8 @@ class OutputFolder:
         self._title = title
         self._pictures = 0
         self.sheet = ContactSheet(frames)
-        self._sheet_written = False
+        self.top_view = ContactSheet(frames)
+        self._written: list[str] = []
         self._bag = BagWriter(folder, _RECORDING) if record else None
 
     def _remove_old(self) -> None:
@@ -43,7 +46,7 @@ class OutputFolder:
         if self._manifest.exists():
             for name in self._manifest.read_text().splitlines():
                 (self.folder / Path(name).name).unlink(missing_ok=True)
-        self._manifest.write_text(f'{_SHEET}\n')
+        self._manifest.write_text(f'{_SHEET}\n{_TOP_VIEW}\n')
 
     def record(self, message: Received) -> None:
         """Append a message to the bag."""
@@ -75,8 +78,7 @@ class OutputFolder:
     def summary(self) -> str:
         """Return what lies where."""
         lines = [f'pictures      {self.folder}/*.jpg ({self._pictures})']
-        if self._sheet_written:
-            lines.append(f'contact sheet {self.folder / _SHEET}')
+        lines += self._written
         if self._bag is not None and self._bag.path.exists():
             megabytes = self._bag.path.stat().st_size / 1e6
             lines.append(
@@ -88,10 +90,15 @@ class OutputFolder:
     def close(self) -> None:
         """Write the contact sheet and finish the bag."""
         try:
-            page = self.sheet.draw(self._title)
-            if page is not None:
-                _write(self.folder / _SHEET, page, [])
-                self._sheet_written = True
+            rings = f'{self._title}, from above: rings are unknown objects, crosses segments'
+            for what, file, sheet, title in (
+                ('contact sheet', _SHEET, self.sheet, self._title),
+                ('from above', _TOP_VIEW, self.top_view, rings),
+            ):
+                page = sheet.draw(title)
+                if page is not None:
+                    _write(self.folder / file, page, [])
+                    self._written.append(f'{what:<13} {self.folder / file}')
         finally:
             if self._bag is not None:
                 self._bag.close()

@@ -11,19 +11,20 @@ import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from meta_ood_msgs.msg import OodSegmentArray
+from meta_ood_msgs.msg import OodObstacleArray, OodSegmentArray
 from meta_ood_ros.demo.answers import Answer, Received, stamp_of
 from meta_ood_ros.demo.frames import DemoFrame
 from meta_ood_ros.demo.node import NodeDiedError
 from meta_ood_ros.messages.conversions import to_image
 from meta_ood_ros.messages.pictures import PICTURES
 from meta_ood_ros.messages.vision_messages import find_vision_msgs
+import numpy as np
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 #: An answer may take this long; then the frame counts as lost. In seconds.
@@ -45,6 +46,7 @@ class Player:
         *,
         namespace: str,
         transport: str,
+        has_depth: bool,
         record: Callable[[Received], None],
         check_node: Callable[[], None],
     ) -> None:
@@ -59,11 +61,20 @@ class Player:
         self._node = rclpy.create_node('demo_player', namespace=namespace, context=self._context)
         message_type = Image if transport == 'raw' else CompressedImage
         self._senders: dict[str, Any] = {}
+        #: Of depth and of calibration, by camera.
+        self._depth_senders: dict[str, tuple[Any, Any]] = {}
         self._outputs: list[Any] = []
         for camera in cameras:
             topic = f'{camera}/image' if camera else 'image'
             topic += '' if transport == 'raw' else '/compressed'
             self._senders[camera] = self._node.create_publisher(message_type, topic, 1)
+            if has_depth:
+                prefix = f'{camera}/' if camera else ''
+                self._depth_senders[camera] = (
+                    self._node.create_publisher(Image, f'{prefix}depth', 1),
+                    self._node.create_publisher(CameraInfo, f'{prefix}camera_info', 1),
+                )
+                self._listen(camera, 'obstacles', OodObstacleArray)
             self._listen(camera, 'segments', OodSegmentArray)
             for name in PICTURES:
                 self._listen(camera, name, Image)
@@ -72,6 +83,7 @@ class Player:
                 self._listen(camera, 'detections', vision.Detection2DArray)
                 self._listen(camera, 'label_info', vision.LabelInfo, latched=True)
         self._awaited = {'segments', *PICTURES, *({'detections'} if vision is not None else ())}
+        self._awaited |= {'obstacles'} if has_depth else set()
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 50)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -131,6 +143,11 @@ class Player:
     def _is_connected(self) -> bool:
         return (
             all(one.get_subscription_count() for one in self._senders.values())
+            and all(
+                one.get_subscription_count()
+                for pair in self._depth_senders.values()
+                for one in pair
+            )
             and all(self._node.count_publishers(one.topic_name) for one in self._outputs)
             and all(
                 facts.get('state') == 'active' and facts.get('idle') == 'false'
@@ -188,8 +205,28 @@ class Player:
                 labels = serialize_message(to_image(header, frame.labels, 'mono8'))
                 topic = sender.topic_name.removesuffix('image') + 'labels'
                 self._record(Received(topic, kind, labels, one.stamp_ns))
+            if frame.depth is not None and frame.scene is not None:
+                self._send_depth(camera, header, frame.depth, frame.scene.camera_matrix)
         self._record(Received(sender.topic_name, kind, one.data, one.stamp_ns))
         self._publish(camera, one)
+
+    def _send_depth(
+        self, camera: str, header: Header, pixels: np.ndarray, camera_matrix: np.ndarray
+    ) -> None:
+        """Send what belongs to a picture, before it."""
+        depth = to_image(header, pixels, 'mono16')
+        depth.encoding = '16UC1'
+        height, width = pixels.shape
+        info = CameraInfo(
+            header=header, height=height, width=width, distortion_model='plumb_bob', d=[0.0] * 5,
+            k=camera_matrix.ravel().tolist(),
+        )  # fmt: skip
+        for sender, message in zip(self._depth_senders[camera], (depth, info), strict=True):
+            data = serialize_message(message)
+            kind = f'sensor_msgs/msg/{type(message).__name__}'
+            stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
+            self._record(Received(sender.topic_name, kind, data, stamp_ns))
+            sender.publish(data)
 
     def _publish(self, camera: str, one: _Pending) -> None:
         one.sent = time.monotonic()
@@ -211,6 +248,8 @@ class Player:
             one.answer.segments = deserialize_message(received.data, OodSegmentArray)
             one.answer.latency_ms = 1000 * (now - one.sent)
             one.deadline = now + _PICTURE_SECONDS
+        elif name == 'obstacles':
+            one.answer.obstacles = deserialize_message(received.data, OodObstacleArray)
         else:
             one.answer.pictures[name] = received
 

@@ -11,6 +11,8 @@ import numpy as np
 
 #: So many different causes are told apart where no frame could be used.
 _CAUSES = 4
+#: Error of a place as a share of the distance that counts as right.
+_NEAR = 0.1
 
 
 @dataclass(eq=False)
@@ -95,6 +97,25 @@ class Tally:
                 rows.append((f'unknown objects found, {name}', share))
         wrong = sum(frame.false_segments for frame in self.truth)
         rows.append(('false accepted segments a frame', f'{wrong / len(self.truth):.2f}'))
+        return rows + self._place_rows()
+
+    def _place_rows(self) -> list[tuple[str, str]]:
+        places = [one for frame in self.truth for one in frame.places]
+        if not places:
+            return []
+        placed = [one for one in places if one.placed is not None]
+        near = sum(one.share <= _NEAR for one in places)
+        rows = []
+        if placed:
+            error = np.median([one.error for one in placed])
+            share = np.median([one.share for one in placed])
+            rows.append(('median error of places', f'{error:.2f} m ({share:.1%})'))
+        rows.append(
+            (
+                f'objects placed within {_NEAR:.0%}',
+                f'{near} of {len(places)} ({near / len(places):.0%})',
+            )
+        )
         return rows
 
     def __str__(self) -> str:

@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
+import math
 import sys
 import time
 
+from meta_ood_msgs.msg import OodObstacleArray
 from meta_ood_ros.demo.answers import Answer
 from meta_ood_ros.demo.frames import DemoFrame, Source
 from meta_ood_ros.demo.node import NodeDiedError, NodeProcess, prepare_environment
@@ -16,7 +19,8 @@ from meta_ood_ros.demo.output import OutputFolder
 from meta_ood_ros.demo.pictures import draw_frame, draw_view, to_view
 from meta_ood_ros.demo.player import Player
 from meta_ood_ros.demo.report import Tally
-from meta_ood_ros.demo.truth import compare_with_truth, FrameTruth
+from meta_ood_ros.demo.top_view import draw_top_view
+from meta_ood_ros.demo.truth import compare_places, compare_with_truth, FrameTruth
 import numpy as np
 from tqdm import tqdm
 
@@ -99,6 +103,7 @@ class _Demo:
                 options.cameras,
                 namespace=options.namespace,
                 transport=source.transport,
+                has_depth=source.has_depth,
                 record=self.output.record,
                 check_node=node.check,
             )
@@ -118,6 +123,8 @@ class _Demo:
     def _parameters(self) -> dict[str, object]:
         options = self._options
         chosen: dict[str, object] = {'image_transport': self._source.transport}
+        if self._source.has_depth:
+            chosen['depth'] = ['image']
         if options.bundle is not None:
             # What is no directory may be the name of an installed bundle, which the node knows.
             there = options.bundle.is_dir()
@@ -204,9 +211,30 @@ class _Demo:
         message = answer.picture('segment_ids')
         ids = np.frombuffer(message.data, np.uint16).reshape(message.height, message.width)
         accepted_ids = np.array([one.id for one in segments.segments if one.accepted], np.uint16)
-        return compare_with_truth(
-            ids, accepted_ids, frame.scene.ood_ids, frame.scene.classes == 255
-        )
+        scene = frame.scene
+        truth = compare_with_truth(ids, accepted_ids, scene.ood_ids, scene.classes == 255)
+        if answer.obstacles is None:
+            return truth
+        positions = _positions(answer.obstacles)
+        if output.top_view.wants(number):
+            placed = [one for one in positions.values() if one is not None]
+            edge = math.atan(scene.camera_matrix[0, 2] / scene.camera_matrix[0, 0])
+            note = f'{where}: {len(placed)} of {len(positions)} placed'
+            output.top_view.add(draw_top_view(scene.ood_positions, placed, edge), note)
+        places = compare_places(ids, positions, scene.ood_ids, scene.ood_positions)
+        return replace(truth, places=places)
+
+
+def _positions(
+    obstacles: OodObstacleArray,
+) -> dict[int, tuple[float, float, float] | None]:
+    """Return the position of each obstacle by its id, None without."""
+    return {
+        one.id: None
+        if one.source == one.SOURCE_NONE
+        else (one.position.x, one.position.y, one.position.z)
+        for one in obstacles.obstacles
+    }
 
 
 def _ahead(source: Source, workers: ThreadPoolExecutor) -> Iterator[DemoFrame]:

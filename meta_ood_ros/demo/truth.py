@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+import math
 
 import numpy as np
 
@@ -10,6 +12,8 @@ import numpy as np
 FOUND_SIOU = 0.25
 #: Objects of fewer pixels are reported apart.
 LARGE_PX = 400
+#: A segment has the place of the object that it covers with at least this IoU.
+LEAST_IOU = 0.25
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,31 @@ class ObjectTruth:
 
 
 @dataclass(frozen=True)
+class PlaceTruth:
+    """Where an accepted segment places the object that it covers [m], in the optical frame."""
+
+    true: tuple[float, float, float]
+    placed: tuple[float, float, float] | None
+
+    @property
+    def error(self) -> float:
+        """Return how far off it is; infinite without place."""
+        return math.inf if self.placed is None else math.dist(self.true, self.placed)
+
+    @property
+    def share(self) -> float:
+        """Return the error as a share of the distance."""
+        return self.error / math.hypot(*self.true)
+
+
+@dataclass(frozen=True)
 class FrameTruth:
     """One frame against its truth."""
 
     objects: tuple[ObjectTruth, ...]
     false_segments: int
+    #: Of the objects that an accepted segment covers; none where nothing is placed.
+    places: tuple[PlaceTruth, ...] = ()
 
 
 def compare_with_truth(
@@ -74,3 +98,36 @@ def compare_with_truth(
     true_ids = np.unique(segments[unknown])
     false = np.setdiff1d(np.unique(segments[segments > 0]), true_ids)
     return FrameTruth(tuple(objects), len(false))
+
+
+def compare_places(
+    segment_ids: np.ndarray,
+    positions: Mapping[int, tuple[float, float, float] | None],
+    ood_ids: np.ndarray,
+    ood_positions: np.ndarray,
+) -> tuple[PlaceTruth, ...]:
+    """
+    Return how well each accepted segment places the object that it covers, if it covers one.
+
+    Parameters
+    ----------
+    segment_ids : ndarray of shape (H, W), uint16
+        As in ~/segment_ids, 0 none.
+    positions : mapping
+        Id of each accepted segment -> its position, None without.
+    ood_ids : ndarray of shape (H, W), uint16
+        0, or the id of the object.
+    ood_positions : ndarray of shape (number of objects, 3)
+        Of the object with id k + 1.
+
+    """
+    found = []
+    for number, position in positions.items():
+        mask = segment_ids == number
+        votes = np.bincount(ood_ids[mask], minlength=1)
+        votes[0] = 0
+        best = int(votes.argmax())
+        union = np.count_nonzero(mask | (ood_ids == best))
+        if best > 0 and votes[best] >= LEAST_IOU * union:
+            found.append(PlaceTruth(tuple(ood_positions[best - 1].tolist()), position))
+    return tuple(found)

@@ -10,6 +10,6 @@ Between ROS messages and arrays; what is decoded here needs no ROS, what is buil
 7. `depth_messages`    depth image and CameraInfo -> array and camera model
 8. `obstacle_messages` where segments are -> obstacles, points, markers, 3D detections
 
-`sixteen_bits` scales samples to bytes for 1 and 2; `foreign_encodings` asks cv_bridge about what
-1 does not know.
+`sixteen_bits` scales samples to bytes for 1 and 2; `foreign_encodings` asks cv_bridge, where
+it is installed, about what 1 does not know, and of 8 bits about what both know.
 """

@@ -9,7 +9,8 @@ from meta_ood_ros.core.files.image_file import AS_SAMPLED, decode_image
 from meta_ood_ros.core.places import CameraModel
 import numpy as np
 
-_TYPES = {'16UC1': 'u2', '32FC1': 'f4'}
+# mono16 is what the ZED driver calls its millimetres (openni_depth_mode).
+_TYPES = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 # compressed_depth_image_transport: format (int32) and two parameters (float32) before the PNG
 _HEADER = struct.Struct('<iff')
 _DO = 'Publish depth as 16UC1 [mm] or 32FC1 [m].'

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 from meta_ood_ros.core.error_text import quoted
 from meta_ood_ros.core.files.image_file import check_pixels, MAX_PIXELS
-from meta_ood_ros.messages.foreign_encodings import decode_with_cv_bridge
+from meta_ood_ros.messages.foreign_encodings import decode_with_cv_bridge, decode_with_either
 from meta_ood_ros.messages.sixteen_bits import no_warning, to_bytes
 import numpy as np
 
@@ -156,7 +156,16 @@ def decode_pixels(
     if layout.channels > 1:
         # A slice of padded rows cannot be reshaped in place: only then this copies.
         samples = np.ascontiguousarray(samples).reshape(height, width, layout.channels)
-    return samples_to_rgb(samples, name)
+    return decode_with_either(
+        lambda some: samples_to_rgb(some, name),
+        samples,
+        data,
+        encoding=name,
+        height=height,
+        width=width,
+        step=step,
+        is_bigendian=is_bigendian,
+    )
 
 
 def named_encoding(encoding: str, warn: Callable[[str], None]) -> str:

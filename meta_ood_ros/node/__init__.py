@@ -15,6 +15,7 @@ The lifecycle node `ood`. From a parameter to an answer, one line a room.
 9.  `processing`         waiting frames -> their answers
 10. `publishers`         the outputs of one camera
 11. `depth`, `depth_topics`  depth images and camera_info -> what belongs to an image
+    `ground_frame`       the ground as tf2 knows it -> the plane in the frame of an image
 12. `obstacles`          where the accepted segments of a frame are -> the 3D outputs
 13. `diagnostics`        what the node knows about its own work -> /diagnostics and the log
     `silence`            no image, no time: what stands in the way

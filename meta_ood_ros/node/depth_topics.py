@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from meta_ood_ros.core.kernels.warm_up import warm_up_depth
 from meta_ood_ros.core.places import GroundPlane
 from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.node.depth import DepthInbox, Topics
-from meta_ood_ros.node.obstacles import ObstacleOutputs
+from meta_ood_ros.node.ground_frame import GroundFrames
+from meta_ood_ros.node.obstacles import Ground, ObstacleOutputs
 from meta_ood_ros.node.qos import ImageSubscription
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -30,6 +32,7 @@ def obstacle_maker(
     camera: str,
     settings: NodeSettings,
     *,
+    frames: Callable[[], GroundFrames],
     explain: Callable[[str], None],
     facts: dict[str, str],
 ) -> Callable[[Callable[[str, type], Any]], ObstacleOutputs] | None:
@@ -38,19 +41,32 @@ def obstacle_maker(
     source = settings.for_camera('depth', number)
     if source == 'none':
         return None
-    plane = None
-    if source == 'ground_plane':
-        mounting = (
-            settings.for_camera(f'camera_{name}', number) for name in ('height', 'pitch', 'roll')
-        )
-        plane = GroundPlane.from_mounting(*mounting)
+    ground = _find_ground(settings, number, frames) if source == 'ground_plane' else None
     topics = depth_topics(node, camera, settings)
     warm_up_depth()
 
     def make(create: Callable[[str, type], Any]) -> ObstacleOutputs:
-        return ObstacleOutputs(camera, plane, topics, create=create, explain=explain, facts=facts)
+        return ObstacleOutputs(camera, ground, topics, create=create, explain=explain, facts=facts)
 
     return make
+
+
+def _find_ground(
+    settings: NodeSettings, number: int, frames: Callable[[], GroundFrames]
+) -> Ground:
+    """Return what tells the ground under a camera: always the same, or as tf2 knows it."""
+    frame = settings.for_camera('ground_frame', number)
+    if frame:
+        return partial(frames().plane, frame)
+    coefficients = settings.for_camera('ground_coefficients', number)
+    if any(coefficients):
+        plane = GroundPlane.from_coefficients(*coefficients)
+    else:
+        mounting = (
+            settings.for_camera(f'camera_{name}', number) for name in ('height', 'pitch', 'roll')
+        )
+        plane = GroundPlane.from_mounting(*mounting)
+    return lambda header, tolerance: plane
 
 
 def subscribe(

@@ -32,6 +32,9 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
+#: Header of an image, tolerance [s] -> the ground in its frame; ValueError where that is unknown.
+Ground = Callable[[Any, float], GroundPlane]
+
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
@@ -62,8 +65,8 @@ class ObstacleOutputs:
 
     Parameters
     ----------
-    plane : GroundPlane or None
-        The ground, where it stands in for depth.
+    ground : Ground or None
+        Where the ground is, where that stands in for depth.
     create : callable
         Makes the publisher of a name and a type.
     explain : callable
@@ -76,7 +79,7 @@ class ObstacleOutputs:
     def __init__(
         self,
         camera: str,
-        plane: GroundPlane | None,
+        ground: Ground | None,
         topics: Topics,
         *,
         create: Callable[[str, type], Any],
@@ -85,7 +88,7 @@ class ObstacleOutputs:
     ) -> None:
         self.inbox = DepthInbox(topics)
         self._camera = camera
-        self._plane = plane
+        self._ground = ground
         self._topics = topics
         self._explain = explain
         self._facts = facts
@@ -173,9 +176,10 @@ class ObstacleOutputs:
     ) -> _Found:
         camera = self.inbox.camera(result.image_size, result.work_size)
         labels, ids, boxes = chosen.labels, chosen.ids, chosen.boxes
-        if self._plane is not None:
+        if self._ground is not None:
+            plane = self._ground(header, settings.depth_tolerance)
             placed = locate_on_ground(
-                labels, ids, boxes, self._plane, camera, max_range=settings.max_range
+                labels, ids, boxes, plane, camera, max_range=settings.max_range
             )
             return _Found(placed, camera, _boards(labels, placed), None)
         message = self.inbox.take(header, settings.depth_tolerance)

@@ -22,6 +22,7 @@ from meta_ood_ros.node.diagnostics import (
     join_sentences,
     to_status,
 )
+from meta_ood_ros.node.ground_frame import GroundFrames
 from meta_ood_ros.node.loading import load_ignore_mask, load_pipeline
 from meta_ood_ros.node.processing import FrameProcessor
 from meta_ood_ros.node.publishers import CameraOutputs
@@ -85,6 +86,7 @@ class Session:
         if self._is_fastdds:
             self._conditions.set(ALL_CAMERAS, 'shared memory', explain_shared_memory())
         self._cameras: dict[str, _Camera] = {}
+        self._frames_of_tf2: GroundFrames | None = None
         try:
             for camera in settings.cameras:
                 record = CameraRecord()
@@ -97,6 +99,7 @@ class Session:
                         node,
                         camera,
                         settings,
+                        frames=self._ground_frames,
                         explain=partial(self._conditions.set, camera, 'place'),
                         facts=record.facts,
                     ),
@@ -126,6 +129,11 @@ class Session:
             self._processor.send,
             limit=loaded.batch_sizes[-1],
         )
+
+    def _ground_frames(self) -> GroundFrames:
+        """Return the one listener to tf2 of all cameras."""
+        self._frames_of_tf2 = self._frames_of_tf2 or GroundFrames(self._node)
+        return self._frames_of_tf2
 
     def activate(self) -> None:
         """Say the class names, listen to the cameras and start to work."""
@@ -168,6 +176,8 @@ class Session:
         """Take the publishers away and let go of the network; the last call of all."""
         for camera in self._cameras.values():
             camera.outputs.destroy()
+        if self._frames_of_tf2 is not None:
+            self._frames_of_tf2.close()
         # The executor may hold a callback of this object for a while; not the network, though.
         for name in ('_worker', '_processor', 'pipeline'):
             self.__dict__.pop(name, None)
@@ -175,6 +185,8 @@ class Session:
     def clear(self) -> None:
         """Drop what waits, because the clock jumped back: it belongs to another time."""
         self._frames.clear()
+        if self._frames_of_tf2 is not None:
+            self._frames_of_tf2.clear()
         for camera in self._cameras.values():
             if camera.outputs.obstacles is not None:
                 camera.outputs.obstacles.inbox.clear()

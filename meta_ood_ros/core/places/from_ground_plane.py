@@ -71,6 +71,32 @@ class GroundPlane:
         down = math.cos(roll) * math.cos(pitch)
         return cls(np.array([across, down, math.sin(pitch)]), height)
 
+    @classmethod
+    def from_coefficients(cls, a: float, b: float, c: float, d: float) -> GroundPlane:
+        """
+        Return the plane a x + b y + c z + d = 0 of the optical frame.
+
+        Parameters
+        ----------
+        a, b, c, d : float
+            To any scale and with any sign, as a plane is fitted to points; d in m if (a, b, c)
+            is a unit vector.
+
+        Returns
+        -------
+        GroundPlane
+
+        """
+        values = np.array([a, b, c, d], np.float64)
+        length = float(np.linalg.norm(values[:3]))
+        if not np.isfinite(values).all() or length == 0 or d == 0:
+            raise ValueError(
+                'a ground plane needs four finite numbers, neither a, b, c all zero nor d, which '
+                f'says how far the camera is from it, got {values.tolist()}. Give a, b, c, d of '
+                'a x + b y + c z + d = 0 in the optical frame.'
+            )
+        return cls(values[:3] * -np.sign(d), abs(d) / length)
+
     def cut(self, rays: NDArray[np.float64]) -> NDArray[np.float64]:
         """
         Return where rays meet the ground.

@@ -126,3 +126,21 @@ def test_a_segment_at_the_lower_border_of_the_picture():
 def test_what_is_no_ground_is_refused(make, sentence):
     with pytest.raises(ValueError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize('scale', [1.0, -1.0, 2.5])
+def test_coefficients_are_a_plane_to_any_scale_and_sign(scale):
+    mounted = GroundPlane.from_mounting(1.5, 0.2, -0.1)
+    fitted = GroundPlane.from_coefficients(*(scale * mounted.normal), -scale * mounted.height)
+    np.testing.assert_allclose(fitted.normal, mounted.normal, atol=1e-12)
+    assert fitted.height == pytest.approx(1.5)
+    point = fitted.cut(np.array([(0.1, 0.3)]))[0]
+    assert scale * (mounted.normal @ point - mounted.height) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    'values', [(0, 0, 0, 1), (0, 1, 0, 0), (np.nan, 1, 0, -1), (0, 1, 0, np.inf)]
+)
+def test_coefficients_of_no_plane_are_refused(values):
+    with pytest.raises(ValueError, match=r'four finite numbers.*got \['):
+        GroundPlane.from_coefficients(*values)

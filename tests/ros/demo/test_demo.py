@@ -20,7 +20,8 @@ from meta_ood_ros.demo.frames import DemoFrame, find_source
 from meta_ood_ros.demo.node import NodeProcess
 from meta_ood_ros.demo.output import OutputFolder
 from meta_ood_ros.demo.report import Tally
-from meta_ood_ros.demo.truth import FrameTruth, ObjectTruth
+from meta_ood_ros.demo.top_view import draw_top_view
+from meta_ood_ros.demo.truth import compare_places, FrameTruth, ObjectTruth, PlaceTruth
 from meta_ood_ros.messages.conversions import to_image
 from meta_ood_ros.messages.pictures import PICTURES
 import numpy as np
@@ -102,12 +103,18 @@ def test_rendered_streets(bundle, tmp_path):
     assert pictures_of(out) == [f'000{k}_{name}.jpg' for k, name in enumerate(names, 1)]
     assert cv2.imread(str(out / '0001_street01_1.jpg')).shape == (40 + 540 + 64, 1444, 3)
     assert cv2.imread(str(out / 'contact_sheet.png')) is not None
+    above = cv2.imread(str(out / 'top_view.png'))
+    assert (above == (120, 200, 90)).all(axis=2).any()  # BGR: the rings of true objects
+    assert re.fullmatch(
+        r'\d+ of \d+ \(\d+%\)', table.get('objects placed within 10%', '0 of 0 (0%)')
+    )
 
     bag = Bag(out)
     stamps = stamps_by_topic(bag)
-    names = {f'/ood/{name}' for name in ('segments', *PICTURES)}
-    assert names | {'/image', '/labels'} <= set(stamps)
-    for topic in names | {'/labels'}:
+    names = {f'/ood/{name}' for name in ('segments', 'obstacles', *PICTURES)}
+    names |= {'/labels', '/depth', '/camera_info'}
+    assert names | {'/image'} <= set(stamps)
+    for topic in names:
         assert stamps[topic] == stamps['/image'], topic
     assert len(set(stamps['/image'])) == 3
     found, accepted = map(int, table['segments found / accepted'].split(' / '))
@@ -117,6 +124,11 @@ def test_rendered_streets(bundle, tmp_path):
     # Complete records: fit-meta can use them.
     assert all(one.segments_found == len(one.segments) for one in messages)
     assert all(len(s.metrics) == 75 for one in messages for s in one.segments)
+    obstacles = [one.message for one in bag.read('/ood/obstacles')]
+    assert [len(one.obstacles) for one in obstacles] == [
+        sum(s.accepted for s in one.segments) for one in messages
+    ]
+    assert [one.message.encoding for one in bag.read('/depth')] == ['16UC1'] * 3
     labels = np.concatenate([one.message.data for one in bag.read('/labels')])
     assert set(np.unique(labels)) <= {*range(19), 254}
     assert (labels == 254).any()
@@ -155,7 +167,7 @@ def test_a_folder_of_mixed_sizes_on_two_cameras_of_a_namespace(bundle, tmp_path)
     assert table['unreadable, not sent'] == '1'
     assert table['frames processed'] == '5'
     assert table['frames dropped'] == '0'
-    assert '2b.jpg is left out: compressed image' in output + errors
+    assert re.search(r'2b.jpg is left out: .*must be JPEG, PNG', output + errors)
     assert len(pictures_of(out)) == 5
     bag = Bag(out / 'demo.mcap')
     stamps = stamps_by_topic(bag)
@@ -366,7 +378,14 @@ def test_table_of_a_run_counted_by_hand():
     assert lost.is_lost
     tally.add(lost)
     large = (ObjectTruth(400, 0.25), ObjectTruth(900, 0.24))
-    tally.truth = [FrameTruth(large, 1), FrameTruth((ObjectTruth(399, 0.9),), 0)]
+    places = (
+        PlaceTruth((0.0, 0.0, 10.0), (0.0, 0.0, 10.5)),
+        PlaceTruth((3.0, 0.0, 4.0), (3.0, 1.0, 4.0)),
+        PlaceTruth((0.0, 0.0, 10.0), (0.0, 0.3, 10.4)),
+        PlaceTruth((0.0, 0.0, 10.0), None),
+    )
+    small = (ObjectTruth(399, 0.9),)
+    tally.truth = [FrameTruth(large, 1, places[:3]), FrameTruth(small, 0, places[3:])]
     assert tally.drops == Counter(invalid=2)
     assert dict(tally.rows()) == {
         'frames in': '6',
@@ -380,4 +399,35 @@ def test_table_of_a_run_counted_by_hand():
         'unknown objects found, of 400 px or more': '1 of 2 (50%)',
         'unknown objects found, smaller': '1 of 1 (100%)',
         'false accepted segments a frame': '0.50',
+        'median error of places': '0.50 m (5.0%)',
+        'objects placed within 10%': '2 of 4 (50%)',
     }
+
+
+def test_a_segment_has_the_place_of_the_object_it_covers():
+    objects = np.zeros((8, 12), np.uint16)
+    objects[1:5, 1:5], objects[1:5, 7:11] = 1, 2
+    segments = np.zeros((8, 12), np.uint16)
+    segments[1:5, 1:4] = 7  # most of object 1
+    segments[4, 7:9] = 8  # IoU 2 / 16 with object 2
+    segments[7] = 9  # on nothing
+    truth = np.array([(1.0, 0.0, 5.0), (2.0, 0.0, 6.0)])
+    place = (1.0, 0.0, 5.5)
+    found = compare_places(segments, {7: place, 8: place, 9: None}, objects, truth)
+    assert found == (PlaceTruth((1.0, 0.0, 5.0), place),)
+    assert (found[0].error, found[0].share) == (0.5, pytest.approx(0.5 / 26**0.5))
+    segments[1:5, 7:11] = 9
+    assert compare_places(segments, {9: None}, objects, truth)[0].error == float('inf')
+
+
+def test_the_view_from_above_has_the_camera_below_and_metres_to_scale():
+    def middle(picture, colour):
+        rows, columns = np.nonzero((picture == colour).all(axis=2))
+        return columns.mean(), rows.mean()
+
+    near = draw_top_view([(0.0, 1.0, 10.0)], [(4.0, 0.0, 20.0)], 0.5)
+    assert middle(near, (90, 200, 120)) == pytest.approx((240, 420 - 100), abs=1)
+    assert middle(near, (255, 96, 64)) == pytest.approx((240 + 40, 420 - 200), abs=1)
+    assert not (draw_top_view([], [], 0.5) == (255, 96, 64)).all(axis=2).any()
+    # outside is cut off, and no error
+    assert draw_top_view([(900.0, 0.0, -900.0)], [(0.0, 0.0, 99.0)], 0.5).shape == (440, 480, 3)

@@ -45,7 +45,9 @@ def huge():
 @pytest.mark.parametrize('padding', [0, 8])
 @pytest.mark.parametrize('big', [False, True])
 def test_both_encodings_in_both_byte_orders_with_and_without_padding(big, padding):
-    np.testing.assert_array_equal(to_depth(image(DEPTH, '16UC1', big=big, padding=padding)), DEPTH)
+    for name in ('16UC1', 'mono16'):
+        found = to_depth(image(DEPTH, name, big=big, padding=padding))
+        np.testing.assert_array_equal(found, DEPTH)
     metres = (DEPTH / 1000).astype(np.float32)
     metres[0, 0] = np.nan
     np.testing.assert_array_equal(
@@ -72,7 +74,7 @@ def test_compressed_metres_are_inverse_depth():
 @pytest.mark.parametrize(
     ('message', 'sentence'),
     [
-        (image(DEPTH, 'mono16'), "must have encoding 16UC1 or 32FC1, got 'mono16'"),
+        (image(DEPTH, 'rgb16'), "must have encoding 16UC1 or 32FC1, got 'rgb16'"),
         (image(DEPTH, '16UC1', step=7), 'must have a step of at least 8 bytes, got 7'),
         (image(DEPTH, '16UC1', width=0), 'depth image of 3 x 0 pixels'),
         (image(DEPTH, '16UC1', data=b'12'), 'must be step x height = 8 x 3 = 24 bytes, got 2'),

@@ -25,8 +25,9 @@ from rclpy.context import Context
 import yaml
 
 ARGUMENTS = (
-    *('params_file', 'image', 'image_transport', 'cameras', 'append_transport', 'namespace'),
-    *('bundle', 'device', 'use_sim_time', 'autostart', 'fastdds_profile', 'rviz', 'log_level'),
+    *('params_file', 'image', 'image_transport', 'cameras', 'append_transport'),
+    *('depth', 'depth_topic', 'depth_transport', 'camera_info', 'namespace', 'bundle', 'device'),
+    *('use_sim_time', 'autostart', 'fastdds_profile', 'rviz', 'log_level'),
 )
 PARAMETERS = {setting.name: setting.default for setting in fields(NodeSettings)}
 
@@ -43,12 +44,12 @@ class LaunchConfiguration(Recorded):
         return context[self.positional[0]]
 
 
-@pytest.fixture
-def launched(repository, monkeypatch):
-    """Return the module of the launch file and a function that starts it with arguments."""
+def stand_ins(monkeypatch):
+    """Put stand-ins where launch and launch_ros would be."""
     names = {
         'launch': ('LaunchContext', 'LaunchDescription', 'LaunchDescriptionEntity'),
-        'launch.actions': ('DeclareLaunchArgument', 'OpaqueFunction'),
+        'launch.actions': ('DeclareLaunchArgument', 'IncludeLaunchDescription', 'OpaqueFunction'),
+        'launch.launch_description_sources': ('PythonLaunchDescriptionSource',),
         'launch.substitutions': ('PathJoinSubstitution',),
         'launch_ros': (),
         'launch_ros.actions': ('Node',),
@@ -61,6 +62,12 @@ def launched(repository, monkeypatch):
             setattr(stand_in, name, type(name, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, module, stand_in)
     sys.modules['launch.substitutions'].LaunchConfiguration = LaunchConfiguration
+
+
+@pytest.fixture
+def launched(repository, monkeypatch):
+    """Return the module of the launch file and a function that starts it with arguments."""
+    stand_ins(monkeypatch)
     module = runpy.run_path(str(repository / 'launch' / 'ood.launch.py'))
     (description,) = module['generate_launch_description']().positional
     declared = {entity.positional[0]: entity.named for entity in description[:-1]}
@@ -556,3 +563,41 @@ def test_real_launch_says_which_parameter_file_is_not_there(launch):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "params_file must be a file, got '/nowhere/mine.yaml', which does not exist" in output
+
+
+# ---- depth ----
+
+
+def test_depth_sets_its_parameters_and_remaps_its_topics(launched):
+    (node,) = launched.start(
+        image='/c/image', depth='image', depth_topic='/c/depth', camera_info='/c/info',
+        depth_transport='compressedDepth',
+    )  # fmt: skip
+    given = values(node)
+    assert given == {'depth': ['image'], 'depth_transport': 'compressedDepth'}
+    assert NodeSettings(**given).for_camera('depth', 0) == 'image'
+    assert dict(node['remappings']) == {
+        'image': '/c/image', 'depth': '/c/depth', 'camera_info': '/c/info',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'sentence'),
+    [
+        (
+            {'cameras': 'front,rear', 'camera_info': '/c/info'},
+            r'are topics of a single camera, got cameras front, rear as well.*front/camera_info',
+        ),
+        (
+            {'cameras': 'front', 'depth_topic': '/d'},
+            'are topics of a single camera, got cameras front',
+        ),
+        (
+            {'depth_topic': '/d/compressedDepth'},
+            r"without its transport, got '/d/compressedDepth'. Write /d and depth_transport:=",
+        ),
+    ],
+)
+def test_depth_topics_that_cannot_be_are_refused(launched, arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        launched.start(**arguments)

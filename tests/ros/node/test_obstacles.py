@@ -309,6 +309,23 @@ def test_cameras_may_differ(robot, colour_network):
             {'depth': ['ground_plane'], 'camera_height': [1.0], 'camera_pitch': [5.0]},
             r'camera_pitch must lie within -pi/2..pi/2, got 5.0',
         ),
+        (
+            {'depth': ['ground_plane'], 'camera_height': [1.0], 'ground_frame': ['map']},
+            'must be given once, by camera_height, ground_coefficients or ground_frame, got '
+            "camera_height 1.0 and ground_frame 'map'",
+        ),
+        (
+            {'depth': ['ground_plane'], 'ground_coefficients': [0.0, 1.0, 0.0]},
+            'ground_coefficients must have 4 numbers or 4 for each of the 1 cameras, got 3',
+        ),
+        (
+            {'depth': ['ground_plane'], 'ground_coefficients': [0.0, 0.0, 0.0, 1.0]},
+            'a ground plane needs four finite numbers',
+        ),
+        (
+            {'depth': ['ground_plane'], 'camera_height': [-1.0]},
+            'camera_height must be greater than 0 for depth ground_plane, got -1.0',
+        ),
     ],
 )
 def test_wrong_parameters_are_refused_in_one_sentence(robot, parameters, sentence):

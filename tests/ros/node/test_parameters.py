@@ -37,6 +37,8 @@ OTHER = {
     'camera_height': [1.5],
     'camera_pitch': [0.1],
     'camera_roll': [0.1],
+    'ground_coefficients': [0.0, 1.0, 0.0, -1.0],
+    'ground_frame': ['base_footprint'],
 }
 
 

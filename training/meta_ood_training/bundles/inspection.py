@@ -11,8 +11,8 @@ from meta_ood_ros.core.backends import load_backend
 from meta_ood_ros.core.backends.agreement import self_check, SelfCheck
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import find_bundle, installed_bundles, load_bundle
+from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import to_network_input, to_work_size
-from meta_ood_ros.core.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.scenes import render_scene
 
 #: Seed and size of the scene that a network is tried on.

@@ -9,10 +9,10 @@ from pathlib import Path
 from meta_ood_ros.core.backends.onnx_export import to_onnx
 from meta_ood_ros.core.bundle import Bundle, ONNX_ARCHITECTURE
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
+from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import OnnxNetwork, OodNetwork
 from meta_ood_ros.core.uncertainty import normalized_entropy
-from meta_ood_ros.core.whole_files import write_whole
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.bundles.export import BundleResult, check_name, check_terms
 from meta_ood_training.datasets.classes_file import read_classes

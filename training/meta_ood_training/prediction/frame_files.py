@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.pictures import draw_overlay, ResultPictures
 from meta_ood_ros.core.result import OodResult
-from meta_ood_ros.core.whole_files import write_whole
 from meta_ood_training.prediction.polygons import outline_segments
 import numpy as np
 

@@ -12,9 +12,9 @@ import time
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
-from meta_ood_ros.core.whole_files import write_whole
 from meta_ood_training.output_places import hold_folder
 from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.prediction.frame_files import PICTURES, record_path, write_frame

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.whole_files import replace_whole, write_whole
+from meta_ood_ros.core.files.whole_files import replace_whole, write_whole
 import pyarrow as pa
 import pyarrow.parquet as pq
 
