@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import os
 from pathlib import Path
 import threading
@@ -16,7 +17,7 @@ from meta_ood_ros.node.ood_node import OodNode
 import numpy as np
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
@@ -64,8 +65,8 @@ class LiveNode:
         self._cameras: dict[tuple[str, type], Any] = {}
 
     def _spin(self, executor: SingleThreadedExecutor) -> None:
-        while self.context.ok():
-            executor.spin_once(timeout_sec=0.1)
+        with suppress(ExternalShutdownException):  # the end of the attack
+            executor.spin()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in the node's executor and return what it returns."""

@@ -28,7 +28,19 @@ NODE_SHARE = 20
 _LARGEST = 32_000_000
 _LARGE_ONE_IN = 250
 _LONGEST_SENTENCE = 1200
-_ODD_NAMES = ('16UC1', '32FC1', '8SC1', '64FC4', '', ' rgb8', 'RGB8', 'rgb888', '8UC2', 'é\n', 'x' * 3000)
+_ODD_NAMES = (
+    '16UC1',
+    '32FC1',
+    '8SC1',
+    '64FC4',
+    '',
+    ' rgb8',
+    'RGB8',
+    'rgb888',
+    '8UC2',
+    'é\n',
+    'x' * 3000,
+)
 _SIZES = (0, 1, 1, 2, 3, 4, 5, 8, 15, 24, 32, 33, 64, 97, 100, 128, 2**31 - 1, 2**32 - 1)
 _SUFFIXES = ('.jpg', '.jpg', '.png', '.png', '.webp', '.bmp', '.tiff', '.jp2', '.ppm')
 _STATED = (
@@ -127,7 +139,9 @@ def _draw_compressed(rng: random.Random, is_large: bool) -> CompressedImage:
 
 def _encode(rng: random.Random, sides: tuple[int, int], suffix: str) -> bytes:
     """Return a file of noise or of one colour, in one of the kinds that its format has."""
-    channels = rng.choice((1, 3, 4)) if suffix in ('.png', '.tiff', '.webp') else rng.choice((1, 3))
+    channels = (
+        rng.choice((1, 3, 4)) if suffix in ('.png', '.tiff', '.webp') else rng.choice((1, 3))
+    )
     if suffix == '.webp':
         channels = max(channels, 3)
     is_deep = suffix in ('.png', '.tiff') and rng.random() < 0.3
@@ -142,7 +156,7 @@ def _encode(rng: random.Random, sides: tuple[int, int], suffix: str) -> bytes:
     options = []
     if suffix == '.jpg':
         options = [cv2.IMWRITE_JPEG_PROGRESSIVE, rng.randrange(2), cv2.IMWRITE_JPEG_QUALITY, 80]
-    if suffix == '.jp2' and min(sides) < 64 or suffix == '.ppm' and channels == 1:
+    if (suffix == '.jp2' and min(sides) < 64) or (suffix == '.ppm' and channels == 1):
         suffix = '.png'  # not what these hold
     return cv2.imencode(suffix, image, options)[1].tobytes()
 
