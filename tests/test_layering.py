@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROBOT = sorted((REPOSITORY / 'meta_ood_ros').rglob('*.py'))
 CORE = [path for path in ROBOT if 'core' in path.relative_to(REPOSITORY).parts]
 TRAINING = sorted((REPOSITORY / 'training').rglob('*.py'))
+SOAK = sorted((REPOSITORY / 'soak').rglob('*.py'))
 LONGEST_FILE = 320
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}
@@ -84,7 +85,7 @@ def test_training_needs_no_ros():
         assert not [name for name in imported_modules(path) if is_ros(name)], path
 
 
-@pytest.mark.parametrize('path', ROBOT + TRAINING, ids=name_of)
+@pytest.mark.parametrize('path', ROBOT + TRAINING + SOAK, ids=name_of)
 def test_a_file_holds_one_idea(path):
     lines = len(path.read_text().splitlines())
     assert lines <= LONGEST_FILE, 'split it: one idea a file'
