@@ -30,8 +30,9 @@ PARTS = {
 DOCUMENT = Path(__file__).parents[1] / 'docs' / 'reliability.md'
 _HEAD = """# What was attacked, and what held
 
-Written by `make soak`. Every part has a seed and can be run again by itself, as in
-`.venv/bin/python -m soak --part bundles=100 --seed 1`. A message may take 1200 MB at most, a
+`make soak` runs the whole attack and writes this table; every part has a seed and can be run again
+by itself, as in `.venv/bin/python -m soak --part bundles=100 --seed 1`. The counts are those that
+were run. A message may take 1200 MB at most, a
 walk through the states of the node may leave 0.1 MB, and whatever writes leaves the old or the new
 as a whole. A row that begins with DEFECT says what did not hold.
 """
