@@ -284,7 +284,8 @@ def _read_labelled(path: Path) -> str:
     said = StringIO()
     try:
         with redirect_stdout(said):
-            bag = BagFrames(path, options, SimpleNamespace(num_classes=19))
+            bundle: Any = SimpleNamespace(num_classes=19)
+            bag = BagFrames(path, options, bundle)
             frames = list(bag.share(0, 1))
     except ValueError:
         return 'refused'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 import os
 from pathlib import Path
 import threading
@@ -107,12 +108,12 @@ class LiveNode:
             self._cameras[name, kind] = self.peer.create_publisher(kind, topic, 10)
         return self._cameras[name, kind]
 
-    def connect(self, *names: str) -> None:
+    def connect(self, *names: str, kind: type = Image) -> None:
         """Wait until the node hears the cameras and is heard."""
         for name in names:
-            camera, topic = self.camera(name), f'/ood/{name}/segments' if name else '/ood/segments'
-            wait_for(lambda camera=camera: camera.get_subscription_count())
-            wait_for(lambda topic=topic: self.node.count_subscribers(topic))
+            topic = f'/ood/{name}/segments' if name else '/ood/segments'
+            wait_for(self.camera(name, kind).get_subscription_count)
+            wait_for(partial(self.node.count_subscribers, topic))
 
     def counts(self, camera: str = '') -> Any:
         """Return what became of the frames of a camera."""

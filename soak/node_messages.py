@@ -28,9 +28,7 @@ def make_trial() -> Callable[[int, int], str]:
         node.listen(name)
         if (node.do('configure'), node.do('activate')) != ('success', 'success'):
             raise RuntimeError('the node cannot be started')
-        camera = node.camera(name, kind)
-        wait_for(camera.get_subscription_count)
-        wait_for(lambda node=node, name=name: node.node.count_subscribers(f'/ood/{name}/segments'))
+        node.connect(name, kind=kind)
 
     def trial(number: int, seed: int) -> str:
         message = draw_message(random.Random(f'{seed} {number}'))

@@ -75,7 +75,7 @@ def make_trial() -> Callable[[int, int], str]:
     """Return what makes the change of a number."""
     node = LiveNode(Path(mkdtemp(prefix='soak')), max_age=0.0)
     node.listen()
-    ask = node.peer.create_client(SetParameters, '/ood/set_parameters')
+    ask: Any = node.peer.create_client(SetParameters, '/ood/set_parameters')
     ask.wait_for_service(60)
     start = {name: node.node.get_parameter(name).value for name in _FIELDS}
 

@@ -52,7 +52,12 @@ def test_what_raises_takes_too_much_hangs_or_dies_is_a_row(tmp_path, monkeypatch
     ]
     for text, start in zip(
         defects.values(),
-        ("KeyError: 'lost' at bad_room.py:7", 'well, but it took 1', 'TimeoutError', 'the process'),
+        (
+            "KeyError: 'lost' at bad_room.py:7",
+            'well, but it took 1',
+            'TimeoutError',
+            'the process',
+        ),
         strict=True,
     ):
         assert text.startswith(start)
