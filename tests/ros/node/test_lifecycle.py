@@ -34,8 +34,8 @@ def workers():
 def damaged(tmp_path, tiny_bundle):
     """Return bundle folders that cannot be used, by what is wrong with them."""
 
-    def make(name, change):
-        save_bundle(tiny_bundle, tmp_path / name)
+    def make(name, change, bundle=tiny_bundle):
+        save_bundle(bundle, tmp_path / name)
         change(tmp_path / name)
         return str(tmp_path / name)
 
@@ -50,7 +50,7 @@ def damaged(tmp_path, tiny_bundle):
     return {
         'missing': str(tmp_path / 'nowhere'),
         'relative': 'bundles/mine',
-        'foreign': make('foreign', foreign),
+        'foreign': make('foreign', foreign, replace(tiny_bundle, meta_classifiers=())),
         'corrupt': make('corrupt', lambda one: _cut(one / 'network.safetensors')),
         'halved': make('halved', lambda one: (one / 'network.safetensors').unlink()),
         'no yaml': make('no yaml', lambda one: (one / 'bundle.yaml').write_text('{')),
