@@ -4,11 +4,13 @@
 #   TOPIC=<topic>       the image topic of BAG, needed where it holds several
 #   LABELS=<folder>     with the truth of IMAGES, recorded beside them
 #   PYTEST=<arguments>  make test with, say, PYTEST='tests/core -x'
+#   ROS=jazzy           make test on the client library of Jazzy, in .venv-jazzy: tests/ros
+#   SOAK=<arguments>    make soak with, say, SOAK='--short --seed 1'
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format docs bench gpu clean
+.PHONY: help install demo test lint format docs bench gpu soak clean
 
 # A ROS installation that is sourced in this shell would mix its libraries with the wheels in
 # .venv; the last one is inherited from a Python of another environment with ROS wheels.
@@ -17,7 +19,17 @@ unexport COLCON_PREFIX_PATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 PYTHON ?= python3
 APT_PYTHON = $(notdir $(PYTHON))
+ROS ?= kilted
+ifeq ($(ROS),jazzy)
+VENV := .venv-jazzy
+REQUIREMENTS := requirements-jazzy.txt
+PYTEST ?= tests/ros -m 'not slow'
+else ifeq ($(ROS),kilted)
 VENV := .venv
+REQUIREMENTS := requirements.txt
+else
+$(error ROS must be kilted or jazzy, got '$(ROS)'. Other distributions are not among the wheels)
+endif
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --no-input
 MESSAGES := ros2_ws/src/meta_ood_msgs
@@ -29,8 +41,10 @@ help:
 	@echo '            IMAGES=<folder> or BAG=<bag>: the same on your own pictures'
 	@echo '            TOPIC=<topic>: the image topic of BAG, needed where it holds several'
 	@echo 'make test   run the tests        make lint   run the linters'
+	@echo '            ROS=jazzy: those of the node on another ROS, in an environment of its own'
 	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
 	@echo 'make bench  measure              make docs   write docs/interfaces.md, config/ood.yaml'
+	@echo 'make soak   attack everything for 40 minutes: docs/reliability.md'
 	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
 
 demo: install
@@ -52,6 +66,9 @@ format: install
 bench: install
 	$(RUN) -m benchmarks
 
+soak: install
+	$(RUN) -m soak $(SOAK)
+
 gpu: install
 	$(RUN) -m benchmarks.gpu_script
 
@@ -59,7 +76,7 @@ docs: install
 	$(RUN) docs/generate.py
 
 clean:
-	rm -rf $(VENV) build install log dist demo_output *.egg-info training/*.egg-info
+	rm -rf .venv .venv-jazzy build install log dist demo_output *.egg-info training/*.egg-info
 	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log $(MESSAGES)/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -84,7 +101,7 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.requirements: requirements.txt $(VENV)/.created
+$(VENV)/.requirements: $(REQUIREMENTS) $(VENV)/.created
 	@# pip cannot repair what it was killed in; what it has downloaded it finds in its cache.
 	@if [ -e $(VENV)/.installing ]; then \
 	  echo 'The last installation was interrupted: unpacking everything again.'; \
@@ -92,7 +109,7 @@ $(VENV)/.requirements: requirements.txt $(VENV)/.created
 	fi
 	@echo 'Installing the pinned requirements into $(VENV), once; minutes, and more with a slow line.'
 	@touch $(VENV)/.installing
-	$(PIP) install --requirement requirements.txt
+	$(PIP) install --requirement $(REQUIREMENTS)
 	@rm $(VENV)/.installing
 	@touch $@
 

@@ -34,6 +34,8 @@ from meta_ood_ros.demo.frames import BagSource
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from soak.damage import damage
+
 #: What one bag of 100 kB may take: memory beyond that of the program itself, and time.
 MEMORY_BYTES = 1_200_000_000
 SECONDS = 20
@@ -199,7 +201,7 @@ def _damage_bag(folder: Path, rng: random.Random) -> None:
         content = _damage_record(bytes(content), rng)
     else:
         for _ in range(rng.choice((1, 1, 1, 2, 8))):
-            _damage(content, rng)
+            damage(content, rng)
     file.write_bytes(content)
 
 
@@ -235,7 +237,7 @@ def _damage_record(content: bytes, rng: random.Random) -> bytearray:
     code, inner = records[number]
     changed = bytearray(inner)
     for _ in range(rng.choice((1, 3))):
-        _damage(changed, rng)
+        damage(changed, rng)
     records[number] = code, bytes(changed)
     plain = b''.join(bytes([code]) + len(one).to_bytes(8, 'little') + one for code, one in records)
     return bytearray(
@@ -246,31 +248,6 @@ def _damage_record(content: bytes, rng: random.Random) -> bytearray:
         + plain
         + content[chunk + 9 + size :]
     )
-
-
-def _damage(content: bytearray, rng: random.Random) -> None:
-    if not content:
-        return
-    # Half of all strike the first or last part, where headers and indices lie.
-    span = len(content) if rng.random() < 0.5 else min(len(content), 4096)
-    place = rng.randrange(span)
-    if rng.random() < 0.3:
-        place = len(content) - 1 - place
-    length = rng.choice((1, 8, 64, 1000))
-    kind = rng.randrange(8)
-    if kind < 3:
-        content[place] ^= 1 << rng.randrange(8)
-    elif kind == 3:
-        del content[place:]
-    elif kind == 4:
-        del content[place : place + length]
-    elif kind == 5:
-        content[place:place] = content[place : place + length]
-    elif kind == 6:
-        value = rng.choice((0, 1, 2**31 - 1, 2**32 - 1, 2**32, 2**63, 2**64 - 1))
-        content[place : place + 8] = value.to_bytes(8, rng.choice(('little', 'big')))
-    else:
-        content[place : place + length] = rng.randbytes(length)
 
 
 def _read_bag(path: Path) -> str:
@@ -307,7 +284,8 @@ def _read_labelled(path: Path) -> str:
     said = StringIO()
     try:
         with redirect_stdout(said):
-            bag = BagFrames(path, options, SimpleNamespace(num_classes=19))
+            bundle: Any = SimpleNamespace(num_classes=19)
+            bag = BagFrames(path, options, bundle)
             frames = list(bag.share(0, 1))
     except ValueError:
         return 'refused'

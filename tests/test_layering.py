@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROBOT = sorted((REPOSITORY / 'meta_ood_ros').rglob('*.py'))
 CORE = [path for path in ROBOT if 'core' in path.relative_to(REPOSITORY).parts]
 TRAINING = sorted((REPOSITORY / 'training').rglob('*.py'))
+SOAK = sorted((REPOSITORY / 'soak').rglob('*.py'))
 LONGEST_FILE, MOST_ROOMS = 320, 20
 PACKAGES = {'meta_ood_ros': 'meta_ood_ros', 'meta_ood_training': 'training/meta_ood_training'}
 PICTURE = REPOSITORY / 'CONTRIBUTING.md'
@@ -253,7 +254,7 @@ def test_the_door_of_a_wing_names_its_rooms(folder):
     assert sorted(rooms - set(re.findall(r'\w+', ast.get_docstring(door)))) == []
 
 
-@pytest.mark.parametrize('path', ROBOT + TRAINING, ids=name_of)
+@pytest.mark.parametrize('path', ROBOT + TRAINING + SOAK, ids=name_of)
 def test_a_file_holds_one_idea(path):
     lines = len(path.read_text().splitlines())
     assert lines <= LONGEST_FILE, 'split it: one idea a file'

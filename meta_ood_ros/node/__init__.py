@@ -14,13 +14,11 @@ The lifecycle node `ood`. From a parameter to an answer, one line a room.
 8.  `batching`           which frames go through the network together
 9.  `processing`         waiting frames -> their answers
 10. `publishers`         the outputs of one camera
-11. `depth`, `depth_topics`  depth images and camera_info -> what belongs to an image
-    `ground_frame`       the ground as tf2 knows it -> the plane in the frame of an image
-12. `obstacles`          where the accepted segments of a frame are -> the 3D outputs
-13. `diagnostics`        what the node knows about its own work -> /diagnostics and the log
+11. `places`             depth, ground -> where the accepted segments are: the 3D outputs
+12. `diagnostics`        what the node knows about its own work -> /diagnostics and the log
     `silence`            no image, no time: what stands in the way
-14. `threshold_warning`  thresholds in use -> what of the fitted bundle no longer holds
-15. `forwarded_log`      what the core logs -> /rosout
+13. `threshold_warning`  thresholds in use -> what of the fitted bundle no longer holds
+14. `forwarded_log`      what the core logs -> /rosout
 
 `meta_ood_ros.node.OodNode` is the node for executors of your own. It is imported when it is first
 asked for: `start_node` must come to speak where rclpy is missing.

@@ -12,7 +12,7 @@ from meta_ood_ros.core.settings import NodeSettings
 from meta_ood_ros.messages.pictures import PICTURES, Pictures
 from meta_ood_ros.messages.segment_messages import choose_segments, to_segment_array
 from meta_ood_ros.messages.vision_messages import find_vision_msgs, to_detections, to_label_info
-from meta_ood_ros.node.obstacles import ObstacleOutputs
+from meta_ood_ros.node.places.obstacles import ObstacleOutputs
 from meta_ood_ros.node.qos import output_events, output_qos
 import numpy as np
 from rclpy.lifecycle import LifecycleNode

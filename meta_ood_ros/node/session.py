@@ -12,7 +12,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.node.depth_topics import obstacle_maker, subscribe
 from meta_ood_ros.node.diagnostics import (
     ALL_CAMERAS,
     CameraRecord,
@@ -22,8 +21,9 @@ from meta_ood_ros.node.diagnostics import (
     join_sentences,
     to_status,
 )
-from meta_ood_ros.node.ground_frame import GroundFrames
 from meta_ood_ros.node.loading import load_ignore_mask, load_pipeline
+from meta_ood_ros.node.places.depth_topics import obstacle_maker, subscribe
+from meta_ood_ros.node.places.ground_frame import GroundFrames
 from meta_ood_ros.node.processing import FrameProcessor
 from meta_ood_ros.node.publishers import CameraOutputs
 from meta_ood_ros.node.qos import ImageSubscription, Misfit
@@ -310,16 +310,7 @@ class Session:
 
 
 def compressed_topic(node: LifecycleNode, image: str) -> str:
-    """
-    Return the topic of compressed images.
-
-    Returns
-    -------
-    str
-        What <image>/compressed is remapped to, as with image_transport's own nodes; otherwise
-        what <image> is remapped to, with /compressed behind it.
-
-    """
+    """Return what <image>/compressed is remapped to, else what <image> is, with /compressed."""
     whole = f'{image}/compressed'
     if node.resolve_topic_name(whole) != node.resolve_topic_name(whole, only_expand=True):
         return whole

@@ -44,8 +44,18 @@ def is_complete(content: bytes, header: ImageHeader) -> bool:
         is_enough = 8 * (len(content) - header.data_start) >= blocks
         return is_enough and content.rfind(_JPEG_END, header.data_start) >= 0
     if header.kind == 'PNG':
-        return content.rfind(_PNG_END) >= 0
+        return content.rfind(_PNG_END) >= 0 and _chunks_reach_the_end(content)
     return True
+
+
+def _chunks_reach_the_end(content: bytes) -> bool:
+    """Return whether each chunk of a PNG ends before the file: decoders take memory as it says."""
+    at = 8
+    while at + 12 <= len(content):
+        if content.startswith(_PNG_END, at):
+            return True
+        at += 12 + int.from_bytes(content[at : at + 4], 'big')
+    return False
 
 
 def with_longer_scan(content: bytes, header: ImageHeader) -> bytes:

@@ -221,6 +221,15 @@ def test_jpeg_of_endless_scans_is_refused():
         decode_image(content[:at] + 100 * content[at:-2] + b'\xff\xd9')
 
 
+@pytest.mark.parametrize('length', [0xFF000026, 0x7FFFFFFF, 1_000_000])
+def test_png_chunk_longer_than_the_file_is_refused_before_memory_is_taken(length):
+    content = bytearray(png(40, 40))
+    at = content.index(b'IDAT') - 4
+    content[at : at + 4] = length.to_bytes(4, 'big')
+    with pytest.raises(ValueError, match=r'must reach its end marker.* truncated'):
+        decode_image(bytes(content))
+
+
 def test_png_with_too_few_rows_is_refused():
     assert decode_image(png(40, 40)).shape == (40, 40, 3)
     with pytest.raises(ValueError, match='must be a whole PNG'):

@@ -167,7 +167,7 @@ def test_a_folder_of_mixed_sizes_on_two_cameras_of_a_namespace(bundle, tmp_path)
     assert table['unreadable, not sent'] == '1'
     assert table['frames processed'] == '5'
     assert table['frames dropped'] == '0'
-    assert re.search(r'2b.jpg is left out: .*must be JPEG, PNG', output + errors)
+    assert re.search(r'2b\.jpg is left out: .* must be JPEG, PNG', output + errors)
     assert len(pictures_of(out)) == 5
     bag = Bag(out / 'demo.mcap')
     stamps = stamps_by_topic(bag)

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from geometry_msgs.msg import TransformStamped
 from meta_ood_msgs.msg import OodObstacle, OodObstacleArray
-from meta_ood_ros.node.depth import seconds
+from meta_ood_ros.node.places.depth import seconds
 import pytest
 from rclpy.time import Time
 

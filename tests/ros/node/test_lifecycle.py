@@ -16,6 +16,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from meta_ood_ros.core.bundle_files import save_bundle
 import pytest
+import yaml
 
 from ..conftest import scene, wait_for
 
@@ -33,21 +34,23 @@ def workers():
 def damaged(tmp_path, tiny_bundle):
     """Return bundle folders that cannot be used, by what is wrong with them."""
 
-    def make(name, change):
-        save_bundle(tiny_bundle, tmp_path / name)
+    def make(name, change, bundle=tiny_bundle):
+        save_bundle(bundle, tmp_path / name)
         change(tmp_path / name)
         return str(tmp_path / name)
 
     def foreign(folder):
-        # The weights of a network of another width.
-        text = (folder / 'bundle.yaml').read_text()
-        assert 'scale: 0.5' in text
-        (folder / 'bundle.yaml').write_text(text.replace('scale: 0.5', 'scale: 1.0'))
+        # The weights of a network of another width, and no sums that would tell before.
+        record = yaml.safe_load((folder / 'bundle.yaml').read_text())
+        del record['sha256']
+        assert record['arguments'] == {'scale': 0.5}
+        record['arguments'] = {'scale': 1.0}
+        (folder / 'bundle.yaml').write_text(yaml.safe_dump(record))
 
     return {
         'missing': str(tmp_path / 'nowhere'),
         'relative': 'bundles/mine',
-        'foreign': make('foreign', foreign),
+        'foreign': make('foreign', foreign, replace(tiny_bundle, meta_classifiers=())),
         'corrupt': make('corrupt', lambda one: _cut(one / 'network.safetensors')),
         'halved': make('halved', lambda one: (one / 'network.safetensors').unlink()),
         'no yaml': make('no yaml', lambda one: (one / 'bundle.yaml').write_text('{')),
@@ -65,7 +68,7 @@ def _cut(path):
         ('missing', r"bundle must be a directory, got '.*nowhere', which does not exist"),
         ('relative', r"bundle must be absolute, ~/... or package:.*, got 'bundles/mine'"),
         ('foreign', r'network of bundle tiny@\w+ cannot be built'),
-        ('corrupt', r'network.safetensors must be a safetensors file'),
+        ('corrupt', r'network.safetensors must have the SHA-256 that'),
         ('halved', r'must hold network.safetensors'),
         ('no yaml', r'bundle.yaml'),
         ('package', r"must name a package that is installed, got 'no_such_package'"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import meta_ood_ros
+from meta_ood_ros.node.shared_memory import profile_variable
 import pytest
 
 PROFILE = Path(meta_ood_ros.__file__).with_name('fastdds_profile.xml')
@@ -54,8 +55,9 @@ def test_best_effort_images_of_six_megabytes_arrive_when_only_the_driver_has_the
     if free.f_bavail * free.f_frsize < 256 * 2**20:
         pytest.skip('less than 256 MB of /dev/shm: start the container with --shm-size=1g')
     environment = {**os.environ, 'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}
-    environment.pop('FASTDDS_DEFAULT_PROFILES_FILE', None)
-    with_profile = {**environment, 'FASTDDS_DEFAULT_PROFILES_FILE': str(PROFILE)}
+    for generation in ('FASTDDS', 'FASTRTPS'):
+        environment.pop(f'{generation}_DEFAULT_PROFILES_FILE', None)
+    with_profile = {**environment, profile_variable(environment): str(PROFILE)}
     programs = {DRIVER: with_profile, LISTENER: environment}
     driver, listener = (
         subprocess.Popen(

@@ -9,9 +9,9 @@ from typing import Any
 from meta_ood_ros.core.kernels.warm_up import warm_up_depth
 from meta_ood_ros.core.places import GroundPlane
 from meta_ood_ros.core.settings import NodeSettings
-from meta_ood_ros.node.depth import DepthInbox, Topics
-from meta_ood_ros.node.ground_frame import GroundFrames
-from meta_ood_ros.node.obstacles import Ground, ObstacleOutputs
+from meta_ood_ros.node.places.depth import DepthInbox, Topics
+from meta_ood_ros.node.places.ground_frame import GroundFrames
+from meta_ood_ros.node.places.obstacles import Ground, ObstacleOutputs
 from meta_ood_ros.node.qos import ImageSubscription
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image

@@ -7,7 +7,7 @@ from typing import Any
 
 from meta_ood_ros.core.error_text import first_line
 from meta_ood_ros.core.places import GroundPlane
-from meta_ood_ros.node.depth import seconds
+from meta_ood_ros.node.places.depth import seconds
 import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time

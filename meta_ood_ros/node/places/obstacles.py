@@ -27,7 +27,7 @@ from meta_ood_ros.messages.obstacle_messages import (
 )
 from meta_ood_ros.messages.segment_messages import PublishedSegments
 from meta_ood_ros.messages.vision_messages import find_vision_msgs
-from meta_ood_ros.node.depth import decode_depth, DepthInbox, Topics
+from meta_ood_ros.node.places.depth import decode_depth, DepthInbox, Topics
 import numpy as np
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
