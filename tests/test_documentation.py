@@ -147,7 +147,7 @@ def test_documents_name_only_arguments_and_parameters_that_exist(repository, doc
 
 def test_documents_name_every_topic_and_no_other(repository, documents, generate):
     created = set(PICTURES)
-    for room in ('publishers', 'obstacles'):
+    for room in ('publishers', 'places/obstacles'):
         text = (repository / f'meta_ood_ros/node/{room}.py').read_text()
         created |= set(re.findall(r"create\(\s*'(\w+)'", text))
     assert {'segments', 'entropy', 'label_info'} <= created
