@@ -226,7 +226,7 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
 
 def _natural(path: Path) -> list[tuple[str, int]]:
     """Sort 9.jpg before 10.jpg."""
-    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.stem)]
 
 
 class BagSource:

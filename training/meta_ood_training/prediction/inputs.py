@@ -122,7 +122,10 @@ def _find_images(folder: Path) -> list[Path]:
 
 def _natural(path: Path) -> list[tuple[str, int]]:
     """Sort 9.jpg before 10.jpg."""
-    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', str(path))]
+    return [
+        (text, int(part or 0))
+        for text, part in re.findall(r'(\D*)(\d*)', str(path.with_suffix('')))
+    ]
 
 
 class ImageFiles:
