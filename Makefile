@@ -51,8 +51,14 @@ demo: install
 	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") \
 	  $(if $(LABELS),--labels "$$LABELS") $(if $(BAG),--bag "$$BAG") $(if $(TOPIC),--topic "$$TOPIC")
 
+# Two processes: what torch's workers are forked from should not hold ROS, OpenVINO and onnxruntime.
 test: install
+ifeq ($(PYTEST),)
+	$(RUN) -m pytest --ignore tests/training
+	$(RUN) -m pytest tests/training
+else
 	$(RUN) -m pytest $(PYTEST)
+endif
 
 lint: install
 	$(RUN) -m ruff check .

@@ -9,8 +9,8 @@ import shutil
 from tempfile import mkdtemp
 from typing import Any
 
-from meta_ood_ros.core.bundle_checks import BundleError
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.files.bundle_checks import BundleError
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import yaml

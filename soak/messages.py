@@ -14,7 +14,7 @@ import struct
 import zlib
 
 import cv2
-from meta_ood_ros.core.image_file import MAX_PIXELS
+from meta_ood_ros.core.files.image_file import MAX_PIXELS
 from meta_ood_ros.messages.conversions import to_rgb
 from meta_ood_ros.messages.encodings import ENCODINGS, UNNAMED
 import numpy as np

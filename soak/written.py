@@ -105,6 +105,7 @@ def _read_segments(place: Path) -> Version:
 def _fit_meta(place: Path, version: int) -> list[str]:
     return [
         *('fit-meta', '../rows', '--bundle', '../network', '--output', 'fitted'),
+        '--overwrite',
         *('--report', 'report', '--only', '--folds', '2', '--seed', str(version)),
     ]
 
@@ -130,6 +131,7 @@ def _evaluate(place: Path, version: int) -> list[str]:
     return [
         *(
             'evaluate',
+            '--overwrite',
             '--bundle',
             '../network',
             '--dataset',
@@ -172,8 +174,17 @@ def _read_overlay(place: Path) -> Version:
 def _bundle(place: Path, version: int) -> list[str]:
     return [
         *('bundle', '--checkpoint', f'../{version}.pth', '--architecture', 'espnet_v2'),
-        *('--argument', 'scale=0.5', '--licence', 'none', '--name', f'version{version}'),
-        *('--output', 'made'),
+        *(
+            '--argument',
+            'scale=0.5',
+            '--licence',
+            'none',
+            '--data-terms',
+            'none',
+            '--name',
+            f'version{version}',
+        ),
+        *('--output', 'made', '--overwrite'),
     ]
 
 

@@ -26,7 +26,7 @@ def policy(program, *arguments, **environment):
     'program',
     [
         ['-c', 'import meta_ood_ros.core'],
-        ['-c', 'import meta_ood_training.finetuning.command'],
+        ['-c', 'import meta_ood_training.finetuning.training_run'],
         ['-m', 'meta_ood_training.cli', 'evaluate', '--help'],
         ['-c', 'import meta_ood_ros.demo.frames, torch'],
     ],

@@ -9,6 +9,18 @@ import fcntl
 import os
 from pathlib import Path
 
+#: Locked folders of this process. Its workers let go of them: those of a killed run live on for
+#: some seconds, and would keep it from being resumed.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
+
 
 def add_overwrite(parser: argparse._ActionsContainer) -> None:
     """Declare --overwrite."""
@@ -49,6 +61,7 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    _held.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +74,7 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
             pass
         yield
     finally:
+        _held.discard(descriptor)
         os.close(descriptor)
 
 

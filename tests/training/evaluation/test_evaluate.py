@@ -272,7 +272,7 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
         'limit': 2,
         'draws': 20,
         'seed': 0,
-        'device': 'cpu',
+        'device': 'auto',
         'backend': 'auto',
         'precision': 'fp32',
     }

@@ -80,7 +80,7 @@ def test_a_network_of_classes_without_names_is_refused(tmp_path, small_config, c
     torch.save({'state_dict': network.state_dict(), **record}, tmp_path / 'own.pth')
     words = ['--checkpoint', str(tmp_path / 'own.pth'), '--output', str(tmp_path / 'bundle')]
     assert main(['bundle', *words, '--licence', 'MIT', *TERMS]) == 2
-    assert 'must have the 19 Cityscapes classes, got a network of 12' in capsys.readouterr().err
+    assert 'must name the 12 classes of its network, got none' in capsys.readouterr().err
     assert not (tmp_path / 'bundle').exists()
 
 
