@@ -307,7 +307,9 @@ def test_arguments_that_no_network_takes_are_refused(tiny_bundle, arguments, mes
         BundleError, match=f'network of bundle tiny.* cannot be built: .*{message}'
     ):
         bundle.build_network()
-    with pytest.raises(BundleError, match=r'onnx takes the arguments stride, align_corners, got'):
+    with pytest.raises(
+        BundleError, match=r'onnx takes the arguments stride, align_corners, work_short_side, got'
+    ):
         replace(tiny_bundle, architecture='onnx', arguments={'content': 'x'}).build_network()
 
 

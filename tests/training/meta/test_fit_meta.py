@@ -420,7 +420,7 @@ def test_entropy_threshold_of_the_bundle_can_be_given(make_segments, small_bundl
 
 def test_where_segments_are_judged_and_published_is_stated(make_segments, small_bundle, tmp_path):
     words = [make_segments(40), '--only', '--output', tmp_path / 'out', *QUICK]
-    words += ['--entropy-threshold', '0.5']
+    words += ['--entropy-threshold', '0.5', '--overwrite']
     for core, told in (('0.8', 'their cores at 0.8'), ('0.5', 'as they were judged')):
         _, report = run(tmp_path, small_bundle, *words, '--core-threshold', core)
         assert report['chosen'].endswith(f'judged at 0.5, published: {told}')

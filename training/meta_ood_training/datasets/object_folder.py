@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+from meta_ood_ros.core.files.image_file import read_image_file
 from meta_ood_training.datasets.coco.run_lengths import encode_mask
 from meta_ood_training.datasets.ecssd import Ecssd
 from meta_ood_training.datasets.objects import (
@@ -68,9 +69,9 @@ class CutOuts(PairedImages):
 
 def read_cut_out(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return image (H, W, 3) uint8 RGB and mask (H, W) bool of a cut-out."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    shape = 'none' if pixels is None else f'{pixels.shape} {pixels.dtype}'
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
+    pixels = read_image_file(path, flags=cv2.IMREAD_UNCHANGED)
+    shape = f'{pixels.shape} {pixels.dtype}'
+    if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise ValueError(
             f'{path} must be a picture with an alpha channel of 8 bits, got {shape}. Save the '
             'cut-out as RGBA, or give images and masks.'

@@ -62,7 +62,7 @@ def evaluate(
     limit: int | None = None,
     draws: int = 1000,
     seed: int = 0,
-    device: str = 'cpu',
+    device: str = 'auto',
     backend: str = 'auto',
     precision: str = 'fp32',
     progress: bool = False,

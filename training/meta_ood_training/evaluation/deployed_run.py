@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets import parse_dataset, SampleDataset
@@ -72,7 +73,7 @@ def evaluate_segments(
     limit: int | None = None,
     draws: int = 1000,
     seed: int = 0,
-    device: str = 'cpu',
+    device: str = 'auto',
     backend: str = 'auto',
     precision: str = 'fp32',
     progress: bool = False,
@@ -173,4 +174,4 @@ def _draw(
     )
     if page is not None:
         stem = ''.join(letter if letter.isalnum() else '_' for letter in title)
-        cv2.imwrite(str(folder / f'{stem}.png'), cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+        write_image_file(folder / f'{stem}.png', cv2.cvtColor(page, cv2.COLOR_RGB2BGR))

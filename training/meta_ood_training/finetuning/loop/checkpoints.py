@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from meta_ood_ros.core.files.whole_files import replace_whole, sync
+from meta_ood_ros.core.files.whole_files import explained, replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.run_log import LOG_FILES
@@ -166,7 +166,8 @@ class KeepCheckpoints(lightning.Callback):
             _check_finite(trainer.lightning_module, step)
             for path in (self.output / name for name in LOG_FILES):
                 if trainer.is_global_zero and path.exists():
-                    sync(path)  # else a power cut takes rows that the point counts as written
+                    with explained(path):
+                        sync(path)  # else a power cut takes rows that the point counts
             trainer.save_checkpoint(self.output / RESUME_FILE)
 
     def on_validation_end(
