@@ -6,6 +6,7 @@ Bundles x data sets -> scores of pixels, and of published segments.
 3. `pixel_evaluation`  predictions on a data set, in one pass
                        `frame_walk`: damaged frames skipped, interrupted passes resumed;
                        `sharing`: over the processes of torchrun
+                       `components`: a second pass with the thresholds found
 4. `report`, `figures` Markdown, JSON, PNG
 5. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish
