@@ -147,12 +147,16 @@ def test_fog_leaves_a_twentieth_of_the_contrast_at_its_visibility():
     )
 
 
-def test_ground_is_far_at_the_horizon():
-    distance = effects.ground_distance((1000, 3), nearest=5, farthest=500)
-    assert distance[-1, 0] == pytest.approx(5, rel=0.01)
-    assert distance[724, 0] == pytest.approx(10, rel=0.01)  # half way down
-    assert (distance[:450] == 500).all()
-    assert (np.diff(distance[:, 0]) <= 0).all()
+def test_distances_are_those_of_a_street_between_walls():
+    distance = effects.street_distance((1000, 1001), nearest=5, farthest=500)
+    assert distance[-1, 500] == pytest.approx(5, rel=0.01)
+    assert distance[724, 500] == pytest.approx(10, rel=0.01)  # half way down
+    assert (distance[:450, 500] == 500).all()
+    assert (np.diff(distance, axis=0) <= 0).all()
+    # above the horizon the wall: ten metres aside where the image shows it at 45 degrees and more
+    focal = 5 * 0.55 / 1.5 * 1000
+    assert distance[100, 0] == pytest.approx(10 * focal / 500, rel=0.01)
+    assert distance[999, 0] == pytest.approx(5, rel=0.01)
 
 
 # ------------------------------------------------------------------------------- placement, whole
@@ -243,16 +247,19 @@ def test_an_alpha_of_its_own_is_kept():
 
 
 def test_fog_comes_with_its_probability_and_changes_far_pixels_most():
-    frame = flat(20, (100, 40)).astype(np.uint8)
+    frame = flat(20, (100, 140)).astype(np.uint8)
+    sky = np.zeros((100, 140), bool)
+    sky[:20, :10] = True
     rng = np.random.default_rng(0)
-    seen = [add_weather(frame, 0.25, rng)[1] for _ in range(400)]
-    assert np.mean(np.array(seen) > 0) == pytest.approx(0.25, abs=0.06)
+    seen = [add_weather(frame, sky, 0.25, rng)[1] for _ in range(200)]
+    assert np.mean(np.array(seen) > 0) == pytest.approx(0.25, abs=0.08)
     assert min(filter(None, seen)) >= 150
     assert max(seen) <= 600
-    foggy, visibility = add_weather(frame, 1.0, rng)
+    foggy, visibility = add_weather(frame, sky, 1.0, rng)
     assert visibility > 0
-    assert foggy[20, 0, 0] > foggy[99, 0, 0] + 30
-    clear, visibility = add_weather(frame, 0.0, rng)
+    assert foggy[50, 70, 0] > foggy[99, 70, 0] + 30  # down the street
+    assert foggy[5, 5, 0] > foggy[30, 5, 0] + 30  # the sky beside a wall
+    clear, visibility = add_weather(frame, sky, 0.0, rng)
     assert visibility == 0
     np.testing.assert_array_equal(clear, frame)
 

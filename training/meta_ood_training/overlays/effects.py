@@ -16,6 +16,8 @@ F32 = NDArray[np.float32]
 
 HORIZON = 0.45
 """Row of the vanishing point as a share of the height."""
+CAMERA_HEIGHT, WALL_DISTANCE = 1.5, 10.0
+"""Metres, in a street of which no depth is known."""
 _LAST_CONTRAST = 2.996
 """-log 0.05: fog leaves a twentieth of the contrast at its visibility (Sakaridis et al. 2018)."""
 
@@ -97,12 +99,21 @@ def add_glow(image: F32, alpha: F32, *, limit: float, sigma: float, strength: fl
     return np.clip(image + np.float32(strength) * light, 0, 255)
 
 
-def ground_distance(shape: tuple[int, int], *, nearest: float, farthest: float) -> F32:
-    """Return the distance [m] of flat ground at each row; that of the farthest above it."""
-    rows = (np.arange(shape[0]) + 0.5) / shape[0]
-    below = np.maximum((rows - HORIZON) / (1 - HORIZON), nearest / farthest)
-    column = np.minimum(nearest / below, farthest).astype(np.float32)
-    return np.repeat(column[:, None], shape[1], axis=1)
+def street_distance(shape: tuple[int, int], *, nearest: float, farthest: float) -> F32:
+    """
+    Return the distance [m] of each pixel in a street of flat ground between two long walls.
+
+    The camera stands CAMERA_HEIGHT above the ground, which the lower edge of the frame shows at
+    `nearest`, and WALL_DISTANCE from either wall.
+    """
+    height, width = shape
+    down = (np.arange(height) + 0.5) / height - HORIZON
+    aside = np.abs(np.arange(width) + 0.5 - width / 2) / height
+    focal = nearest * (1 - HORIZON) / CAMERA_HEIGHT  # in heights of the frame
+    ground = CAMERA_HEIGHT * focal / np.maximum(down, 1e-6)
+    walls = WALL_DISTANCE * focal / np.maximum(aside, 1e-6)
+    distance = np.minimum(np.minimum(ground[:, None], walls[None, :]), farthest)
+    return distance.astype(np.float32)
 
 
 def add_fog(frame: F32, distance: F32, *, visibility: float, air: float) -> F32:

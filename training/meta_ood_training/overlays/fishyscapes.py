@@ -26,7 +26,7 @@ ZOOM, FAR_SIGMA, OWN_NOISE = 0.008, 1.2, 2.0
 GLOW_LIMIT, GLOW_SIGMA, GLOW_STRENGTH = 215.0, 6.0, 0.5
 FOG_VISIBILITY, FOG_AIR = (150.0, 600.0), 215.0
 """Metres, log-uniform; grey level of the lit air."""
-_NEAREST, _FARTHEST = 5.0, 600.0
+_NEAREST, _FARTHEST = 5.0, 1000.0
 
 
 def find_ego(target: np.ndarray) -> np.ndarray:
@@ -80,19 +80,21 @@ def place_freely(
 
 
 def add_weather(
-    frame: np.ndarray, share: float, rng: np.random.Generator
+    frame: np.ndarray, sky: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
     """
     Return a frame, in fog with this probability, and its visibility [m], 0 without.
 
-    Objects come later: fog lies on in-distribution pixels alone.
+    Objects come later: fog lies on in-distribution pixels alone. Sky, (H, W) bool, is infinitely
+    far; all else is as far as in a plain street, see `effects.street_distance`.
     """
     is_foggy, place = rng.random() < share, rng.random()
     if not is_foggy:
         return frame, 0.0
     low, high = FOG_VISIBILITY
     visibility = low * (high / low) ** place
-    distance = effects.ground_distance(frame.shape[:2], nearest=_NEAREST, farthest=_FARTHEST)
+    distance = effects.street_distance(frame.shape[:2], nearest=_NEAREST, farthest=_FARTHEST)
+    distance[sky] = _FARTHEST
     foggy = effects.add_fog(frame.astype(np.float32), distance, visibility=visibility, air=FOG_AIR)
     return np.clip(np.rint(foggy), 0, 255).astype(np.uint8), float(visibility)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.files.image_file import read_image_file, write_image_file
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import (
@@ -22,6 +23,7 @@ from meta_ood_training.datasets import (
     parse_dataset,
     SampleDataset,
 )
+from meta_ood_training.datasets.registry import FOR_ANY_CLASSES
 from meta_ood_training.overlays.compositing import composite
 from meta_ood_training.overlays.fishyscapes import (
     add_weather,
@@ -152,6 +154,7 @@ def make_overlay(
         Path(output),
         settings or OverlaySettings(),
         sources={'frames': name, 'objects': split},
+        sky=None if name in FOR_ANY_CLASSES else CITYSCAPES_NAMES.index('sky'),
         progress=lambda indices: tqdm(indices, desc='overlay', unit='image', disable=not progress),
     )
     return OverlayResult(
@@ -172,9 +175,10 @@ def write_overlay(
     settings: OverlaySettings,
     *,
     sources: dict[str, str] | None = None,
+    sky: int | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """Write images, labels, control masks and manifest.json; `datasets.Folder` reads them."""
+    """Write images, labels, control masks and manifest.json; sky is its class, if known."""
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f'{folder} must be new or empty, got files in it. Choose another.')
     if not len(frames):
@@ -187,7 +191,14 @@ def write_overlay(
     # without its manifest a folder would pass for one whose images are all groups of their own
     with replace_folder(folder) as made:
         return _write_into(
-            made, frames, plan, control_plan, settings, sources=sources, progress=progress
+            made,
+            frames,
+            plan,
+            control_plan,
+            settings,
+            sources=sources,
+            sky=sky,
+            progress=progress,
         )
 
 
@@ -199,6 +210,7 @@ def _write_into(
     settings: OverlaySettings,
     *,
     sources: dict[str, str] | None,
+    sky: int | None,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> dict[str, Any]:
     for part in ('images', 'labels', 'controls'):
@@ -214,7 +226,7 @@ def _write_into(
         record: dict[str, Any] = {'name': sample.name, 'group': sample.group, 'tags': []}
         is_free = settings.style == 'fishyscapes'
         if is_free:
-            image, visibility = add_weather(image, settings.fog_share, rng)
+            image, visibility = add_weather(image, target == sky, settings.fog_share, rng)
             if visibility:
                 record['fog_visibility_m'] = round(visibility, 1)
         if index in plan:
