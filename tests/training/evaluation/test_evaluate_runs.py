@@ -64,6 +64,7 @@ def results(output):
     return json.loads((output / 'scores.json').read_text())['results']
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_numbers_of_one(small_bundle, data, tmp_path):
     assert main(words(small_bundle, data, tmp_path / 'one')) == 0
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
@@ -86,6 +87,7 @@ def test_two_ranks_give_the_numbers_of_one(small_bundle, data, tmp_path):
     assert not (tmp_path / 'two/unfinished').exists()
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_is_resumed(small_bundle, data, tmp_path, capsys):
     output = tmp_path / 'out'
     program = f"""
