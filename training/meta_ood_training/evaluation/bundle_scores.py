@@ -229,6 +229,7 @@ def evaluate(
                 for part, evaluation in of_parts.items():
                     row = f'{title}, {part}' if part else title
                     results.setdefault(row, {})[bundle_title] = evaluation
+    skipped = {title: one for title, one in skipped.items() if one}
     table = format_table(results)
     if rows:
         table += f'\n\n{format_components(rows, components)}'
@@ -256,7 +257,7 @@ def evaluate(
         'machine': machine(),
         'seconds': seconds,
         'processes': ranks.count,
-        'skipped': {title: one for title, one in skipped.items() if one},
+        'skipped': skipped,
         'components': [to_component_record(row) for row in rows],
         'results': {
             row: {title: to_record(one) for title, one in by_bundle.items()}
@@ -264,7 +265,7 @@ def evaluate(
         },
     }
     figures = write_report(folder, report, table, results) if folder and not ranks.rank else ()
-    return EvaluationResult(results, table, report, folder, figures, report['skipped'])
+    return EvaluationResult(results, table, report, folder, figures, skipped)
 
 
 def check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
