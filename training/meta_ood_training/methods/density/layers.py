@@ -1,0 +1,117 @@
+"""What stands before the activations inside a network, beside its logits, in one pass."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any
+
+from meta_ood_ros.core.networks import OodNetwork
+import torch
+from torch import nn, Tensor
+
+ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish,
+)  # fmt: skip
+_PROBE_SIDES = 4  # of the image that shows the order of the layers, in strides
+
+
+class LayerTap:
+    """
+    A network whose embeddings at named layers are taken along.
+
+    Of an activation its input is taken: behind a ReLU some dimensions never change their sign,
+    and a density there is degenerate (Blum et al., B.6). Of any other layer its output is.
+    """
+
+    def __init__(self, network: OodNetwork, names: Sequence[str]) -> None:
+        modules = dict(network.named_modules())
+        for name in names:
+            if name not in modules or not name:
+                nearest = get_close_matches(name, modules, 1, 0.4)
+                hint = f' Did you mean {nearest[0]!r}?' if nearest else ''
+                raise ValueError(
+                    f'layer must be a module of {type(network).__name__}, got {name!r}.{hint} '
+                    'Its named_modules() lists them.'
+                )
+        self.network, self.names = network, tuple(names)
+        self._modules = modules
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits (1, C, h, w) and by layer its embeddings (1, D, h', w')."""
+        taken: dict[str, Tensor] = {}
+        with _hooks(self._modules, self.names, taken):
+            logits = self.network(x)
+        for name in self.names:
+            if name not in taken or taken[name].ndim != 4:
+                shape = tuple(taken[name].shape) if name in taken else 'nothing'
+                raise ValueError(
+                    f'layer must give a map (N, D, h, w), got {shape} of {name!r}. '
+                    'Choose a convolution, a normalisation or an activation.'
+                )
+        return logits, {name: taken[name] for name in self.names}
+
+
+def last_activations(network: OodNetwork) -> list[str]:
+    """Return the last activation on each grid of the network, coarse grids before finer ones."""
+    seen: dict[tuple[int, ...], str] = {}
+    handles = [
+        module.register_forward_pre_hook(_noting(name, seen))
+        for name, module in network.named_modules()
+        if isinstance(module, ACTIVATIONS)
+    ]
+    side = _PROBE_SIDES * network.stride
+    try:
+        with torch.no_grad():
+            network(next(network.parameters()).new_zeros(1, 3, side, side))
+    finally:
+        for handle in handles:
+            handle.remove()
+    by_size = sorted(seen, key=lambda grid: grid[0] * grid[1])
+    return [seen[grid] for grid in by_size if min(grid) > 1]
+
+
+def last_layer_before_activation(network: OodNetwork) -> str:
+    """Return the activation that runs last: what the last layers see, before it is cut off."""
+    found = last_activations(network)
+    if not found:
+        raise ValueError(
+            f'the network must have an activation that is a module, got none in '
+            f'{type(network).__name__}. Name a layer.'
+        )
+    return found[-1]
+
+
+def _noting(name: str, seen: dict[tuple[int, ...], str]) -> Any:
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[tuple(inputs[0].shape[-2:])] = name
+
+    return note
+
+
+@contextmanager
+def _hooks(
+    modules: dict[str, nn.Module], names: Sequence[str], taken: dict[str, Tensor]
+) -> Iterator[None]:
+    def before(name: str) -> Any:
+        def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            taken[name] = inputs[0].clone()  # an activation may work in place
+
+        return take
+
+    def after(name: str) -> Any:
+        def take(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            taken[name] = output.clone()
+
+        return take
+
+    handles = [
+        modules[name].register_forward_pre_hook(before(name))
+        if isinstance(modules[name], ACTIVATIONS)
+        else modules[name].register_forward_hook(after(name))
+        for name in names
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
