@@ -2,8 +2,8 @@
 
 from meta_ood_ros.core.networks import build_network, NETWORK_NAMES
 from meta_ood_training.methods.density.layers import (
-    last_activations,
-    last_layer_before_activation,
+    deep_layers,
+    last_layer,
     LayerTap,
 )
 import pytest
@@ -44,15 +44,20 @@ def test_an_embedding_stands_before_its_activation_even_where_that_works_in_plac
 
 def test_the_last_activation_of_each_grid_is_found():
     network = TwoGrids()
-    assert last_activations(network) == ['act', 'late']
-    assert last_layer_before_activation(network) == 'late'
+    assert deep_layers(network) == ['late']
+    network.late = nn.Sequential(nn.ReLU(), nn.ReLU())
+    network.down = nn.Sequential(network.down, nn.ReLU())
+    assert deep_layers(network) == ['late.1']  # of down.1, act, late.0, late.1 the later two
+    network.up = nn.Sequential(nn.ReLU(), nn.ReLU(), network.up)
+    assert deep_layers(network) == ['up.1', 'late.1']
+    assert last_layer(network) == 'late.1'
 
 
 def test_a_network_without_activations_asks_for_a_name():
     network = TwoGrids()
     network.act, network.late = nn.Identity(), nn.Identity()
     with pytest.raises(ValueError, match='must have an activation that is a module, got none'):
-        last_layer_before_activation(network)
+        last_layer(network)
 
 
 @pytest.mark.parametrize('name', NETWORK_NAMES)
@@ -60,12 +65,12 @@ def test_every_network_has_a_layer_to_take(name):
     torch.manual_seed(0)
     network = build_network(name, num_classes=5).eval()
     x = torch.randn(1, 3, 4 * network.stride, 4 * network.stride)
-    names = [last_layer_before_activation(network)]
+    names = deep_layers(network)
+    assert names[-1] == last_layer(network)
     with torch.no_grad():
         logits, taken = LayerTap(network, names)(x)
         torch.testing.assert_close(network(x), logits)
-    assert taken[names[0]].shape[1] >= 10
-    assert (taken[names[0]] < 0).any()
+    assert all(one.shape[1] >= 10 and (one < 0).any() for one in taken.values())
 
 
 def test_an_unknown_layer_names_the_nearest():

@@ -51,11 +51,32 @@ class LayerTap:
         return logits, {name: taken[name] for name in self.names}
 
 
-def last_activations(network: OodNetwork) -> list[str]:
-    """Return the last activation on each grid of the network, coarse grids before finer ones."""
-    seen: dict[tuple[int, ...], str] = {}
+def last_layer(network: OodNetwork) -> str:
+    """Return the activation that runs last: what the last layers see, before it is cut off."""
+    return _order_of(network)[-1][0]
+
+
+def deep_layers(network: OodNetwork) -> list[str]:
+    """Return, of the later half of the activations, the last on each grid; `last_layer` ends it."""
+    order = _order_of(network)
+    latest = {grid: name for name, grid in order[len(order) // 2 :]}
+    chosen = set(latest.values())
+    return [name for name, grid in order if name in chosen and latest[grid] == name]
+
+
+def _order_of(network: OodNetwork) -> list[tuple[str, tuple[int, int]]]:
+    """Return the activations on maps in the order in which they run, with their grids."""
+    order: list[tuple[str, tuple[int, int]]] = []
+
+    def noting(name: str) -> Any:
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if inputs[0].ndim == 4 and min(inputs[0].shape[-2:]) > 1:  # no vector of the image
+                order.append((name, (inputs[0].shape[-2], inputs[0].shape[-1])))
+
+        return note
+
     handles = [
-        module.register_forward_pre_hook(_noting(name, seen))
+        module.register_forward_pre_hook(noting(name))
         for name, module in network.named_modules()
         if isinstance(module, ACTIVATIONS)
     ]
@@ -66,26 +87,12 @@ def last_activations(network: OodNetwork) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    by_size = sorted(seen, key=lambda grid: grid[0] * grid[1])
-    return [seen[grid] for grid in by_size if min(grid) > 1]
-
-
-def last_layer_before_activation(network: OodNetwork) -> str:
-    """Return the activation that runs last: what the last layers see, before it is cut off."""
-    found = last_activations(network)
-    if not found:
+    if not order:
         raise ValueError(
             f'the network must have an activation that is a module, got none in '
             f'{type(network).__name__}. Name a layer.'
         )
-    return found[-1]
-
-
-def _noting(name: str, seen: dict[tuple[int, ...], str]) -> Any:
-    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen[tuple(inputs[0].shape[-2:])] = name
-
-    return note
+    return order
 
 
 @contextmanager
