@@ -29,7 +29,7 @@ def test_exact_neighbours_are_those_of_plain_numpy(monkeypatch):
 def test_the_graph_finds_nearly_all_neighbours():
     pytest.importorskip('faiss')
     random = np.random.default_rng(0)
-    values, queries = (random.normal(size=(n, 16)).astype(np.float32) for n in (5000, 200))
+    values, queries = (random.normal(size=(n, 8)).astype(np.float32) for n in (1500, 100))
     exact, indices = build_neighbours(values, 'exact').search(queries, 20)
     cosines, found = build_neighbours(values, 'hnsw').search(queries, 20)
     recall = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(found, indices, strict=True)])

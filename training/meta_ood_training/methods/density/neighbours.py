@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 KINDS = ('auto', 'exact', 'hnsw')
-LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 200, 128
+LINKS, BUILD_WIDTH, SEARCH_WIDTH = 32, 80, 96
 """Of the graph: links a node, and how many candidates are held while building and searching."""
 _MOST_PRODUCTS = 1 << 25  # of one block of the exact search: 128 MiB
 

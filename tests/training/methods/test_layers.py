@@ -1,7 +1,7 @@
 """Embeddings inside a network against what its own layers make of them."""
 
 from meta_ood_ros.core.networks import build_network, NETWORK_NAMES
-from meta_ood_training.methods.density.layers import (
+from meta_ood_training.methods.layers import (
     deep_layers,
     last_layer,
     LayerTap,

@@ -53,19 +53,21 @@ class LayerTap:
 
 def last_layer(network: OodNetwork) -> str:
     """Return the activation that runs last: what the last layers see, before it is cut off."""
-    return _order_of(network)[-1][0]
+    return _activations(network)[-1][0]
 
 
 def deep_layers(network: OodNetwork) -> list[str]:
     """Return, of the later half of the activations, the last on each grid; `last_layer` ends it."""
-    order = _order_of(network)
+    order = _activations(network)
     latest = {grid: name for name, grid in order[len(order) // 2 :]}
     chosen = set(latest.values())
     return [name for name, grid in order if name in chosen and latest[grid] == name]
 
 
-def _order_of(network: OodNetwork) -> list[tuple[str, tuple[int, int]]]:
-    """Return the activations on maps in the order in which they run, with their grids."""
+def order_of(
+    network: nn.Module, kinds: tuple[type[nn.Module], ...]
+) -> list[tuple[str, tuple[int, int]]]:
+    """Return layers of some kinds in the order in which they run on maps, with their grids."""
     order: list[tuple[str, tuple[int, int]]] = []
 
     def noting(name: str) -> Any:
@@ -78,15 +80,20 @@ def _order_of(network: OodNetwork) -> list[tuple[str, tuple[int, int]]]:
     handles = [
         module.register_forward_pre_hook(noting(name))
         for name, module in network.named_modules()
-        if isinstance(module, ACTIVATIONS)
+        if isinstance(module, kinds)
     ]
-    side = _PROBE_SIDES * network.stride
+    side = _PROBE_SIDES * int(getattr(network, 'stride', 1))
     try:
         with torch.no_grad():
             network(next(network.parameters()).new_zeros(1, 3, side, side))
     finally:
         for handle in handles:
             handle.remove()
+    return order
+
+
+def _activations(network: OodNetwork) -> list[tuple[str, tuple[int, int]]]:
+    order = order_of(network, ACTIVATIONS)
     if not order:
         raise ValueError(
             f'the network must have an activation that is a module, got none in '
