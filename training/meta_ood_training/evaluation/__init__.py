@@ -4,6 +4,8 @@ Bundles x data sets -> scores of pixels, and of published segments.
 1. `bundle_scores`     `evaluate`, the whole way; `command` is its verb
 2. `prediction`        network -> semantic, entropy and max_probability at the size of the labels
 3. `pixel_evaluation`  predictions on a data set, in one pass
+                       `frame_walk`: damaged frames skipped, interrupted passes resumed;
+                       `sharing`: over the processes of torchrun
 4. `report`, `figures` Markdown, JSON, PNG
 5. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 import json
 from pathlib import Path
 import time
@@ -11,9 +12,11 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
-from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels, is_of_part, SCORES
+from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in, walk_frames
+from meta_ood_training.evaluation.pixel_evaluation import is_of_part, PixelCounts, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
+from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
 from tqdm import tqdm
@@ -36,6 +39,8 @@ class EvaluationResult:
         Folder of scores.json and scores.md.
     figures : tuple of Path
         Curves and distributions, one set a row; empty without `output`.
+    skipped : dict of str to dict of str to str
+        Title of the data -> frame that could not be read -> why; it counts nowhere.
 
     """
 
@@ -44,6 +49,7 @@ class EvaluationResult:
     report: dict[str, Any]
     output: Path | None
     figures: tuple[Path, ...]
+    skipped: dict[str, dict[str, str]]
 
     def __repr__(self) -> str:
         """Return the table."""
@@ -65,10 +71,13 @@ def evaluate(
     device: str = 'auto',
     backend: str = 'auto',
     precision: str = 'fp32',
+    resume: bool = False,
     progress: bool = False,
 ) -> EvaluationResult:
     """
     Score bundles on data sets, pixel by pixel.
+
+    Started by torchrun, the frames are shared out over its processes; each returns the whole.
 
     Parameters
     ----------
@@ -93,6 +102,8 @@ def evaluate(
         Of the bootstrap; 0 draws leave the intervals out.
     device, backend, precision : str
         How the networks run, see `load_backend`.
+    resume : bool
+        Go on with an interrupted evaluation in `output`.
     progress : bool
         Whether a bar is shown.
 
@@ -104,7 +115,7 @@ def evaluate(
     Raises
     ------
     ValueError
-        A title, bundle, data set, part or score is wrong.
+        A title, bundle, data set, part or score is wrong, or most of a data set is unreadable.
     OSError
         Something is not there.
 
@@ -121,42 +132,60 @@ def evaluate(
     layouts = {title: layout for title, layout, _ in parsed}
     check_parts(parts, opened)
     folder = None if output is None else Path(output)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     results: Results = {}
     seconds: dict[str, float] = {}
-    for bundle_title, bundle in loaded.items():
-        predictor = Predictor.from_bundle(
-            bundle,
-            work_short_side=work_short_side,
-            work_size=work_size,
-            device=device,
-            backend=backend,
-            precision=precision,
-        )
-        for title, dataset in opened.items():
-            start = time.perf_counter()
-            length = min(limit, len(dataset)) if limit else len(dataset)
-            by_part = evaluate_pixels(
-                predictor,
-                dataset,
-                scores=score_names,
-                parts=parts,
-                num_classes=bundle.num_classes,
-                names_classes=fits_classes(layouts[title], bundle.class_names),
-                indices=tqdm(
-                    range(length),
-                    desc=f'{bundle_title}, {title}',
-                    unit='image',
-                    disable=not progress,
-                ),
-                draws=draws,
-                seed=seed,
+    skipped: dict[str, dict[str, str]] = {}
+    with join_ranks() as ranks:
+        if folder:
+            check_resumable(folder, resume=resume)
+            folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
+        for bundle_title, bundle in loaded.items():
+            predictor = Predictor.from_bundle(
+                bundle,
+                work_short_side=work_short_side,
+                work_size=work_size,
+                device=own_device(device),
+                backend=backend,
+                precision=precision,
             )
-            seconds[f'{bundle_title}, {title}'] = time.perf_counter() - start
-            for part, evaluation in by_part.items():
-                row = f'{title}, {part}' if part else title
-                results.setdefault(row, {})[bundle_title] = evaluation
+            for title, dataset in opened.items():
+                start = time.perf_counter()
+                walked = f'{bundle_title}, {title}'
+                indices = range(min(limit, len(dataset)) if limit else len(dataset))
+                facts = {
+                    'bundle': bundle.model_id,
+                    'data': str(parsed[list(opened).index(title)][2]),
+                    'frames': len(indices),
+                    'scores': list(score_names),
+                    'parts': list(parts),
+                    'work_short_side': work_short_side,
+                    'work_size': work_size,
+                    'precision': precision,
+                }
+                counts, skipped_here = walk_frames(
+                    dataset,
+                    indices,
+                    partial(
+                        PixelCounts,
+                        predictor,
+                        dataset,
+                        scores=score_names,
+                        parts=parts,
+                        num_classes=bundle.num_classes,
+                        names_classes=fits_classes(layouts[title], bundle.class_names),
+                    ),
+                    title=title,
+                    ranks=ranks,
+                    kept=keep_in(folder, walked, facts, resume=resume),
+                    progress=partial(
+                        tqdm, desc=walked, unit='image', disable=not progress or ranks.rank > 0
+                    ),
+                )
+                skipped.setdefault(title, {}).update(skipped_here)
+                seconds[walked] = time.perf_counter() - start
+                for part, evaluation in counts.evaluate(draws, seed).items():
+                    row = f'{title}, {part}' if part else title
+                    results.setdefault(row, {})[bundle_title] = evaluation
     table = format_table(results)
     stated = {
         'part': list(parts),
@@ -177,13 +206,15 @@ def evaluate(
         'revision': source_revision(),
         'machine': machine(),
         'seconds': seconds,
+        'processes': ranks.count,
+        'skipped': {title: one for title, one in skipped.items() if one},
         'results': {
             row: {title: to_record(one) for title, one in by_bundle.items()}
             for row, by_bundle in results.items()
         },
     }
-    figures = write_report(folder, report, table, results) if folder else ()
-    return EvaluationResult(results, table, report, folder, figures)
+    figures = write_report(folder, report, table, results) if folder and not ranks.rank else ()
+    return EvaluationResult(results, table, report, folder, figures, report['skipped'])
 
 
 def check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:

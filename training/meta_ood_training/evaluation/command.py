@@ -1,12 +1,19 @@
-"""`meta-ood-train evaluate`: the command line of `evaluate`."""
+"""
+`meta-ood-train evaluate`: the command line of `evaluate`.
+
+Exit status 3: some frames could not be read; the others are scored.
+"""
 
 import argparse
+import os
 from pathlib import Path
+import sys
 from typing import Any
 
 from meta_ood_training.datasets import DATASETS
 from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
 from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
+from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
@@ -71,13 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
     parser.add_argument('--backend', default='auto', help='how the network runs')
     parser.add_argument('--precision', default='fp32', help='precision of the network')
+    parser.add_argument(
+        '--resume', action='store_true', help='go on with an interrupted evaluation in --output'
+    )
     add_overwrite(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
     _check_kind(arguments)
-    check_free(arguments.output, overwrite=arguments.overwrite)
+    is_first = int(os.environ.get('RANK') or '0') == 0
+    if is_first and not arguments.resume:
+        check_free(arguments.output, overwrite=arguments.overwrite)
     common: dict[str, Any] = {
         'bundles': arguments.bundle,
         'parts': arguments.part,
@@ -101,12 +113,18 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.dataset,
             scores=arguments.score or (),
             work_size=parse_size(arguments.work_size),
+            resume=arguments.resume,
             **common,
         )
-    print(result.table)
-    if result.output:
-        print(f'written to {result.output}')
-    return 0
+    if is_first:
+        print(result.table)
+        if result.output:
+            print(f'written to {result.output}')
+        for title, frames in result.skipped.items():
+            for name, reason in frames.items():
+                print(f'meta-ood-train evaluate: skipped {name} of {title}: {reason}',
+                      file=sys.stderr)  # fmt: skip
+    return SOME_SKIPPED if any(result.skipped.values()) else 0
 
 
 def _check_kind(arguments: argparse.Namespace) -> None:
@@ -116,7 +134,7 @@ def _check_kind(arguments: argparse.Namespace) -> None:
             raise ValueError(
                 f'--{name} belongs to published segments, got it without --segments. Add that.'
             )
-    for name in ('score', 'work_size'):
+    for name in ('score', 'work_size', 'resume'):
         if getattr(arguments, name) and arguments.segments:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '

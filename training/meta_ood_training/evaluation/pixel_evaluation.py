@@ -98,24 +98,74 @@ def evaluate_pixels(
         Under '' the whole set, under each part its own; parts without an image are left out.
 
     """
-    same = getattr(dataset, 'equivalent_predictions', {})
-    control = getattr(dataset, 'control', None)
-    tags = getattr(dataset, 'tags', {})
-    tallies = {
-        part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
-    }
+    counts = PixelCounts(
+        predict,
+        dataset,
+        scores=scores,
+        parts=parts,
+        num_classes=num_classes,
+        names_classes=names_classes,
+    )
     for index in range(len(dataset)) if indices is None else indices:
-        sample = dataset[index]
-        dense = predict(sample.image)
-        pasted = control(index) if control is not None else None
-        for part, tally in tallies.items():
-            if is_of_part(sample.name, tags, part):
+        counts.count(index, dataset[index])
+    return counts.evaluate(draws, seed)
+
+
+class PixelCounts:
+    """What `evaluate_pixels` counts frame by frame, as ranks exchange it and files keep it."""
+
+    def __init__(
+        self,
+        predict: Callable[[np.ndarray], DensePrediction],
+        dataset: SampleDataset,
+        *,
+        scores: Sequence[str],
+        parts: Sequence[str],
+        num_classes: int,
+        names_classes: bool,
+    ) -> None:
+        self._predict = predict
+        self._control = getattr(dataset, 'control', None)
+        self._tags = getattr(dataset, 'tags', {})
+        same = getattr(dataset, 'equivalent_predictions', {})
+        self._tallies = {
+            part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
+        }
+
+    def count(self, index: int, sample: Sample) -> None:
+        """Predict a frame and count its pixels."""
+        dense = self._predict(sample.image)
+        pasted = self._control(index) if self._control is not None else None
+        for part, tally in self._tallies.items():
+            if is_of_part(sample.name, self._tags, part):
                 tally.update(sample, dense, pasted)
-    return {
-        part: tally.evaluate(draws, seed)
-        for part, tally in tallies.items()
-        if tally.images or not part
-    }
+
+    def evaluate(self, draws: int, seed: int) -> dict[str, PixelEvaluation]:
+        """Return what `evaluate_pixels` does."""
+        return {
+            part: tally.evaluate(draws, seed)
+            for part, tally in self._tallies.items()
+            if tally.images or not part
+        }
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as arrays by name."""
+        return {
+            f'{place}.{name}': values
+            for place, tally in enumerate(self._tallies.values())
+            for name, values in tally.to_arrays().items()
+        }
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what `to_arrays` returned."""
+        for place, tally in enumerate(self._tallies.values()):
+            tally.add_arrays(_below(arrays, str(place)))
+
+
+def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose name begins so, without that."""
+    start = f'{prefix}.'
+    return {name[len(start) :]: one for name, one in arrays.items() if name.startswith(start)}
 
 
 def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
@@ -160,6 +210,30 @@ class _Tally:
             for one, histogram in self.controls.items():
                 pixels = sample.target == one
                 histogram.update(dense.entropy[pixels], pasted[pixels])
+
+    def _parts(self) -> dict[str, ScoreHistogram | GroupCounts]:
+        return {
+            **{f'histogram.{name}': one for name, one in self.histograms.items()},
+            **{f'group.{name}': one for name, one in self.groups.items()},
+            **{f'control.{train_id}': one for train_id, one in self.controls.items()},
+        }
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        arrays = {
+            'images': np.array(self.images),
+            'seen_groups': np.array(sorted(self.seen_groups), np.str_),
+            'confusion': self.confusion.counts,
+        }
+        for key, part in self._parts().items():
+            arrays |= {f'{key}.{name}': values for name, values in part.to_arrays().items()}
+        return arrays
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.images += int(arrays['images'])
+        self.seen_groups.update(arrays['seen_groups'].tolist())
+        self.confusion.counts += arrays['confusion']
+        for key, part in self._parts().items():
+            part.add_arrays(_below(arrays, key))
 
     def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
         counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
