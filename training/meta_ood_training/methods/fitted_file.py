@@ -1,8 +1,4 @@
-"""
-What a method was fitted to <-> one safetensors file: arrays, and whose they are. No pickle.
-
-Several methods may share a file: the flows of one fit serve every way to join their layers.
-"""
+"""What a method was fitted to <-> one safetensors file: arrays, and whose they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -47,7 +43,7 @@ class FittedFile:
     def save(self, path: Path) -> None:
         """Write the file as a whole."""
         about = {'method': self.method, 'network_sha256': self.network_sha256, 'facts': self.facts}
-        arrays = {name: np.ascontiguousarray(one) for name, one in self.state.items()}
+        arrays = {name: np.asarray(one, order='C') for name, one in self.state.items()}
         write_whole(path, save(arrays, metadata={_FORMAT: json.dumps(about, default=str)}))
 
     @classmethod
@@ -73,38 +69,30 @@ class FittedFile:
             ) from error
 
 
-def load_state(path: Path, methods: tuple[str, ...], bundle: Bundle) -> Mapping[str, np.ndarray]:
+def load_state(path: Path, method: str, bundle: Bundle) -> Mapping[str, np.ndarray]:
     """
-    Return what one of some methods was fitted to with the network of a bundle.
+    Return what a method was fitted to with the network of a bundle.
 
     Parameters
     ----------
     path : Path
-        The file, or a folder in which `<method>.safetensors` of the first of them lies.
-    methods : tuple of str
-        Whose state serves.
+        The file, or a folder in which `<method>.safetensors` lies.
 
     """
+    again = f'Fit it: meta-ood-train fit-score {method}'
     if path.is_dir():
-        found = [path / f'{one}{SUFFIX}' for one in methods]
-        there = [one for one in found if one.is_file()]
-        if not there:
-            raise ValueError(
-                f'{path} must hold {" or ".join(one.name for one in found)}, got none of them. '
-                f'Fit it: meta-ood-train fit-score {methods[0]}'
-            )
-        path = there[0]
+        path = path / f'{method}{SUFFIX}'
+    if not path.is_file():
+        raise ValueError(f'{path} must be a file of a fitted method, got no such file. {again}')
     fitted = FittedFile.load(path)
-    if fitted.method not in methods:
+    if fitted.method != method:
         raise ValueError(
-            f'{path} must be fitted for {" or ".join(methods)}, got {brief(fitted.method)}. '
-            f'Fit it: meta-ood-train fit-score {methods[0]}'
+            f'{path} must be fitted for {method}, got {brief(fitted.method)}. {again}'
         )
     if fitted.network_sha256 != bundle.network_sha256:
         raise ValueError(
             f'{path} must be fitted with the network of {bundle.model_id}, '
-            f'{bundle.network_sha256[:12]}..., got {fitted.network_sha256[:12]}.... '
-            f'Fit it again with this bundle: meta-ood-train fit-score {methods[0]}'
+            f'{bundle.network_sha256[:12]}..., got {brief(fitted.network_sha256[:12])}. {again}'
         )
     return fitted.state
 

@@ -49,3 +49,11 @@ DENSITIES = (
         uses_ood_data=True,
     ),
 )
+
+SHARED = {
+    'knn_density': ('knn_class_density',),
+    'knn_class_density': ('knn_density',),
+    'flow_minimum': ('flow',),
+    'flow_regression': ('flow_minimum', 'flow'),
+}
+"""What a method was fitted to -> the others that it serves as well."""

@@ -24,7 +24,6 @@ import torch
 
 FLOW_EMBEDDINGS, REGRESSION_PIXELS = 100_000, 1000
 """Sampled a layer; pixels of each kind that a frame gives to the logistic regression at most."""
-FLOW_METHODS = tuple(one.name for one in (FlowRegressionScorer, FlowMinimumScorer, FlowScorer))
 
 
 def build_flow(
@@ -39,7 +38,7 @@ def build_flow(
 ) -> FlowScorer:
     """Return the scorer of the last of some layers, the last activation where none is named."""
     own = OwnPass.of(setup, FlowScorer.name)
-    kept = _kept(FlowScorer, setup, own, noise)
+    kept = _kept(FlowScorer, setup, own)
     if kept is not None:
         return kept
     names = tuple(layers) or (last_layer(own.network),)
@@ -59,7 +58,7 @@ def build_flow_minimum(
 ) -> FlowScorer:
     """Return the scorer of the minimum over layers, the deep ones where none is named."""
     own = OwnPass.of(setup, FlowMinimumScorer.name)
-    kept = _kept(FlowMinimumScorer, setup, own, noise)
+    kept = _kept(FlowMinimumScorer, setup, own)
     if kept is not None:
         return kept
     names = tuple(layers) or tuple(deep_layers(own.network))
@@ -80,7 +79,7 @@ def build_flow_regression(
 ) -> FlowScorer:
     """Return the scorer of all layers, joined by a regression on frames with OoD pixels."""
     own = OwnPass.of(setup, FlowRegressionScorer.name)
-    kept = _kept(FlowRegressionScorer, setup, own, noise)
+    kept = _kept(FlowRegressionScorer, setup, own)
     if kept is not None:
         return kept
     if ood is None:
@@ -95,15 +94,12 @@ def build_flow_regression(
     return FlowRegressionScorer(own, flows, noise=noise, weights=weights)
 
 
-def _kept(scorer: type[FlowScorer], setup: Setup, own: OwnPass, noise: float) -> FlowScorer | None:
+def _kept(scorer: type[FlowScorer], setup: Setup, own: OwnPass) -> FlowScorer | None:
     """Return the scorer as it was fitted before, None where it was not."""
     if scorer.name not in setup.artefacts:
         return None
-    others = tuple(one for one in FLOW_METHODS if one != scorer.name)
-    # weights come from one fit only; flows serve any way to join them
-    methods = (scorer.name,) if scorer is FlowRegressionScorer else (scorer.name, *others)
-    state = load_state(setup.artefact(scorer.name), methods, setup.bundle)
-    return scorer.from_state(state, network_pass=own, noise=noise)
+    state = load_state(setup.artefact(scorer.name), scorer.name, setup.bundle)
+    return scorer.from_state(state, network_pass=own)
 
 
 def _fit_layers(

@@ -105,8 +105,11 @@ class FlowScorer(Scorer):
         return maps
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the flows by the number of their layer, the names of the layers, the weights."""
-        state = {'layers': np.frombuffer('\n'.join(self.flows).encode(), dtype=np.uint8)}
+        """Return the flows by the number of their layer, its name, the weights, the noise."""
+        state: dict[str, np.ndarray] = {
+            'layers': np.frombuffer('\n'.join(self.flows).encode(), dtype=np.uint8),
+            'noise': np.array(self.noise),
+        }
         for index, flow in enumerate(self.flows.values()):
             for key, tensor in flow.state_dict().items():
                 state[f'{index}.{key}'] = tensor.cpu().numpy()
@@ -121,6 +124,7 @@ class FlowScorer(Scorer):
             names = bytes(state['layers']).decode().split('\n')
             flows = {name: _flow_of(state, index) for index, name in enumerate(names)}
             weights = np.asarray(state['weights'], float) if 'weights' in state else None
+            options = {'noise': float(state['noise'])} | options
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
             raise broken_state(cls.name, error) from error
         return cls(flows=flows, weights=weights, **options)

@@ -118,14 +118,11 @@ class KnnClassDensityScorer(KnnDensityScorer):
         return self.density.class_density(features, logits.argmax(0))
 
 
-NEIGHBOUR_METHODS = (KnnDensityScorer.name, KnnClassDensityScorer.name)
-
-
 def build_mahalanobis(setup: Setup) -> MahalanobisScorer:
     """Return the scorer as it was fitted before, or fitted on labelled frames."""
     name, align = MahalanobisScorer.name, setup.align_corners
     if name in setup.artefacts:
-        state = load_state(setup.artefact(name), (name,), setup.bundle)
+        state = load_state(setup.artefact(name), name, setup.bundle)
         return MahalanobisScorer.from_state(state, align_corners=align)
     sums = GaussianSums(setup.bundle.num_classes)
     for one in setup.walk(name):
@@ -155,8 +152,7 @@ def _build_knn(
 ) -> KnnDensityScorer:
     name, align = scorer.name, setup.align_corners
     if name in setup.artefacts:
-        methods = (name, *(one for one in NEIGHBOUR_METHODS if one != name))
-        state = load_state(setup.artefact(name), methods, setup.bundle)
+        state = load_state(setup.artefact(name), name, setup.bundle)
         return scorer.from_state(state, align_corners=align, index=index)
     sample = EmbeddingSample(embeddings, setup.bundle.num_classes, setup.seed)
     for one in setup.walk(name):
