@@ -7,7 +7,8 @@ Bundles x data sets -> scores of pixels, and of published segments.
                        `frame_walk`: damaged frames skipped, interrupted passes resumed;
                        `sharing`: over the processes of torchrun
 4. `report`, `figures` Markdown, JSON, PNG
-5. `deployed_run`      `evaluate --segments`, of these rooms:
+5. `bench`             `evaluate --methods`: every score of the papers, ranked
+6. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish
    `deployed`          published segments -> found objects, false segments, reliability
    `deployed_report`   Markdown, JSON; `gallery`: the images with most errors

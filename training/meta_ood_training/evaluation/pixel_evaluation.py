@@ -124,21 +124,22 @@ class PixelCounts:
         num_classes: int,
         names_classes: bool,
     ) -> None:
-        self._predict = predict
+        self._predict, self._scores = predict, tuple(scores)
         self._control = getattr(dataset, 'control', None)
         self._tags = getattr(dataset, 'tags', {})
         same = getattr(dataset, 'equivalent_predictions', {})
         self._tallies = {
-            part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
+            part: Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
         }
 
     def count(self, index: int, sample: Sample) -> None:
         """Predict a frame and count its pixels."""
         dense = self._predict(sample.image)
+        scores = {name: SCORES[name](dense) for name in self._scores}
         pasted = self._control(index) if self._control is not None else None
         for part, tally in self._tallies.items():
             if is_of_part(sample.name, self._tags, part):
-                tally.update(sample, dense, pasted)
+                tally.update(sample, dense, scores, pasted)
 
     def evaluate(self, draws: int, seed: int) -> dict[str, PixelEvaluation]:
         """Return what `evaluate_pixels` does."""
@@ -159,10 +160,10 @@ class PixelCounts:
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Add what `to_arrays` returned."""
         for place, tally in enumerate(self._tallies.values()):
-            tally.add_arrays(_below(arrays, str(place)))
+            tally.add_arrays(below(arrays, str(place)))
 
 
-def _below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose name begins so, without that."""
     start = f'{prefix}.'
     return {name[len(start) :]: one for name, one in arrays.items() if name.startswith(start)}
@@ -174,8 +175,8 @@ def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
 
 
 @dataclass(eq=False)
-class _Tally:
-    """Counts of one part of a data set."""
+class Tally:
+    """Counts of one part of a data set, by name of the score."""
 
     score_names: tuple[str, ...]
     num_classes: int
@@ -195,15 +196,22 @@ class _Tally:
         self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
         self.controls = {one: ScoreHistogram() for one in _control_classes()}
 
-    def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
+    def update(
+        self,
+        sample: Sample,
+        dense: DensePrediction,
+        scores: Mapping[str, np.ndarray],
+        pasted: np.ndarray | None,
+    ) -> None:
+        """Count one frame: classes, and a map (H, W) of each score that is there."""
         self.images += 1
         self.seen_groups.add(sample.group)
         if self.names_classes:
             self.confusion.update(dense.semantic, dense.entropy, sample.target)
         valid = sample.target != IGNORED
         is_ood = sample.target[valid] == OOD
-        for name in self.score_names:
-            values = SCORES[name](dense)[valid]
+        for name in [one for one in self.score_names if one in scores]:
+            values = scores[name][valid]
             self.histograms[name].update(values, is_ood)
             self.groups[name].update(sample.group, values, is_ood)
         if pasted is not None and 'entropy' in self.score_names:
@@ -219,6 +227,7 @@ class _Tally:
         }
 
     def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as arrays by name."""
         arrays = {
             'images': np.array(self.images),
             'seen_groups': np.array(sorted(self.seen_groups), np.str_),
@@ -229,13 +238,15 @@ class _Tally:
         return arrays
 
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what `to_arrays` returned."""
         self.images += int(arrays['images'])
         self.seen_groups.update(arrays['seen_groups'].tolist())
         self.confusion.counts += arrays['confusion']
         for key, part in self._parts().items():
-            part.add_arrays(_below(arrays, key))
+            part.add_arrays(below(arrays, key))
 
     def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
+        """Return the scores of what was counted."""
         counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
         both = next(iter(self.histograms.values()))
         scorable = both.positives > 0 and both.negatives > 0
