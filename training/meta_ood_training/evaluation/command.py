@@ -110,6 +110,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what was trained for a method',
     )
     methods.add_argument(
+        '--misclassification',
+        action='store_true',
+        help='judge methods by the wrong classes that they find, too',
+    )
+    methods.add_argument(
         '--no-published', action='store_true', help="leave the papers' own tables out"
     )
     parser.add_argument(
@@ -192,6 +197,7 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         work_size=parse_size(arguments.work_size),
         limit=arguments.limit,
         gallery=arguments.gallery,
+        misclassification=arguments.misclassification,
         draws=arguments.draws,
         seed=arguments.seed,
         device=arguments.device,
@@ -199,6 +205,11 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         with_published=not arguments.no_published,
         progress=True,
     )
+
+
+_OF_METHODS = (
+    'fit_data', 'fit_limit', 'fitted', 'artefact', 'misclassification', 'no_published',
+)  # fmt: skip
 
 
 def _check_kind(arguments: argparse.Namespace) -> None:
@@ -211,7 +222,7 @@ def _check_kind(arguments: argparse.Namespace) -> None:
         raise ValueError(
             '--gallery belongs to --segments or --methods, got it without. Add one of them.'
         )
-    for name in ('fit_data', 'fit_limit', 'fitted', 'artefact', 'no_published'):
+    for name in _OF_METHODS:
         if getattr(arguments, name) not in (None, [], False) and not arguments.methods:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to methods, got it without --methods. '

@@ -13,7 +13,10 @@ from meta_ood_ros.core.scorers import (
     Scorer,
     VariationRatioScorer,
 )
+from meta_ood_training.methods.bayesian.entries import BAYESIAN
+from meta_ood_training.methods.density.entries import DENSITIES
 from meta_ood_training.methods.method import Method, Setup
+from meta_ood_training.methods.odin import build_odin
 from meta_ood_training.methods.standardized_max_logit import fit_standardized_max_logit
 from meta_ood_training.methods.vim import fit_vim
 
@@ -69,8 +72,12 @@ _FITTED = (
     ),
 )
 
+_ODIN = Method(
+    'odin', 'Liang et al., ICLR 2018', '-log p1 at T = 1000 after a step of the input', build_odin
+)
+
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in (*_OF_LOGITS, *_FITTED)}
+METHODS: dict[str, Method] = {one.name: one for one in (*_OF_LOGITS, _ODIN, *BAYESIAN, *_FITTED, *DENSITIES)}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:
