@@ -7,6 +7,7 @@ Bundles x data sets -> scores of pixels, and of published segments.
                        `frame_walk`: damaged frames skipped, interrupted passes resumed;
                        `sharing`: over the processes of torchrun
                        `misclassification`: wrong classes, as what a score is to find
+                       `components`: a second pass with the thresholds found
 4. `report`, `figures` Markdown, JSON, PNG
 5. `bench`             `evaluate --methods`: every score of the papers, ranked
    `fit_score`         a fitted method, kept for it; `fit_command` is its verb

@@ -19,6 +19,7 @@ from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
 from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
+from meta_ood_training.scores import SIZE_RULES
 
 if TYPE_CHECKING:
     from meta_ood_training.evaluation.bench.run import MethodsEvaluation
@@ -60,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
+    )
+    parser.add_argument(
+        '--components',
+        choices=tuple(SIZE_RULES),
+        help='score components, too, in a second pass; which sizes count, as in a track of '
+        'SegmentMeIfYouCan',
     )
     parser.add_argument(
         '--segments',
@@ -165,19 +172,24 @@ def run(arguments: argparse.Namespace) -> int:
         result = evaluate(
             arguments.dataset,
             scores=arguments.score or (),
+            components=arguments.components or '',
             work_size=parse_size(arguments.work_size),
             resume=arguments.resume,
             **common,
         )
     if is_first:
         print(result.table)
+        if isinstance(result, EvaluationResult):
+            for title, region in result.report['regions_of_interest'].items():
+                print(f'{title}: {region}')
         if result.output:
             print(f'written to {result.output}')
         for title, frames in result.skipped.items():
             for name, reason in frames.items():
                 print(f'meta-ood-train evaluate: skipped {name} of {title}: {reason}',
                       file=sys.stderr)  # fmt: skip
-    return SOME_SKIPPED if any(result.skipped.values()) else 0
+    # the status of one process: torchrun takes any other for a failure and ends the rest
+    return SOME_SKIPPED if is_first and any(result.skipped.values()) else 0
 
 
 def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
@@ -238,7 +250,12 @@ def _check_kind(arguments: argparse.Namespace) -> None:
             '--methods runs networks in PyTorch and float32, got --backend or --precision. '
             'Leave them out.'
         )
-    for name in ('score', 'work_size', 'resume'):
+    processes = int(os.environ.get('WORLD_SIZE') or '1')
+    if arguments.segments and processes > 1:
+        raise ValueError(
+            f'--segments runs in one process, got {processes}. Start it without torchrun.'
+        )
+    for name in ('score', 'components', 'work_size', 'resume'):
         if getattr(arguments, name) and arguments.segments:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '
