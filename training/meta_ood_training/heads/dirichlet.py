@@ -43,7 +43,7 @@ def divergence(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def differential_entropy(logits: Tensor) -> Tensor:
-    """Return the entropy of the Dirichlet density [nat]: at most -log (C - 1)!, where it is flat."""
+    """Return the entropy of the Dirichlet density [nat], at most -log (C - 1)!: the flat one."""
     alpha = logits.double().exp()
     total = alpha.sum(1)
     normalizer = torch.lgamma(alpha).sum(1) - torch.lgamma(total)
