@@ -25,7 +25,7 @@ import pytest
 import torch
 
 HEADS = {
-    'void_class': HeadSettings(('bu_dec_l4.merge_layer.3',), 0),
+    'void_class': HeadSettings(('last_layer',), 0),
     'outlier_head': HeadSettings(('bu_dec_l2', 'bu_dec_l3'), 8),
     'residual_head': HeadSettings(('bu_dec_l2', 'bu_dec_l3'), 8),
 }
@@ -152,7 +152,15 @@ def test_a_flatter_start_keeps_its_classes(small_config):
 
 
 @pytest.mark.parametrize(
-    'method', ['void_entropy', 'void_class', 'dirichlet', 'outlier_head', 'residual_head']
+    'method',
+    [
+        'entropy_maximization',
+        'void_entropy',
+        'void_class',
+        'dirichlet',
+        'outlier_head',
+        'residual_head',
+    ],
 )
 def test_the_configurations_differ_from_the_default_in_what_their_method_is(method):
     config = read_config(FinetuneConfig, CONFIGS / f'finetune_{method}.yaml')

@@ -3,9 +3,19 @@
 from dataclasses import replace
 import math
 
+from meta_ood_ros.core.backends.fold import fold_batch_norms
 from meta_ood_ros.core.networks import build_network
-from meta_ood_training.heads.beside import HeadSettings, NetworkWithHead, Outputs, run_network
+from meta_ood_training.heads.beside import (
+    head_kind,
+    HeadSettings,
+    join_planes,
+    JoinedNetwork,
+    NetworkWithHead,
+    Outputs,
+    run_network,
+)
 from meta_ood_training.heads.block import HeadBlock
+from meta_ood_training.heads.dirichlet import differential_entropy
 from meta_ood_training.heads.head_file import (
     find_head,
     HEAD_FILE,
@@ -13,8 +23,8 @@ from meta_ood_training.heads.head_file import (
     save_head,
     TrainedHead,
 )
-from meta_ood_training.heads.ood_score import score_outputs
-from meta_ood_training.heads.taps import run_with_inputs
+from meta_ood_training.heads.scorers import scorer_of
+from meta_ood_training.heads.taps import LAST_LAYER, run_with_inputs
 import numpy as np
 import pytest
 import torch
@@ -74,9 +84,8 @@ def test_inputs_are_those_of_the_named_layers(network):
 
 
 def test_a_head_without_hidden_channels_is_one_more_row_of_the_last_layer(network):
-    last = 'bu_dec_l4.merge_layer.3'
-    joined = NetworkWithHead(network, 'void_class', HeadSettings((last,), 0)).eval()
-    layer = network.get_submodule(last)
+    joined = NetworkWithHead(network, 'void_class', HeadSettings((LAST_LAYER,), 0)).eval()
+    layer = network.get_submodule('bu_dec_l4.merge_layer.3')
     with torch.no_grad():
         joined.extra_head.out.weight.copy_(layer.weight[2:3])
         joined.extra_head.out.bias.copy_(layer.bias[2:3])
@@ -91,27 +100,46 @@ def test_a_head_without_hidden_channels_is_one_more_row_of_the_last_layer(networ
 def test_scores_in_closed_form():
     # softmax of (log 2, 0) beside a void logit of log 3: 2/6, 1/6, 3/6
     logits = torch.tensor([math.log(2.0), 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2)
-    plane = torch.full((1, 1, 2, 2), math.log(3.0))
-    size, grid = (4, 6), {'align_corners': True}
-    void = score_outputs('void_class', Outputs(logits, plane), size, **grid)
-    np.testing.assert_allclose(void, np.full(size, 0.5), rtol=1e-5)
-    outlier = score_outputs('outlier_head', Outputs(logits, plane), size, **grid)
-    np.testing.assert_allclose(outlier, np.full(size, 0.75), rtol=1e-5)
+    plane = torch.full((1, 1, 1, 1), math.log(3.0))  # brought to the grid of the logits
     residual = torch.tensor([-math.log(2.0), 0.0]).reshape(1, 2, 1, 1)
-    lifted = score_outputs('residual_head', Outputs(logits, residual), size, **grid)
-    np.testing.assert_allclose(lifted, np.ones(size), rtol=1e-5)
-    plain = score_outputs('entropy', Outputs(logits), size, **grid)
     third = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3)) / math.log(2)
-    np.testing.assert_allclose(plain, np.full(size, third), rtol=1e-5)
-    flat = score_outputs('dirichlet', Outputs(torch.zeros(1, 2, 2, 2)), (70, 3), **grid)
-    assert flat.shape == (70, 3)
-    np.testing.assert_allclose(flat, 0, atol=1e-6)  # Dir(1, 1) is uniform: entropy 0
-    for one in (void, outlier, lifted, plain, flat):
-        assert one.dtype == np.float32
-    with pytest.raises(ValueError, match='void_class needs the planes of a head, got none'):
-        score_outputs('void_class', Outputs(logits), size, **grid)
-    with pytest.raises(ValueError, match="or residual_head, got 'vim'"):
-        score_outputs('vim', Outputs(logits), size, **grid)
+    image = np.zeros((70, 6, 3), np.uint8)
+    for kind, planes, expected in (
+        ('void_class', plane, 0.5),
+        ('outlier_head', plane, 0.75),
+        ('residual_head', residual, 1.0),
+        ('entropy_maximization', None, third),
+        ('dirichlet', None, float(differential_entropy(logits)[0, 0, 0])),
+    ):
+        joined = join_planes(Outputs(logits, planes), align_corners=True)[0]
+        score = scorer_of(kind, align_corners=True).score(image, joined)
+        assert (score.shape, score.dtype) == ((70, 6), np.float32)
+        np.testing.assert_allclose(score, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="a head must be one of void_class, .*, got 'dirichlet'"):
+        head_kind('dirichlet')
+
+
+def test_joined_with_its_planes_a_network_gives_the_same_folded(network):
+    joined = JoinedNetwork(NetworkWithHead(network, 'void_class', HeadSettings((LAST_LAYER,), 0)))
+    with torch.no_grad():
+        joined.beside.extra_head.out.weight.normal_()
+        expected = joined.eval()(X)
+        folded = fold_batch_norms(joined)
+        torch.testing.assert_close(folded(X), expected, rtol=1e-3, atol=1e-3)
+        logits, features = folded.with_features(X)
+        torch.testing.assert_close(features, network.with_features(X)[1], rtol=1e-3, atol=1e-3)
+    assert (joined.num_classes, expected.shape[1], logits.shape[1]) == (6, 6, 6)
+    assert torch.equal(expected[:, :5], network(X))
+
+
+def test_layers_that_folding_changes_are_no_inputs(network):
+    with pytest.raises(ValueError, match=r'must name layers .*, got bu_dec_l4\.merge_layer\.3'):
+        NetworkWithHead(network, 'void_class', HeadSettings(('bu_dec_l4.merge_layer.3',), 0))
+    torch.nn.init.uniform_(network.base_net.level1.bn.running_mean, 3, 9)
+    with pytest.raises(
+        ValueError, match='stay when normalisations are folded .* got base_net.lev'
+    ):
+        NetworkWithHead(network, 'outlier_head', HeadSettings(('base_net.level1.bn',), 8))
 
 
 def test_a_file_keeps_a_head_and_refuses_damage_and_another_network(tmp_path, network):

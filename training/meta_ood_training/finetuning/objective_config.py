@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args, Literal
+from typing import Any, Literal
 
 from meta_ood_training.finetuning.loop.losses import Normalization
-from meta_ood_training.heads.beside import HeadKind, HeadSettings
+from meta_ood_training.heads.beside import HEAD_KINDS, HeadSettings
 
 ObjectiveKind = Literal[
     'entropy_maximization', 'void_class', 'dirichlet', 'outlier_head', 'residual_head'
 ]
-HEAD_KINDS: tuple[HeadKind, ...] = get_args(HeadKind)
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,20 @@ from dataclasses import dataclass, field
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from meta_ood_ros.core.error_text import brief, first_line
 from meta_ood_ros.core.files.tensor_header import read_metadata
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.networks import load_weights, OodNetwork
-from meta_ood_training.heads.beside import HeadSettings, NetworkWithHead
-from meta_ood_training.heads.ood_score import ScoreKind
+from meta_ood_training.heads.beside import head_kind, HeadSettings, NetworkWithHead
+from meta_ood_training.heads.scorers import SCORERS
 from safetensors.torch import load, save
 import torch
 from torch import Tensor
 
 HEAD_FILE = 'ood_head.safetensors'
 """Its name in the directory of a bundle."""
-KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 _FORMAT = 'meta_ood.head/1'
 
 
@@ -35,7 +34,7 @@ class TrainedHead:
     Attributes
     ----------
     kind : str
-        Which score it was trained for, see `score_outputs`.
+        Which objective it was trained with, a key of `SCORERS`.
     settings : HeadSettings or None
         Of the block; None for `dirichlet`, which is all in the network.
     weights : mapping of str to Tensor
@@ -45,7 +44,7 @@ class TrainedHead:
 
     """
 
-    kind: ScoreKind
+    kind: str
     settings: HeadSettings | None = None
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     network_sha256: str = ''
@@ -67,9 +66,9 @@ class TrainedHead:
                 f'{HEAD_FILE} must be trained with the network beside it, {sha256[:12]}..., got '
                 f'one of {self.network_sha256[:12]}.... Export the run again.'
             )
-        if self.settings is None or self.kind in ('entropy', 'dirichlet'):
+        if self.settings is None:
             return network.eval()
-        joined = NetworkWithHead(network, self.kind, self.settings)
+        joined = NetworkWithHead(network, head_kind(self.kind), self.settings)
         load_weights(joined.extra_head, self.weights, source=HEAD_FILE)
         return joined.eval()
 
@@ -106,7 +105,7 @@ def load_head(path: Path) -> TrainedHead:
             raise ValueError(f'a header without {_FORMAT!r}')
         record: dict[str, Any] = json.loads(metadata[_FORMAT])
         tensors = load(content)
-        if record['kind'] not in KINDS:
+        if record['kind'] not in SCORERS:
             raise ValueError(f'the kind {brief(record["kind"])}')
         if _sum(tensors) != record['sha256']:
             raise ValueError('tensors of another SHA-256 than it states')

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
-from torch import nn, Tensor
+from meta_ood_ros.core.networks import OodNetwork
+from torch import Tensor
+
+LAST_LAYER = 'last_layer'
+"""Stands for the layer that gives the logits, whatever its name: `OodNetwork.with_features`."""
 
 
 def run_with_inputs(
-    network: nn.Module, layers: Sequence[str], x: Tensor
+    network: OodNetwork, layers: Sequence[str], x: Tensor
 ) -> tuple[Tensor, list[Tensor]]:
     """
     Return what a network gives, and what came into its layers on the way.
@@ -14,16 +18,17 @@ def run_with_inputs(
     Parameters
     ----------
     layers : sequence of str
-        Names of its parts, such as 'bu_dec_l4'.
+        Names of its parts, such as 'bu_dec_l4', and LAST_LAYER.
 
     """
     parts = dict(network.named_modules())
-    unknown = [name for name in layers if name not in parts or not name]
+    named = [name for name in layers if name != LAST_LAYER]
+    unknown = [name for name in named if name not in parts or not name]
     if unknown:
         known = ', '.join(name for name in parts if name and '.' not in name)
         raise ValueError(
-            f'head.inputs must name layers of the network ({known}, or parts of these), got '
-            f'{", ".join(unknown)}. Correct it.'
+            f'head.inputs must name layers of the network ({LAST_LAYER}, {known}, or parts of '
+            f'these), got {", ".join(unknown)}. Correct it.'
         )
     seen: dict[str, Tensor] = {}
     # Hooks for this pass alone: a copy of the network would keep writing into the original's.
@@ -31,10 +36,13 @@ def run_with_inputs(
         parts[name].register_forward_pre_hook(
             lambda _, inputs, name=name: seen.__setitem__(name, inputs[0])  # type: ignore[misc]
         )
-        for name in layers
+        for name in named
     ]
     try:
-        output = network(x)
+        if LAST_LAYER in layers:
+            output, seen[LAST_LAYER] = network.with_features(x)
+        else:
+            output = network(x)
     finally:
         for hook in hooks:
             hook.remove()

@@ -19,8 +19,7 @@ from meta_ood_training.finetuning.loop.objective import (
 )
 from meta_ood_training.finetuning.loop.prior_loss import prior_objective
 from meta_ood_training.finetuning.objective_config import ObjectiveConfig
-from meta_ood_training.heads.beside import Outputs
-from meta_ood_training.heads.ood_score import add_residual, to_grid
+from meta_ood_training.heads.beside import join_planes, Outputs, to_grid
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad, softplus
@@ -55,7 +54,7 @@ def find_objective(
         find = _void_class if objective.kind == 'void_class' else _outlier_head
         return find(logits, planes, target, align_corners, objective, teaching)
     if planes is not None:
-        logits = add_residual(logits, planes, align_corners=align_corners)
+        logits = logits + to_grid(planes, logits, align_corners=align_corners)
     return upsampled_objective(
         logits,
         target,
@@ -77,7 +76,7 @@ def _void_class(
 ) -> EntropyMaximizationLoss:
     """Cross entropy among C + 1 classes, of which the last is that of OoD pixels."""
     void = logits.shape[1]
-    joined = torch.cat([logits, to_grid(planes, logits, align_corners=align_corners)], 1)
+    joined = join_planes(Outputs(logits, planes), align_corners=align_corners)
     class_weights = (*check_class_weights(objective.class_weights, void), 1.0)
     if teaching is not None:
         check_teaching(teaching, len(logits), void)
@@ -125,7 +124,9 @@ def _outlier_head(
 ) -> EntropyMaximizationLoss:
     """Cross entropy of the classes, and of the head's one logit between known and OoD."""
     is_ood = target == OOD
-    told = _enlarge(planes, target, align_corners)[:, 0]
+    # by way of the logits' grid, as it is scored
+    plane = to_grid(planes, logits, align_corners=align_corners)
+    told = _enlarge(plane, target, align_corners)[:, 0]
     if _is_fast(logits):
         if teaching is not None:
             check_teaching(teaching, len(logits), logits.shape[1])

@@ -186,9 +186,7 @@ class FinetuneModule(lightning.LightningModule):
         if dist.is_available() and dist.is_initialized():
             for buffer in self.exported.buffers():
                 dist.broadcast(buffer, 0)
-        objective = self.config.objective
-        kind = 'entropy' if objective.kind == 'entropy_maximization' else objective.kind
-        self._score_sums = ScoreSums(self.config.network.num_classes, kind)
+        self._score_sums = ScoreSums(self.config.network.num_classes, self.config.objective.kind)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count one validation frame."""

@@ -14,7 +14,7 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_training.finetuning.config import FinetuneConfig, NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
-from meta_ood_training.heads.beside import NetworkWithHead
+from meta_ood_training.heads.beside import head_kind, NetworkWithHead
 import torch
 from torch import Tensor
 
@@ -98,10 +98,10 @@ def open_student(config: FinetuneConfig) -> OodNetwork:
         with torch.no_grad():
             for name in class_weights_of(network, config.network):
                 values[name].mul_(config.network.head_scale)
-    kind, head = config.objective.kind, config.objective.head
-    if head is None or kind in ('entropy_maximization', 'dirichlet'):
+    head = config.objective.head
+    if head is None:
         return network
-    return NetworkWithHead(network, kind, head)
+    return NetworkWithHead(network, head_kind(config.objective.kind), head)
 
 
 def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
