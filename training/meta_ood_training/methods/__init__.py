@@ -4,7 +4,8 @@ Every OoD score of the papers: one room a method, fitted on labelled frames, on 
 1. `observation`   one labelled frame as a network sees it: what a method is fitted on
 2. `observer`      network + image -> logits and features; a walk over labelled frames
 3. `method`        what a method is: its paper, what it needs, how it is fitted
-4. `registry`      name -> method; those of the robot are in `meta_ood_ros.core.scorers`
+4. `trained`       those whose network was trained again, or with a head: a bundle each
+5. `registry`      name -> method; those of the robot are in `meta_ood_ros.core.scorers`
 """
 
 from meta_ood_training.methods.method import Method, MethodNeedsError, Setup

@@ -11,6 +11,7 @@ from meta_ood_ros.core.scorers import (
     VariationRatioScorer,
 )
 from meta_ood_training.methods.method import Method
+from meta_ood_training.methods.trained import TRAINED
 
 
 def _of_logits(scorer: type[LogitScorer], paper: str, summary: str) -> Method:
@@ -32,7 +33,7 @@ _SOFTMAX = (
 )
 
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in _SOFTMAX}
+METHODS: dict[str, Method] = {one.name: one for one in (*_SOFTMAX, *TRAINED)}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:
