@@ -34,7 +34,7 @@ def run_with_inputs(
     # Hooks for this pass alone: a copy of the network would keep writing into the original's.
     hooks = [
         parts[name].register_forward_pre_hook(
-            lambda _, inputs, name=name: seen.__setitem__(name, inputs[0])  # type: ignore[misc]
+            lambda _, inputs, name=name: seen.__setitem__(name, inputs[0])
         )
         for name in named
     ]
