@@ -18,6 +18,7 @@ from meta_ood_training.methods.density.entries import DENSITIES
 from meta_ood_training.methods.method import Method, Setup
 from meta_ood_training.methods.odin import build_odin
 from meta_ood_training.methods.standardized_max_logit import fit_standardized_max_logit
+from meta_ood_training.methods.trained import TRAINED
 from meta_ood_training.methods.vim import fit_vim
 
 
@@ -77,7 +78,9 @@ _ODIN = Method(
 )
 
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in (*_OF_LOGITS, _ODIN, *BAYESIAN, *_FITTED, *DENSITIES)}
+METHODS: dict[str, Method] = {
+    one.name: one for one in (*_OF_LOGITS, _ODIN, *BAYESIAN, *_FITTED, *DENSITIES, *TRAINED)
+}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:
