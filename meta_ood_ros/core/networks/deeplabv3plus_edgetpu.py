@@ -98,6 +98,11 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         context = interpolate(context, size, mode='bilinear', align_corners=corners)
         return logits + self.decoder(fine, context)
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits, and the one that the decoder adds."""
+        layers = [self.logits, *([] if self.decoder is None else [self.decoder.logits])]
+        return tuple((layer, layer.in_channels) for layer in layers)
+
     def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """
         Return the published weights under this network's names; others come back as they are.

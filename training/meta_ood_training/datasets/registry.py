@@ -37,6 +37,7 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'folder_fit': partial(Folder, part='fit'),
     'folder_select': partial(Folder, part='select'),
     'idd_lite': IddLite,
+    'idd_lite_select': partial(IddLite, part='select', is_known=True),
     'labelme_facade': LabelMeFacade,
     'labelme_facade_fit': partial(LabelMeFacade, part='fit'),
     'labelme_facade_select': partial(LabelMeFacade, part='select'),

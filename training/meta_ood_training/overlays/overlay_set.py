@@ -170,8 +170,9 @@ def write_overlay(
         raise FileExistsError(f'{folder} must be new or empty, got files in it. Choose another.')
     if not len(frames):
         raise ValueError('an overlay set needs frames, got none.')
-    size = frames[0].target.shape
-    plan = plan_objects(frames.groups, objects, (size[0], size[1]), settings)
+    shapes = [frames[index].target.shape for index in range(len(frames))]
+    sizes = [(height, width) for height, width in shapes]
+    plan = plan_objects(frames.groups, objects, sizes, settings)
     free = [index for index in range(len(frames)) if index not in plan]
     control_plan = plan_controls(free, controls, settings)
     # without its manifest a folder would pass for one whose images are all groups of their own
@@ -191,18 +192,14 @@ def _write_into(
     sources: dict[str, str] | None,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> dict[str, Any]:
-    size = frames[0].target.shape
     for part in ('images', 'labels', 'controls'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     records = []
-    ood_pixels = 0
+    ood_pixels = pixels = 0
     for index in progress(range(len(frames))):
         sample = frames[index]
-        if sample.target.shape != size:
-            raise ValueError(
-                f'frames must have one size, got {sample.target.shape} of {sample.name} after '
-                f'{size}.'
-            )
+        size = sample.target.shape
+        pixels += sample.target.size
         rng = np.random.default_rng((settings.seed, 3, index))
         image, target = sample.image, sample.target.copy()
         record: dict[str, Any] = {'name': sample.name, 'group': sample.group, 'tags': []}
@@ -233,7 +230,7 @@ def _write_into(
         'settings': asdict(settings),
         'objects': len(plan),
         'controls': len(control_plan),
-        'ood_share': ood_pixels / (len(frames) * size[0] * size[1]),
+        'ood_share': ood_pixels / pixels,
         'equivalent_predictions': {
             str(predicted): labelled
             for predicted, labelled in getattr(frames, 'equivalent_predictions', {}).items()

@@ -76,11 +76,11 @@ class Placement:
 def plan_objects(
     groups: Sequence[str],
     objects: Sequence[ObjectSource],
-    frame_size: tuple[int, int],
+    frame_sizes: Sequence[tuple[int, int]],
     settings: OverlaySettings,
 ) -> dict[int, Placement]:
     """
-    Return the OoD object of each chosen frame.
+    Return the OoD object of each chosen frame, groups and sizes being those of all frames.
 
     Notes
     -----
@@ -111,8 +111,9 @@ def plan_objects(
     plan = {}
     for index, share in zip(chosen, shares.tolist(), strict=True):
         pool = [source for source in objects if owner[source.group] == groups[index]]
-        pixels = share * frame_size[0] * frame_size[1]
-        scales = {source.name: _scale(source, pixels, frame_size) for source in pool}
+        size = frame_sizes[index]
+        pixels = share * size[0] * size[1]
+        scales = {source.name: _scale(source, pixels, size) for source in pool}
         enough = [
             source for source in pool if scales[source.name] ** 2 * source.area >= 0.999 * pixels
         ]
