@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
-from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
-from meta_ood_ros.core.image import resize_image, to_network_input, to_work_size
-from meta_ood_ros.core.networks import OodNetwork
+from meta_ood_ros.core.image import resize_image
 from meta_ood_training.datasets import IGNORED, OOD, SampleDataset
+from meta_ood_training.methods.observer import Observer
 from meta_ood_training.methods.resynthesis.class_maps import class_maps, resynthesis_grid
 import numpy as np
 import torch
@@ -50,36 +49,28 @@ class ResynthesisFrames:
     ----------
     datasets : mapping of str to SampleDataset
         By title.
+    observer : Observer
+        Runs the network on them.
     void_data : sequence of str
         Titles of those whose void pixels stand for the unknown.
-    mean, std : sequence of 3 float
-        Of RGB values in [0, 1], with which the network takes images.
-    work_short_side : int
-        Of the grid on which it predicts [px]; 0 keeps the size of the images.
     scale : float
-        Sides of the resynthesis' grid by those of that one.
+        Sides of the resynthesis' grid by those of the work grid.
 
     """
 
     def __init__(
         self,
         datasets: Mapping[str, SampleDataset],
-        network: OodNetwork,
+        observer: Observer,
         *,
         void_data: Sequence[str] = (),
-        mean: Sequence[float],
-        std: Sequence[float],
-        work_short_side: int,
         scale: float,
     ) -> None:
-        self._datasets = datasets
+        self._datasets, self._observer, self._scale = datasets, observer, scale
         self._places = [
             (title, index) for title, one in datasets.items() for index in range(len(one))
         ]
-        self._network, self._mean, self._std = network, mean, std
-        self._device = next(network.parameters()).device
         self._void_data = frozenset(void_data)
-        self._work_short_side, self._scale = work_short_side, scale
         self._kept: dict[int, Frame] = {}
 
     def __len__(self) -> int:
@@ -108,27 +99,17 @@ class ResynthesisFrames:
 
     @torch.no_grad()
     def _load(self, title: str, index: int) -> Frame:
-        sample = self._datasets[title][index]
-        shape = sample.target.shape
-        stride = self._network.stride
-        work = to_work_size(
-            (shape[0], shape[1]),
-            short_side=self._work_short_side,
-            stride=stride,
-            max_pixels=MAX_FILE_PIXELS,
-        )
-        grid = resynthesis_grid(work, self._scale, stride)
-        x = to_network_input(
-            sample.image, work, mean=self._mean, std=self._std, device=self._device
-        )
-        maps = class_maps(self._network(x)[0], grid, align_corners=self._network.align_corners)
-        target = cv2.resize(
-            sample.target, (grid[1], grid[0]), interpolation=cv2.INTER_NEAREST_EXACT
-        )
-        is_labelled = np.asarray(target < self._network.num_classes)
+        network = self._observer.network
+        (seen,) = self._observer.walk(self._datasets[title], [index], with_features=False)
+        work = (seen.image.shape[0], seen.image.shape[1])
+        grid = resynthesis_grid(work, self._scale, network.stride)
+        maps = class_maps(seen.logits, grid, align_corners=network.align_corners)
+        size = (grid[1], grid[0])
+        target = np.asarray(cv2.resize(seen.targets, size, interpolation=cv2.INTER_NEAREST_EXACT))
+        is_labelled = target < network.num_classes
         predicted = maps.semantics.byte().cpu().numpy()
         return Frame(
-            resize_image(sample.image, grid),
+            resize_image(seen.image, grid),
             np.where(is_labelled, target, predicted),
             is_labelled,
             self._find_void(target, title),

@@ -70,7 +70,7 @@ class SwappedFrames:
     def compare(
         self, frame: Frame, rng: np.random.Generator
     ) -> tuple[Comparison, np.ndarray, np.ndarray]:
-        """Return the comparison with a swapped map, where it is swapped, and what is swapped to."""
+        """Return the comparison with a swapped map, where that is swapped, and the map."""
         settings = self.settings
         swapped, is_swapped = swap_labels(
             frame.semantics,
@@ -137,7 +137,7 @@ def masked_loss(logits: Tensor, is_wrong: Tensor, counts: Tensor) -> Tensor:
 def score_maps(
     pair: DiscrepancyPair, comparison: Comparison, entropy: Tensor, distance: Tensor, scale: float
 ) -> Tensor:
-    """Return discrepancy, dissimilarity, entropy, distance and perceptual difference, (5, h, w)."""
+    """Return discrepancy, dissimilarity, entropy, distance, perceptual difference: (5, h, w)."""
     uncertainty = comparison.uncertainty(entropy, distance, scale)
     features, others, shares = comparison.features, comparison.others, comparison.shares
     first = torch.sigmoid(pair.discrepancy(features, others, shares))

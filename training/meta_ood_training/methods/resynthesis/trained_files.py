@@ -51,8 +51,8 @@ def load_trained(folder: str | Path, bundle: Bundle) -> tuple[dict[str, np.ndarr
     place = folder / DESCRIPTION_FILE
     if not place.is_file():
         raise ValueError(
-            f'resynthesis must be a folder with {DESCRIPTION_FILE}, got {str(folder)!r}, which has '
-            f'none: not trained, or not to the end. {_TRAIN}'
+            f'resynthesis must be a folder with {DESCRIPTION_FILE}, got {str(folder)!r}, which '
+            f'has none: not trained, or not to the end. {_TRAIN}'
         )
     try:
         description = json.loads(place.read_text(encoding='utf-8'))

@@ -9,12 +9,12 @@ import time
 from typing import Any
 
 import cv2
-from meta_ood_ros.core.backends.device import resolve_device
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
+from meta_ood_training.methods.observer import Observer
 from meta_ood_training.methods.resynthesis.ensemble import search_weights
 from meta_ood_training.methods.resynthesis.examples import example_row, stacked
 from meta_ood_training.methods.resynthesis.feature_levels import FeatureLevels
@@ -76,10 +76,12 @@ class ResynthesisResult:
 
     def __repr__(self) -> str:
         """Return the scores and the folder in a line."""
-        found = ', '.join(
-            f'{name} {value:.3f}' for name, value in self.report['swapped_ap'].items()
+        scores = self.report['swapped_ap'].items()
+        found = ', '.join(f'{name} {value:.3f}' for name, value in scores)
+        return (
+            f'ResynthesisResult(AP on swapped frames: {found}; {self.minutes:.1f} min, '
+            f'in {self.folder})'
         )
-        return f'ResynthesisResult(AP on swapped frames: {found}; {self.minutes:.1f} min, in {self.folder})'
 
 
 def train_resynthesis(
@@ -154,7 +156,7 @@ def train_resynthesis(
         if not resume:
             for name in (DESCRIPTION_FILE, STATE_FILE, GENERATOR_POINT, PAIR_POINT, EXAMPLES_FILE):
                 (folder / name).unlink(missing_ok=True)
-        run = _Run(loaded, settings, fit, chosen, voids, resolve_device(device).device)
+        run = _Run(loaded, settings, fit, chosen, voids, device)
         report = run.train(folder, resume=resume, progress=progress)
         minutes = (time.monotonic() - start) / 60
         report |= {
@@ -182,30 +184,21 @@ class _Run:
         fit: dict[str, SampleDataset],
         select: dict[str, SampleDataset],
         void_data: Sequence[str],
-        device: torch.device,
+        device: str,
     ) -> None:
         self.bundle, self.settings = bundle, settings
-        network = bundle.build_network().to(device)
-        mean, std = bundle.input_mean, bundle.input_std
-        self.levels = FeatureLevels(network, mean=mean, std=std)
+        observer = Observer.from_bundle(bundle, device=device)
+        self.levels = FeatureLevels(observer.network, mean=bundle.input_mean, std=bundle.input_std)
         self.fit, self.select = (
-            ResynthesisFrames(
-                one,
-                network,
-                void_data=void_data,
-                mean=mean,
-                std=std,
-                work_short_side=bundle.work_short_side,
-                scale=settings.scale,
-            )
+            ResynthesisFrames(one, observer, void_data=void_data, scale=settings.scale)
             for one in (fit, select)
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.generator = SpadeGenerator(bundle.num_classes, width=settings.width)
             self.pair = DiscrepancyPair(self.levels.channels, bundle.num_classes)
-        self.generator.to(device)
-        self.pair.to(device)
+        self.generator.to(observer.device)
+        self.pair.to(observer.device)
         self.void_data = tuple(void_data)
         self.perceptual_scale, self.weights = 1.0, np.zeros(0, np.float32)
 
