@@ -11,6 +11,7 @@ from meta_ood_ros.core.scorers import (
     VariationRatioScorer,
 )
 from meta_ood_training.methods.method import Method
+from meta_ood_training.methods.resynthesis.scorers import build_resynthesis, build_synboost
 
 
 def _of_logits(scorer: type[LogitScorer], paper: str, summary: str) -> Method:
@@ -31,8 +32,24 @@ _SOFTMAX = (
     _of_logits(VariationRatioScorer, 'Chan et al., ICCV 2021', '1 - p1, order of pixels as msp'),
 )
 
+_RESYNTHESIS = (
+    Method(
+        'resynthesis',
+        'Lis et al., ICCV 2019 (small)',
+        'image against what a small generator makes of its predicted classes',
+        build_resynthesis,
+    ),
+    Method(
+        'synboost',
+        'Di Biase et al., CVPR 2021 (small)',
+        'the same with softmax uncertainty, in an ensemble; trained on void, too',
+        build_synboost,
+        uses_ood_data=True,
+    ),
+)
+
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in _SOFTMAX}
+METHODS: dict[str, Method] = {one.name: one for one in (*_SOFTMAX, *_RESYNTHESIS)}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:

@@ -11,7 +11,8 @@ SynBoost): softmax entropy, softmax distance and perceptual difference beside it
  5. `label_swaps`      class map -> one that is wrong in known places
  6. `comparison`       image beside its resynthesis
  7. `discrepancy`      where both contradict each other
- 8. `training`         `train_resynthesis`, in `stages` of `training_steps`; `command` is its verb
+ 8. `training`         `train_resynthesis`, of `trained_parts`, in `stages` of `training_steps`;
+                       `command` is its verb
  9. `ensemble`         weights by grid search
 10. `trained_files`    the result on the disk; `examples`: a picture of it
 11. `scorers`          `resynthesis` and `synboost`

@@ -5,12 +5,14 @@ from typing import Any
 
 from meta_ood_ros.core.networks import OodNetwork
 from meta_ood_ros.core.scorers import Scorer
+from meta_ood_training.methods.method import MethodNeedsError, Setup
 from meta_ood_training.methods.resynthesis.class_maps import class_maps, resynthesis_grid
 from meta_ood_training.methods.resynthesis.comparison import compare, Comparison, image_tensor
 from meta_ood_training.methods.resynthesis.discrepancy import DiscrepancyNetwork
 from meta_ood_training.methods.resynthesis.feature_levels import FeatureLevels
 from meta_ood_training.methods.resynthesis.generator import SpadeGenerator
 from meta_ood_training.methods.resynthesis.trained_files import (
+    load_trained,
     PERCEPTUAL_SCALE,
     SCALE,
     WEIGHTS,
@@ -76,7 +78,7 @@ class ResynthesisScorer(Scorer):
         )
         self._load(self._generator, 'generator.', device)
         self._load(self._comparer, f'{self._part}.', device)
-        self._scale = float(self._state[SCALE])
+        self._scale = float(self._state[SCALE].item())
 
     def _load(self, module: nn.Module, start: str, device: torch.device) -> None:
         tensors = {
@@ -138,7 +140,7 @@ class SynBoostScorer(ResynthesisScorer):
     _numbers = (SCALE, PERCEPTUAL_SCALE, WEIGHTS)
 
     def _of(self, comparison: Comparison, entropy: Tensor, distance: Tensor) -> Tensor:
-        perceptual_scale = float(self._state[PERCEPTUAL_SCALE])
+        perceptual_scale = float(self._state[PERCEPTUAL_SCALE].item())
         uncertainty = comparison.uncertainty(entropy, distance, perceptual_scale)
         logit = self._comparer(
             comparison.features, comparison.others, comparison.shares, uncertainty
@@ -146,3 +148,27 @@ class SynBoostScorer(ResynthesisScorer):
         parts = torch.cat([torch.sigmoid(logit[0]), uncertainty[0]])
         weights = torch.from_numpy(self._state[WEIGHTS].astype(np.float32)).to(parts.device)
         return torch.tensordot(weights, parts, dims=1)
+
+
+def build_resynthesis(setup: Setup) -> ResynthesisScorer:
+    """Return the scorer of the discrepancy network that was trained for a bundle."""
+    return _build(ResynthesisScorer, setup)
+
+
+def build_synboost(setup: Setup) -> ResynthesisScorer:
+    """Return the scorer of the ensemble; one folder serves both methods."""
+    return _build(SynBoostScorer, setup)
+
+
+def _build(scorer: type[ResynthesisScorer], setup: Setup) -> ResynthesisScorer:
+    given = next((one for one in (scorer.name, *_NAMES) if one in setup.artefacts), scorer.name)
+    try:
+        folder = setup.artefact(given)
+    except MethodNeedsError as error:
+        raise MethodNeedsError(f'{error} meta-ood-train resynthesis trains it.') from error
+    state, _ = load_trained(folder, setup.bundle)
+    mean, std = setup.bundle.input_mean, setup.bundle.input_std
+    return scorer(state, network=setup.network, mean=mean, std=std)
+
+
+_NAMES = (ResynthesisScorer.name, SynBoostScorer.name)

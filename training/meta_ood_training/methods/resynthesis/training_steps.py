@@ -1,10 +1,10 @@
 """A training that goes on where it was killed, to the same weights: without pickle."""
 
 from collections.abc import Callable
-import json
 import math
 from pathlib import Path
 
+from meta_ood_ros.core.files.tensor_header import read_metadata
 from meta_ood_ros.core.files.whole_files import write_whole
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -13,7 +13,7 @@ import torch
 from torch import nn, Tensor
 from tqdm import tqdm
 
-_MODULE, _OPTIMIZER = 'module.', 'optimizer.'
+_MODULE, _OPTIMIZER, _LOSSES, _RUN = 'module.', 'optimizer.', 'losses', 'run'
 #: Of the learning rate, at the last step.
 _LAST_SHARE = 0.05
 
@@ -62,7 +62,7 @@ def train(
         for group in optimizer.param_groups:
             group['lr'] = rate * (_LAST_SHARE + (1 - _LAST_SHARE) * wave)
         loss = loss_of(step)
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise ValueError(
                 f'the loss must be finite, got {value} at step {step}: the training diverged. '
@@ -85,7 +85,8 @@ def _keep(
     for number, state in optimizer.state_dict()['state'].items():
         tensors |= {f'{_OPTIMIZER}{number}.{key}': value for key, value in state.items()}
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_whole(point, save_tensors(plain, {'run': run, 'losses': json.dumps(losses)}))
+    plain[_LOSSES] = torch.tensor(losses, dtype=torch.float64)
+    write_whole(point, save_tensors(plain, {_RUN: run}))
 
 
 def _take_back(
@@ -94,10 +95,9 @@ def _take_back(
     """Load module and optimizer, and return the losses of the steps that were done."""
     content = point.read_bytes()
     try:
-        # 8 bytes of length, then a header in JSON
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
-        was, losses = header['__metadata__']['run'], header['__metadata__']['losses']
+        was = read_metadata(content)[_RUN]
         tensors = load_tensors(content)
+        losses: list[float] = tensors[_LOSSES].tolist()
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{point} must be a resume point of `resynthesis`, got {error!r}. Remove it, or train '
@@ -115,7 +115,7 @@ def _take_back(
         states.setdefault(int(number), {})[name] = value
     groups = optimizer.state_dict()['param_groups']
     optimizer.load_state_dict({'state': states, 'param_groups': groups})
-    return [float(one) for one in json.loads(losses)]
+    return losses
 
 
 def _below(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:
