@@ -30,7 +30,8 @@ class DiscrepancyNetwork(nn.Module):
     -----
     As in Lis et al. each level joins the features of the image and of its resynthesis, both
     through one 1x1 convolution, their correlation, and an embedding of the class map; then from
-    coarse to fine each level joins the one below it.
+    coarse to fine each level joins the one below it. Beside them stands the absolute difference
+    of both, which so small a network is slow to find by itself.
 
     """
 
@@ -48,7 +49,7 @@ class DiscrepancyNetwork(nn.Module):
         self.project = nn.ModuleList(nn.Conv2d(one, width, 1) for one in channels)
         self.embed = nn.ModuleList(nn.Conv2d(num_classes, width, 3, padding=1) for _ in channels)
         self.join = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(3 * width + 1, width, 1), nn.GroupNorm(4, width))
+            nn.Sequential(nn.Conv2d(4 * width + 1, width, 1), nn.GroupNorm(4, width))
             for _ in channels
         )
         self.weigh = nn.ModuleList(
@@ -94,11 +95,13 @@ class DiscrepancyNetwork(nn.Module):
         for level in reversed(range(len(self.project))):
             one, other = features[level], resynthesized[level]
             size = (one.shape[-2], one.shape[-1])
+            seen, made = self.project[level](one), self.project[level](other)
             joined = self.join[level](
                 torch.cat(
                     [
-                        self.project[level](one),
-                        self.project[level](other),
+                        seen,
+                        made,
+                        (seen - made).abs(),
                         self.embed[level](adaptive_avg_pool2d(semantics, size)),
                         cosine_similarity(one, other, dim=1).unsqueeze(1),
                     ],
