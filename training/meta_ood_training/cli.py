@@ -22,6 +22,10 @@ VERBS = {
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',
     ),
+    'resynthesis': (
+        'methods.resynthesis.command',
+        'train the image generator and the networks of the resynthesis scores',
+    ),
     'predict': (
         'prediction.command',
         'write pictures and segments of images, a video or a bag, as the node finds them',
