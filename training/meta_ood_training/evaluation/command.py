@@ -4,11 +4,13 @@
 Exit status 3: some frames could not be read; the others are scored.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 from pathlib import Path
 import sys
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from meta_ood_training.datasets import DATASETS
 from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
@@ -18,6 +20,19 @@ from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
 from meta_ood_training.scores import SIZE_RULES
+
+if TYPE_CHECKING:
+    from meta_ood_training.evaluation.bench.run import MethodsEvaluation
+
+
+class _ListMethods(argparse.Action):
+    """Print what every method is, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from meta_ood_training.evaluation.bench.run import list_methods
+
+        print(list_methods())
+        parser.exit()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,9 +85,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar='N',
-        help='with --segments: draw the N images with most errors of each decision',
+        help='draw N images: with --segments those with most errors of each decision, with '
+        '--methods the best and the worst of each',
     )
     parser.add_argument('--output', type=Path, help='folder for scores.json, scores.md, figures')
+    methods = parser.add_argument_group('every score of the papers, ranked by AP')
+    methods.add_argument(
+        '--methods', metavar='NAMES', help='all, or names of --list-methods, with commas'
+    )
+    methods.add_argument(
+        '--list-methods', action=_ListMethods, nargs=0, help='print what each method is, and end'
+    )
+    methods.add_argument(
+        '--fit-data',
+        action='append',
+        default=[],
+        metavar='[TITLE:]NAME=PATH',
+        help='labelled streets for the methods that are fitted, none of them among --data',
+    )
+    methods.add_argument(
+        '--fit-limit', type=int, help='frames of each, evenly spread, 0 all (default: 100)'
+    )
+    methods.add_argument(
+        '--fitted', type=Path, metavar='FOLDER', help='of methods that were fitted before'
+    )
+    methods.add_argument(
+        '--artefact',
+        action='append',
+        default=[],
+        metavar='METHOD=PATH',
+        help='what was trained for a method',
+    )
+    methods.add_argument(
+        '--misclassification',
+        action='store_true',
+        help='judge methods by the wrong classes that they find, too',
+    )
+    methods.add_argument(
+        '--no-published', action='store_true', help="leave the papers' own tables out"
+    )
     parser.add_argument(
         '--work-short-side', type=int, help='short side of the work grid [px] (default: bundle)'
     )
@@ -110,8 +161,10 @@ def run(arguments: argparse.Namespace) -> int:
         'precision': arguments.precision,
         'progress': True,
     }
-    result: EvaluationResult | DeployedEvaluation
-    if arguments.segments:
+    result: EvaluationResult | DeployedEvaluation | MethodsEvaluation
+    if arguments.methods:
+        result = _run_methods(arguments)
+    elif arguments.segments:
         result = evaluate_segments(
             arguments.dataset, decisions=arguments.decision, gallery=arguments.gallery, **common
         )
@@ -139,13 +192,64 @@ def run(arguments: argparse.Namespace) -> int:
     return SOME_SKIPPED if is_first and any(result.skipped.values()) else 0
 
 
+def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
+    from meta_ood_training.evaluation.bench.run import evaluate_methods, FIT_LIMIT
+
+    return evaluate_methods(
+        arguments.dataset,
+        methods=arguments.methods.split(','),
+        bundles=arguments.bundle,
+        fit_data=arguments.fit_data,
+        fit_limit=FIT_LIMIT if arguments.fit_limit is None else arguments.fit_limit,
+        fitted=arguments.fitted,
+        artefacts=arguments.artefact,
+        parts=arguments.part,
+        output=arguments.output,
+        work_short_side=arguments.work_short_side,
+        work_size=parse_size(arguments.work_size),
+        limit=arguments.limit,
+        gallery=arguments.gallery,
+        misclassification=arguments.misclassification,
+        draws=arguments.draws,
+        seed=arguments.seed,
+        device=arguments.device,
+        resume=arguments.resume,
+        with_published=not arguments.no_published,
+        progress=True,
+    )
+
+
+_OF_METHODS = (
+    'fit_data', 'fit_limit', 'fitted', 'artefact', 'misclassification', 'no_published',
+)  # fmt: skip
+
+
 def _check_kind(arguments: argparse.Namespace) -> None:
     """Refuse options of pixel scores with --segments, and the other way round."""
-    for name in ('decision', 'gallery'):
-        if getattr(arguments, name) and not arguments.segments:
+    if arguments.decision and not arguments.segments:
+        raise ValueError(
+            '--decision belongs to published segments, got it without --segments. Add that.'
+        )
+    if arguments.gallery and not (arguments.segments or arguments.methods):
+        raise ValueError(
+            '--gallery belongs to --segments or --methods, got it without. Add one of them.'
+        )
+    for name in _OF_METHODS:
+        if getattr(arguments, name) not in (None, [], False) and not arguments.methods:
             raise ValueError(
-                f'--{name} belongs to published segments, got it without --segments. Add that.'
+                f'--{name.replace("_", "-")} belongs to methods, got it without --methods. '
+                'Add --methods all, or names.'
             )
+    if arguments.methods and (arguments.segments or arguments.score):
+        raise ValueError(
+            '--methods scores pixels by names of its own, got it with --segments or --score. '
+            'Give one of them.'
+        )
+    if arguments.methods and (arguments.backend != 'auto' or arguments.precision != 'fp32'):
+        raise ValueError(
+            '--methods runs networks in PyTorch and float32, got --backend or --precision. '
+            'Leave them out.'
+        )
     processes = int(os.environ.get('WORLD_SIZE') or '1')
     if arguments.segments and processes > 1:
         raise ValueError(
