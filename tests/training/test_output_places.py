@@ -1,14 +1,20 @@
 """Nothing at --output is replaced untold, and no two processes write into one folder."""
 
+from dataclasses import asdict
 import os
+import re
 import subprocess
 import sys
 
+from meta_ood_ros.core.bundle import LABEL_RULES
 from meta_ood_training import cli
 from meta_ood_training.finetuning.command import describe
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.training_run import FinetuneResult, open_config
 from meta_ood_training.output_places import check_free, check_launcher, hold_folder
+from meta_ood_training.overlays.compositing import BLENDING
+from meta_ood_training.overlays.overlay_set import OBJECTS, SPLITS
+from meta_ood_training.overlays.plan import OverlaySettings
 from meta_ood_training.segments.options import ExtractionOptions
 import pytest
 
@@ -82,16 +88,17 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f'meta-ood-train {cli.__version__}\n'
 
 
-@pytest.mark.parametrize('verb', ['finetune', 'bundle', 'predict'])
+@pytest.mark.parametrize('verb', cli.VERBS)
 def test_help_does_not_wait_for_pytorch(verb):
     program = (
         'import sys; from meta_ood_training import cli\n'
+        'slow = {"torch", "numba", "sklearn", "scipy", "matplotlib", "pyarrow", "cv2"}\n'
         'try: cli.main(sys.argv[1:])\n'
-        'except SystemExit as stopped: print(stopped.code, "torch" in sys.modules)'
+        'except SystemExit as stopped: print(stopped.code, slow & set(sys.modules))'
     )
     words = [sys.executable, '-c', program, verb, '--help']
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.splitlines()[-1] == '0 False'
+    assert done.stdout.splitlines()[-1] == '0 set()'
 
 
 def test_overrides_may_stand_anywhere():
@@ -151,3 +158,24 @@ def test_a_run_without_best_weights_says_why(tmp_path):
     assert said.startswith('trained for 1.5 min, no best.pth: nothing was validated; weights of')
     assert '\n' not in said
     assert 'lost more mIoU than validation.mean_iou_loss' in describe(result, is_validated=True)
+
+
+def test_help_names_every_choice_that_it_does_not_import(capsys):
+    for verb, words in {
+        'segments': LABEL_RULES,
+        'overlay': (*OBJECTS, *SPLITS, *BLENDING),
+    }.items():
+        with pytest.raises(SystemExit):
+            cli.main([verb, '--help'])
+        text = capsys.readouterr().out
+        assert [word for word in words if not re.search(rf'\b{word}\b', text)] == []
+
+
+def test_the_options_of_overlay_have_the_defaults_of_its_record():
+    parser = cli.NearestParser(allow_abbrev=False)
+    cli.import_module('meta_ood_training.overlays.command').add_arguments(parser)
+    words = ['--frames', 'a=b', '--objects', 'c=d', '--output', 'e']
+    parsed = vars(parser.parse_args(words))
+    parsed['area_min'], parsed['area_max'] = parsed['area']
+    known = asdict(OverlaySettings())
+    assert {name: parsed[name] for name in known} == known

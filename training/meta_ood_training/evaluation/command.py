@@ -1,15 +1,17 @@
 """`meta-ood-train evaluate`: the command line of `evaluate`."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
-from meta_ood_training.datasets import DATASETS
-from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
-from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
-from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
+
+if TYPE_CHECKING:  # PyTorch, for which --help would wait
+    from meta_ood_training.evaluation.bundle_scores import EvaluationResult
+    from meta_ood_training.evaluation.deployed_run import DeployedEvaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='dataset',
         required=True,
         metavar='[TITLE:]NAME=PATH',
-        help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
+        help='data to score on; NAME is a layout, such as road_anomaly, camvid_test or folder, '
+        'and a wrong one lists all',
     )
     parser.add_argument(
         '--part',
@@ -37,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='report the images whose name begins so, or that a manifest tags so, separately, too',
     )
     parser.add_argument(
-        '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
+        '--score',
+        action='append',
+        metavar='SCORE',
+        help='OoD score, such as max_softmax (default: all); a wrong one lists all',
     )
     parser.add_argument(
         '--segments',
@@ -76,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
+    from meta_ood_training.evaluation.bundle_scores import evaluate
+    from meta_ood_training.evaluation.deployed_run import evaluate_segments
+
     _check_kind(arguments)
     check_free(arguments.output, overwrite=arguments.overwrite)
     common: dict[str, Any] = {

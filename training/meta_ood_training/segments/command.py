@@ -10,11 +10,9 @@ import argparse
 from pathlib import Path
 import sys
 
-from meta_ood_ros.core.bundle import LABEL_RULES
 from meta_ood_training.plain_arguments import set_defaults
 from meta_ood_training.provenance.command_line import describe_command
 from meta_ood_training.segments.options import ExtractionOptions, SHAPES
-from meta_ood_training.segments.segment_folder import extract_segments
 
 #: Exit status when a bag ended early.
 TRUNCATED = 3
@@ -68,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='THRESHOLD',
         help='entropy thresholds; default: the one of the bundle',
     )
-    method.add_argument('--label-rule', choices=LABEL_RULES, help='how void pixels count')
+    method.add_argument(
+        '--label-rule',
+        metavar='RULE',
+        help='how void pixels count: deployed or published',
+    )
     method.add_argument('--split', help='value of the column split')
     method.add_argument('--device', help='cpu, cuda, cuda:N or auto')
     method.add_argument('--backend', help='how the network runs')
@@ -77,11 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='replace the segments in the folder: at the end; of several processes, at the start',
     )
-    set_defaults(parser, ExtractionOptions())
+    set_defaults(parser, ExtractionOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the tables."""
+    from meta_ood_training.segments.segment_folder import extract_segments
+
     result = extract_segments(
         **vars(arguments), progress=True, command=describe_command(sys.argv[1:])
     )
