@@ -28,8 +28,9 @@ HEAD = """\
 # The configuration of a training run
 
 Written by `make docs` from the records in `training/meta_ood_training/finetuning`; edit their
-docstrings. What stands in a file such as [config/finetune_espnet_v2.yaml](../config/finetune_espnet_v2.yaml)
-is checked against them: an unknown key, a wrong type and a value out of range are refused by name.
+docstrings. What stands in a file such as
+[config/finetune_espnet_v2.yaml](../config/finetune_espnet_v2.yaml) is checked against them: an
+unknown key, a wrong type and a value out of range are refused by name.
 
 * `meta-ood-train finetune FILE key.of.a.key=value ...` changes single keys; such words may stand
   anywhere on the line.

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--print-config',
         action='store_true',
-        help='print the configuration with overrides, data and all defaults as YAML, train nothing',
+        help='print the whole configuration, defaults too, as YAML, and train nothing',
     )
     parser.add_argument(
         '--dry-run', action='store_true', help='check data, memory and one step, train nothing'
@@ -105,8 +105,8 @@ def _device_options(name: str) -> dict[str, Any]:
         return {'accelerator': 'cpu'}
     if ':' in name and int(os.environ.get('WORLD_SIZE', 1)) > 1:
         raise ValueError(
-            f'--device must be cuda for several ranks, got {name!r}: each takes the GPU of its own '
-            'number. Choose among them with CUDA_VISIBLE_DEVICES.'
+            f'--device must be cuda for several ranks, got {name!r}: each takes the GPU of its '
+            'own number. Choose among them with CUDA_VISIBLE_DEVICES.'
         )
     return {'accelerator': 'gpu', **({'devices': [device.index]} if ':' in name else {})}
 

@@ -31,9 +31,11 @@ from meta_ood_training.finetuning.loop.checkpoints import (
     RUN_FILES,
     WholeFiles,
 )
+from meta_ood_training.finetuning.loop.csv_rows import LOG_FILES
+from meta_ood_training.finetuning.loop.curves import FIGURE_FILE
 from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
-from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
+from meta_ood_training.finetuning.loop.run_log import RunLog
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
 from meta_ood_training.finetuning.run_config import open_config

@@ -11,5 +11,5 @@ From a batch to the weights that are kept.
 8.  `module`            one training step (Lightning)
 9.  `validation`        select frames with pasted select objects -> scores
 10. `checkpoints`       where a killed run goes on; the best weights and the last
-11. `run_log`           CSV and curves
+11. `run_log`           its log: `csv_rows`, and `curves` drawn of them
 """
