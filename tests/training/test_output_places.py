@@ -124,7 +124,10 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys):
 
     monkeypatch.setattr(module, 'run', interrupt)
     assert cli.main(['finetune', 'config.yaml']) == cli.INTERRUPTED
-    assert 'Repeat the command with --resume to go on.' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'finetune: interrupted. To go on: meta-ood-train finetune config.yaml --resume' in said
+    assert cli.main(['finetune', 'config.yaml', '--resume']) == cli.INTERRUPTED
+    assert capsys.readouterr().err.count('--resume') == 1
 
 
 def test_data_that_the_configuration_does_not_name_are_refused(repository):

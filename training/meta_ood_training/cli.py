@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 import os
 import re
+import shlex
 import sys
 from typing import NoReturn
 
@@ -142,10 +143,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
-        return _explain(verb, error, parser)
+        return _explain(verb, error, parser, rest)
 
 
-def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -> int:
+def _explain(
+    verb: str, error: BaseException, parser: argparse.ArgumentParser, words: Sequence[str]
+) -> int:
     """Say in one sentence what ended a verb, and return its exit status."""
     if isinstance(error, ModuleNotFoundError):
         return _explain_missing(verb, error)
@@ -154,7 +157,8 @@ def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -
     resumes = any('--resume' in action.option_strings for action in parser._actions)
     after = 'What stood there before is unchanged.'
     if resumes:
-        after = 'Repeat the command with --resume to go on.'
+        again = [*words, *['--resume'] * ('--resume' not in words)]
+        after = f'To go on: {shlex.join(["meta-ood-train", verb, *again])}'
     _complain(f'{verb}: interrupted. {after}')
     return INTERRUPTED
 

@@ -44,7 +44,9 @@ def check_free(path: Path | None, *, overwrite: bool, option: str = '--output') 
 
 
 @contextmanager
-def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
+def hold_folder(
+    folder: Path, *, is_ours: bool = True, shown: Path | None = None
+) -> Iterator[None]:
     """
     Make a folder if need be and keep other processes out of it as long as the block lasts.
 
@@ -52,6 +54,8 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
     ----------
     is_ours : bool
         False lets a rank in whose first one holds the folder.
+    shown : Path, optional
+        The output that an error names, where another folder is held for it.
 
     """
     if folder.exists() and not folder.is_dir():
@@ -67,8 +71,8 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f'output must be of one process, got {str(folder)!r}, into which another is '
-                'writing. Wait for it, or choose another.'
+                f'output must be of one process, got {str(shown or folder)!r}, into which another '
+                'is writing. Wait for it, or choose another.'
             ) from error
         except OSError:  # a file system without locks
             pass

@@ -75,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument('--device', help='cpu, cuda, cuda:N or auto')
     method.add_argument('--backend', help='how the network runs')
     method.add_argument(
+        '--resume', action='store_true', help='go on with an interrupted run into the folder'
+    )
+    method.add_argument(
         '--overwrite',
         action='store_true',
         help='replace the segments in the folder: at the end; of several processes, at the start',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,8 +48,8 @@ class FrameSource(Protocol):
     def __len__(self) -> int:
         """Return how many frames there are."""
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
-        """Yield number and frame of every parts-th frame, from number `part` on."""
+    def share(self, part: int, parts: int, done: Container[int] = ()) -> Iterator[tuple[int, Any]]:
+        """Yield number and frame of every parts-th frame, from `part` on, but those done."""
 
 
 class DatasetFrames:
@@ -67,9 +67,13 @@ class DatasetFrames:
         """Return the number of samples."""
         return len(self.dataset)
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
+    def share(
+        self, part: int, parts: int, done: Container[int] = ()
+    ) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th sample, from number `part` on."""
         for index in range(part, len(self.dataset), parts):
+            if index in done:
+                continue
             sample = self.dataset[index]
             yield (
                 index,
@@ -108,9 +112,13 @@ class SceneFrames:
         """Return the number of scenes."""
         return len(self.seeds)
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
+    def share(
+        self, part: int, parts: int, done: Container[int] = ()
+    ) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th scene, from number `part` on."""
         for index in range(part, len(self.seeds), parts):
+            if index in done:
+                continue
             seed = self.seeds[index]
             scene = render_scene(seed, size=self.size, split=self.shapes)
             name = f'{self.title}/{seed}'

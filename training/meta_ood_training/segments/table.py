@@ -111,8 +111,14 @@ class SegmentTableWriter:
                 if name not in columns:
                     columns[name] = [shared[name]] * length
             self._add(table, columns)
-        if len(self._pending['frames']) >= _FRAMES_A_ROW_GROUP:
-            self._flush()
+        self._flush_where_many()
+
+    def append(self, tables: Mapping[str, pa.Table]) -> None:
+        """Add images that another writer has written."""
+        for name, table in tables.items():
+            self._pending[name] += table.to_batches()
+            self.counts[name] += len(table)
+        self._flush_where_many()
 
     def close(self, *, keep: bool = True) -> None:
         """Finish the files, or remove them."""
@@ -131,6 +137,10 @@ class SegmentTableWriter:
         arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
         self._pending[table].append(pa.RecordBatch.from_arrays(arrays, schema=schema))
         self.counts[table] += len(arrays[0])
+
+    def _flush_where_many(self) -> None:
+        if sum(map(len, self._pending['frames'])) >= _FRAMES_A_ROW_GROUP:
+            self._flush()
 
     def _flush(self) -> None:
         for table, batches in self._pending.items():
