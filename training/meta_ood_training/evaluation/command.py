@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
         '--bundle',
-        action='append',
+        action='extend',
+        nargs='+',
         metavar='[TITLE=]PATH',
         help='bundle to score; several are compared in every figure (default: the installed one)',
     )

@@ -12,6 +12,7 @@ Images or bags with ground truth -> Parquet, one row a segment, and back into ar
 9.  `folders`            folders of segments -> what they share
 10. `loading`            Parquet -> the segments of one entropy threshold
 11. `segment_set`        these segments as arrays
+12. `frame_images`       name of an image -> its pixels again
 """
 
 from typing import TYPE_CHECKING

@@ -10,6 +10,7 @@ from typing import Any
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.segments.frame_images import describe_places
 from meta_ood_training.segments.labelled_frames import FrameSource
 from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.recorded_segments import RecordedSegments
@@ -76,6 +77,7 @@ def describe_segments(
             }
             for one in sources
         ],
+        'places': describe_places(options, [one.title for one in sources]),
         'parts': parts,
         'rows_of_part_0': counts,
         'lost': list(losses),

@@ -10,6 +10,8 @@ from meta_ood_ros.scenes import render_scene
 from meta_ood_training.datasets.sample import OOD, SampleDataset
 import numpy as np
 
+SCENE_SIZE = (360, 640)
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrame:
@@ -100,7 +102,7 @@ class SceneFrames:
         *,
         shapes: str = 'train',
         split: str = 'fit',
-        size: tuple[int, int] = (360, 640),
+        size: tuple[int, int] = SCENE_SIZE,
     ) -> None:
         self.title = f'scenes_{shapes}'
         self.seeds = seeds
