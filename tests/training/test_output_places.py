@@ -110,6 +110,26 @@ def test_overrides_may_stand_anywhere():
     assert (str(parsed.config), str(parsed.output)) == ('config.yaml', 'runs/x')
 
 
+@pytest.mark.parametrize(
+    'words', [['out', '--bundle', 'b'], ['--bundle', 'b', 'out'], ['--output', 'out']]
+)
+def test_the_folder_of_segments_is_its_output_too(words, monkeypatch, capsys):
+    given = []
+
+    def extract(folder, **options):
+        given.append(folder)
+        raise ValueError('enough')
+
+    monkeypatch.setattr('meta_ood_training.segments.segment_folder.extract_segments', extract)
+    assert cli.main(['segments', *words, '--scenes', '0:1']) == cli.WRONG_USE
+    assert [str(one) for one in given] == ['out']
+    for wrong, count in ((['--scenes', '0:1'], 0), ([*words, '--output', 'a', 'b'], 2)):
+        if count == 2 and '--output' not in words:
+            wrong = [*words, '--output', 'a']
+        assert cli.main(['segments', *wrong]) == cli.WRONG_USE
+        assert f'needs one folder to write to, got {count}' in capsys.readouterr().err
+
+
 def test_an_unknown_option_of_a_sub_verb_names_the_nearest(capsys):
     with pytest.raises(SystemExit):
         cli.main(['bundle', 'verify', 'default', '--devise', 'cpu'])

@@ -71,8 +71,9 @@ class NearestParser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return the parsed arguments, or exit naming the nearest known option."""
         # Words such as key=value behind another one may stand anywhere between options.
-        several = len([one for one in self._actions if not one.option_strings]) > 1
-        parse = self.parse_known_intermixed_args if several else self.parse_known_args
+        words = [one for one in self._actions if not one.option_strings]
+        anywhere = len(words) > 1 or any(one.nargs == '?' for one in words)
+        parse = self.parse_known_intermixed_args if anywhere else self.parse_known_args
         parsed, unknown = parse(args, namespace)
         if unknown:
             options = self._known_options(parsed)

@@ -20,7 +20,10 @@ TRUNCATED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument('output', type=Path, help='folder for the tables and their sidecar')
+    parser.add_argument(
+        'folder', nargs='?', type=Path, metavar='OUTPUT', help='folder for the tables'
+    )
+    parser.add_argument('--output', type=Path, help='the same, as other verbs have it')
     source = parser.add_argument_group('frames with ground truth')
     source.add_argument(
         '--data',
@@ -89,8 +92,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the tables."""
     from meta_ood_training.segments.segment_folder import extract_segments
 
+    given = dict(vars(arguments))
+    places = [one for one in (given.pop('folder'), given.pop('output')) if one is not None]
+    if len(places) != 1:
+        raise ValueError(
+            f'segments needs one folder to write to, got {len(places)}. Give it first, or as '
+            '--output.'
+        )
     result = extract_segments(
-        **vars(arguments), progress=True, command=describe_command(sys.argv[1:])
+        places[0], **given, progress=True, command=describe_command(sys.argv[1:])
     )
     counts = ', '.join(f'{number} {table}' for table, number in result.counts.items())
     print(f'part {result.part + 1} of {result.parts}: {counts} -> {result.folder}')
