@@ -71,6 +71,16 @@ def test_tasks_of_slurm_without_ranks_are_refused(environment, is_refused):
         check_launcher(environment)
 
 
+@pytest.mark.parametrize('name', ['OMPI_COMM_WORLD_SIZE', 'PMI_SIZE'])
+def test_processes_of_mpirun_without_ranks_are_refused(name):
+    with pytest.raises(
+        ValueError, match=f'must know their RANK, got 4 of mpirun .{name}. without'
+    ):
+        check_launcher({name: '4'})
+    check_launcher({name: '1'})
+    check_launcher({name: '4', 'RANK': '0'})
+
+
 def test_four_tasks_start_nothing(tmp_path, monkeypatch, capsys):
     for name, value in {'SLURM_PROCID': '1', 'SLURM_NTASKS': '4'}.items():
         monkeypatch.setenv(name, value)

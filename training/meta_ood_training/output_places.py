@@ -83,9 +83,18 @@ def hold_folder(
 
 
 def check_launcher(environment: Mapping[str, str]) -> None:
-    """Refuse to be one of several tasks of SLURM that do not know their ranks."""
+    """Refuse to be one of several tasks of SLURM or MPI that do not know their ranks."""
+    if 'RANK' in environment:
+        return
+    for size in ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MPI_WORLD_SIZE'):
+        if environment.get(size, '1') not in ('', '1'):
+            raise ValueError(
+                f'several processes must know their RANK, got {environment[size]} of mpirun '
+                f'({size}) without it: each would do everything, all into one folder. Start them '
+                'with torchrun --nproc-per-node N -m meta_ood_training.cli ...; or one alone.'
+            )
     tasks = environment.get('SLURM_STEP_NUM_TASKS') or environment.get('SLURM_NTASKS') or '1'
-    if 'RANK' in environment or 'SLURM_PROCID' not in environment or tasks in ('', '1'):
+    if 'SLURM_PROCID' not in environment or tasks in ('', '1'):
         return
     raise ValueError(
         f'several processes must know their RANK, got {tasks} tasks of SLURM (SLURM_NTASKS) '

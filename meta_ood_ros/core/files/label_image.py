@@ -6,8 +6,11 @@ import zlib
 import cv2
 from meta_ood_ros.core.error_text import shown
 from meta_ood_ros.core.files.image_file import decode_image, MAX_FILE_PIXELS, read_image_file
+from meta_ood_ros.core.files.image_header import tiff_compression
 import numpy as np
 
+#: Old and new JPEG, JPEG of raw cameras, WebP, JPEG 2000, JPEG XL.
+_LOSSY_TIFF = {6, 7, 34892, 50001, 34712, 33003, 33005, 50002}
 _PNG_START = b'\x89PNG\r\n\x1a\n'
 _GREY, _PALETTE = 0, 3  # PNG's colour types without and with a table
 
@@ -49,6 +52,8 @@ def refuse_lossy(path: Path, content: bytes) -> None:
     kind = 'JPEG' if content.startswith(b'\xff\xd8') else ''
     if content.startswith(b'RIFF') and content[8:12] == b'WEBP' and _is_lossy_webp(content):
         kind = 'lossy WebP'
+    if tiff_compression(content) in _LOSSY_TIFF:
+        kind = 'a TIFF that holds JPEG'
     if kind:
         raise ValueError(
             f'{path} must be a lossless label image, got {kind}, which invents values where two '
@@ -63,6 +68,9 @@ def _is_lossy_webp(content: bytes) -> bool:
         chunk = content[position : position + 4]
         if chunk in (b'VP8 ', b'VP8L'):
             return chunk == b'VP8 '
+        if chunk == b'ANMF':  # a picture of several, behind its place and time
+            position += 24
+            continue
         length = int.from_bytes(content[position + 4 : position + 8], 'little')
         position += 8 + length + length % 2
     return False

@@ -273,10 +273,10 @@ def test_only_images_that_both_have_judged_are_compared(pipeline, streets):
 
 
 def test_the_verb_compares_two_bundles(tiny_bundle, streets, tmp_path, capsys):
-    for name, threshold in (('one', 0.3), ('other', 0.9)):
+    for name, threshold in (('lr=0.1/one', 0.3), ('other', 0.9)):
         save_bundle(replace(tiny_bundle, entropy_threshold=threshold), tmp_path / name)
     words = ['evaluate', '--data', f'folder={streets}', '--segments', '--limit', '0']
-    words += ['--bundle', str(tmp_path / 'one'), str(tmp_path / 'other')]
+    words += ['--bundle', str(tmp_path / 'lr=0.1' / 'one'), str(tmp_path / 'other')]
     assert main([*words, '--output', str(tmp_path / 'out')]) == 0
     printed = capsys.readouterr().out
     assert '| folder | 2 | other, bundle | one, bundle |' in printed
@@ -284,3 +284,5 @@ def test_the_verb_compares_two_bundles(tiny_bundle, streets, tmp_path, capsys):
     assert (row['first'], row['second'], row['images']) == ('one, bundle', 'other, bundle', 2)
     assert main([*words, '--limit', '-1']) == 2
     assert '--limit must be at least 0, got -1' in capsys.readouterr().err
+    assert main([*words, str(tmp_path / 'lr=0.1' / 'one')]) == 2
+    assert "titles, got 'one' twice. Name them: --bundle TITLE=PATH" in capsys.readouterr().err

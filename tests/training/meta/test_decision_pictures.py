@@ -9,20 +9,20 @@ from meta_ood_training.meta.reporting.summary import summarize
 import numpy as np
 import pytest
 
-THRESHOLD = 0.6
+THRESHOLD = 0.8
 
 
 @pytest.fixture(scope='module')
 def fitted(small_bundle, tmp_path_factory):
-    """Fit on ten frames, so that two of them are explained."""
+    """Fit on sixteen frames, so that two of them are explained."""
     root = tmp_path_factory.mktemp('explained')
     for kind in ('images', 'labels'):
         (root / 'frames' / kind).mkdir(parents=True)
-    for seed in range(10):
-        rng = np.random.default_rng(seed)
-        image = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (96, 72))
-        label = np.zeros((72, 96), np.uint8)
-        label[10:40, 10:60] = 254
+    for seed in range(16):
+        small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        image = cv2.resize(small, (96, 64), interpolation=cv2.INTER_CUBIC)
+        label = np.zeros((64, 96), np.uint8)
+        label[4 + seed : 24 + seed, 8:40] = 254
         cv2.imwrite(str(root / 'frames' / 'images' / f'{seed}.png'), image)
         cv2.imwrite(str(root / 'frames' / 'labels' / f'{seed}.png'), label)
     data = f'folder={root / "frames"}'
@@ -94,12 +94,12 @@ def test_the_summary_tells_what_the_report_holds(fitted):
     errors = scores['logistic_regression']['at_operating_point']
     lines = summarize(report).splitlines()
     assert lines[0].startswith(
-        f'threshold 0.6: {scores["segments"]} segments, {scores["true_segments"]} true, of 10 im'
+        f'threshold 0.8: {scores["segments"]} segments, {scores["true_segments"]} true, of 16 im'
     )
     assert lines[1].startswith(
         f'  logistic regression: {errors["false_positives"]} false, '
-        f'{errors["missed_objects"]} of 10 objects missed; AUROC '
+        f'{errors["missed_objects"]} of 16 objects missed; AUROC '
     )
-    assert '(10 groups in 2 folds)' in lines[1]
+    assert 'groups in 2 folds)' in lines[1]
     assert lines[2] == f'what decides: {", ".join(report["explanation"]["lars_order"][:5])}'
     assert not any(one.endswith(('_0', '_1', '_2')) for one in report['explanation']['lars_order'])
