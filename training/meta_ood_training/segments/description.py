@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 import json
 from typing import Any
@@ -14,6 +14,7 @@ from meta_ood_training.segments.frame_images import describe_places
 from meta_ood_training.segments.labelled_frames import FrameSource
 from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.recorded_segments import RecordedSegments
+import numpy as np
 
 #: What void pixels do, for each rule.
 _VOID_RULES = {
@@ -50,6 +51,7 @@ def describe_segments(
     sources: Sequence[FrameSource],
     parts: int,
     counts: dict[str, int],
+    done: Collection[int],
     losses: Sequence[str],
     command: str,
 ) -> dict[str, Any]:
@@ -72,10 +74,11 @@ def describe_segments(
         'sources': [
             {
                 'title': one.title,
-                'frames': min(len(one), options.limit) if options.limit else len(one),
+                # of several processes only the expected ones are known here
+                'frames': number if parts == 1 else _expected(one, options.limit),
                 'region_of_interest': one.region_of_interest,
             }
-            for one in sources
+            for one, number in zip(sources, _count_frames(sources, done), strict=True)
         ],
         'places': describe_places(options, [one.title for one in sources]),
         'parts': parts,
@@ -84,6 +87,16 @@ def describe_segments(
         'command': command,
         'revision': source_revision(),
     }
+
+
+def _expected(source: FrameSource, limit: int) -> int:
+    return min(len(source), limit) if limit else len(source)
+
+
+def _count_frames(sources: Sequence[FrameSource], done: Collection[int]) -> list[int]:
+    """Return how many frames of each source are in the tables: damaged ones are not."""
+    ends = np.cumsum([0, *map(len, sources)])
+    return np.histogram(list(done), bins=ends)[0].tolist() if len(ends) > 1 else []
 
 
 def _model_id(bundle: Bundle, sources: Sequence[FrameSource]) -> str:

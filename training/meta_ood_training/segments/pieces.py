@@ -11,7 +11,7 @@ import shutil
 import time
 from typing import Any
 
-from meta_ood_ros.core.files.whole_files import write_whole
+from meta_ood_ros.core.files.whole_files import explained, write_whole
 from meta_ood_training.output_places import hold_folder
 from meta_ood_training.segments.table import (
     FrameRows,
@@ -69,6 +69,7 @@ class Pieces:
             try:
                 writer.close()
             except BaseException:
+                writer.give_up()
                 shutil.rmtree(piece, ignore_errors=True)
                 raise
             self._take(piece)
@@ -130,30 +131,41 @@ def hold_pieces(
 
     """
     folder = _of_process(output, part, parts)
-    with hold_folder(folder, shown=output):
-        description = folder / _DESCRIPTION
-        if not resume and description.is_file() and any(one.is_dir() for one in folder.iterdir()):
-            if not overwrite:
-                raise ValueError(
-                    f'output must be a folder without an unfinished run, got {output}. Add '
-                    '--resume to go on with it, or --overwrite to begin anew.'
-                )
-        if resume and description.is_file():
-            _check_same(json.loads(description.read_text(encoding='utf-8')), facts)
-        else:
-            for one in folder.iterdir():
-                shutil.rmtree(one) if one.is_dir() else one.unlink()
-            write_whole(description, json.dumps(facts, indent=1) + '\n')
-        pieces = Pieces(folder, metric_names)
+    with hold_folder(folder, shown=output), explained(output):
+        pieces = None
         try:
+            _begin(folder, output, facts, resume=resume, overwrite=overwrite)
+            pieces = Pieces(folder, metric_names)
             yield pieces
         except BaseException:
             with suppress(OSError, pa.ArrowException):  # of a full disk: the cause is raised
-                pieces.finish()
-            if not pieces.done:
+                if pieces is not None:
+                    pieces.finish()
+            if not _has_any(folder):
                 _remove(folder)
             raise
         _remove(folder)
+
+
+def _begin(
+    folder: Path, output: Path, facts: Mapping[str, Any], *, resume: bool, overwrite: bool
+) -> None:
+    description = folder / _DESCRIPTION
+    if not (resume or overwrite) and _has_any(folder):
+        raise ValueError(
+            f'output must be a folder without an unfinished run, got {output}. Add --resume to go '
+            'on with it, or --overwrite to begin anew.'
+        )
+    if resume and description.is_file():
+        _check_same(json.loads(description.read_text(encoding='utf-8')), facts)
+        return
+    for one in folder.iterdir():
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+    write_whole(description, json.dumps(facts, indent=1) + '\n')
+
+
+def _has_any(folder: Path) -> bool:
+    return any(one.is_dir() for one in folder.iterdir())
 
 
 def _remove(folder: Path) -> None:

@@ -172,6 +172,7 @@ def extract_segments(
                         sources,
                         parts,
                         counts,
+                        pieces.done,
                         losses,
                         command or 'meta_ood_training.extract_segments',
                     ),

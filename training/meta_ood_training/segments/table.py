@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -131,6 +132,13 @@ class SegmentTableWriter:
                 unfinished.replace(self.paths[table])
             else:
                 unfinished.unlink()
+
+    def give_up(self) -> None:
+        """Remove what cannot be finished, on a full disk too."""
+        for table, writer in self._writers.items():
+            with suppress(OSError, pa.ArrowException):
+                writer.close()
+            _unfinished(self.paths[table]).unlink(missing_ok=True)
 
     def _add(self, table: str, columns: Mapping[str, Any]) -> None:
         schema = self.schemas[table]

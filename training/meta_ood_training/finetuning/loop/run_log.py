@@ -127,8 +127,9 @@ class RunLog(lightning.Callback):
         pl_module: lightning.LightningModule,
         exception: BaseException,
     ) -> None:
-        """Draw what there is of an interrupted run."""
-        self.on_train_end(trainer, pl_module)
+        """Draw what there is of an interrupted run; a failed one has its own error to say."""
+        if isinstance(exception, KeyboardInterrupt) and (self.output / LOSS_FILE).is_file():
+            self.on_train_end(trainer, pl_module)
 
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
