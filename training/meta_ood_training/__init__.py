@@ -27,8 +27,8 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 if TYPE_CHECKING:
     from meta_ood_training.adaptation.adapt_run import adapt as adapt
-    from meta_ood_training.adaptation.adapt_run import AdaptResult as AdaptResult
     from meta_ood_training.adaptation.options import AdaptOptions as AdaptOptions
+    from meta_ood_training.adaptation.stages import AdaptResult as AdaptResult
     from meta_ood_training.bundles.export import BundleResult as BundleResult
     from meta_ood_training.bundles.export import export_bundle as export_bundle
     from meta_ood_training.evaluation.bundle_scores import evaluate as evaluate
@@ -67,7 +67,7 @@ _HOMES = {
     'PredictionResult': 'prediction.prediction_folder',
     'adapt': 'adaptation.adapt_run',
     'AdaptOptions': 'adaptation.options',
-    'AdaptResult': 'adaptation.adapt_run',
+    'AdaptResult': 'adaptation.stages',
 }
 
 __all__ = list(_HOMES)

@@ -10,7 +10,8 @@ A new domain without labels: a robot's own recordings -> the network and its fil
 7. `recipe`      bundle + places -> the configuration of `finetune`
 8. `judging`     bundles on such a set; `old_domain` shows what was forgotten
 9. `report`      before and after, in numbers and a figure
-10. `adapt_run`  `adapt`, the whole way, stage by stage
+10. `stages`     all of it in turn, each stage once
+11. `adapt_run`  `adapt`, the door
 
 `command` is the verb.
 """
@@ -21,9 +22,9 @@ from meta_ood_training.lazy_exports import export_lazily
 
 if TYPE_CHECKING:
     from meta_ood_training.adaptation.adapt_run import adapt as adapt
-    from meta_ood_training.adaptation.adapt_run import AdaptResult as AdaptResult
     from meta_ood_training.adaptation.options import AdaptOptions as AdaptOptions
+    from meta_ood_training.adaptation.stages import AdaptResult as AdaptResult
 
 __getattr__ = export_lazily(
-    __name__, {'adapt': 'adapt_run', 'AdaptResult': 'adapt_run', 'AdaptOptions': 'options'}
+    __name__, {'adapt': 'adapt_run', 'AdaptResult': 'stages', 'AdaptOptions': 'options'}
 )

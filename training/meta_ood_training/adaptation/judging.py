@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 from meta_ood_ros.core.bundle import Bundle
@@ -103,7 +104,7 @@ def judge(
 
 
 def draw_errors(
-    path: str, bundle: Bundle, dataset: Folder, judgement: Judgement, *, device: str, count: int
+    path: Path, bundle: Bundle, dataset: Folder, judgement: Judgement, *, device: str, count: int
 ) -> None:
     """Write one picture of the images with most errors, if there are any."""
     page = draw_gallery(

@@ -55,7 +55,8 @@ def share_out(seconds: Sequence[float]) -> list[Place]:
         share = (times - times[0]) / span
     else:
         share = np.arange(len(times)) / max(len(times), 1)
-    blocks = np.floor(share * rounds * len(PATTERN)).astype(int)
+    # a frame at the very begin of a block is not rounded into the one before
+    blocks = np.floor(share * rounds * len(PATTERN) + 1e-6).astype(int)
     return [Place(PATTERN[block % len(PATTERN)], block) for block in blocks.tolist()]
 
 
