@@ -96,6 +96,7 @@ _JUDGED = {
     'new_average_precision': ('average precision of pixels', True),
     'new_fpr95': ('FPR95 of pixels', False),
     'old_average_precision': ('average precision on the old domain', True),
+    'old_mean_iou': ('mean IoU on the old domain', True),
 }
 
 
@@ -108,7 +109,7 @@ def _verdicts(scores: Mapping[str, Mapping[str, Value]]) -> list[str]:
             continue
         old, new = before[name], after[name]
         if math.isnan(old[1] + new[1]):
-            said.append(f'{words}: too few groups for intervals')
+            said.append(f'{words}: {old[0]:.3f} -> {new[0]:.3f}, without intervals')
         elif old[1] <= new[2] and new[1] <= old[2]:
             said.append(f'{words}: no difference beyond the intervals')
         else:
@@ -136,6 +137,7 @@ def _draw(path: Path, scores: Mapping[str, Mapping[str, Value]], options: AdaptO
     left.set(xlabel=f'false segments a minute at {options.rate:g} frames/s', ylim=(-0.02, 1.02),
              ylabel='share of pasted objects found', title='segments')  # fmt: skip
     left.set_xlim(left=0)
+    left.legend(fontsize='small', loc='lower right')
     names = [name for name in scores['after'] if name.startswith(('new_', 'old_'))]
     names = [name for name in names if not name.endswith(('prevalence', 'auroc'))]
     for place, title in enumerate(('before', 'after')):
@@ -150,14 +152,17 @@ def _draw(path: Path, scores: Mapping[str, Mapping[str, Value]], options: AdaptO
             label=title,
         )
     shown = [
-        name.replace('average_precision', 'AP').replace('_', '\n').replace('mean\niou', 'mIoU')
+        name.replace('average_precision', 'AP')
+        .replace('fpr95', 'FPR95')
+        .replace('mean_iou', 'mIoU')
+        .replace('_', '\n')
         for name in names
     ]
     right.set_xticks([index + 0.2 for index in range(len(names))], shown)
     right.set(ylim=(0, 1), title='pixels')
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize='small')
+    right.legend(fontsize='small')
     with replace_whole(path) as stream:
         figure.savefig(stream, dpi=130, format='png')
 
