@@ -36,12 +36,14 @@ MAY_IMPORT = {
     'provenance': '',
     'datasets': 'core',
     'scores': '',
+    'heads': 'core',
+    'methods': 'core datasets scores heads',
     'overlays': 'core provenance datasets',
-    'finetuning': 'core scenes provenance datasets scores',
-    'bundles': 'core scenes provenance datasets finetuning',
+    'finetuning': 'core scenes provenance datasets scores heads',
+    'bundles': 'core scenes provenance datasets finetuning heads',
     'segments': 'core bags scenes provenance datasets scores',
     'meta': 'core provenance datasets scores segments',
-    'evaluation': 'core provenance datasets scores segments meta demo',
+    'evaluation': 'core provenance datasets scores methods segments meta demo',
     'prediction': 'core bags datasets',
     'adaptation': (
         'core scenes demo provenance datasets overlays finetuning bundles segments meta '
