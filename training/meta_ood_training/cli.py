@@ -31,6 +31,10 @@ VERBS = {
         'prediction.command',
         'write pictures and segments of images, a video or a bag, as the node finds them',
     ),
+    'adapt': (
+        'adaptation.command',
+        'adapt a bundle to recordings of a new domain that nobody has labelled',
+    ),
     'bundle': (
         'bundles.command',
         'make a bundle of checkpoints or an ONNX file; list, describe, verify bundles',

@@ -42,7 +42,8 @@ class StreetConfig:
         to the classes that the label may stand for and renormalised: a label that names one
         class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
         the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
-        they are left to the teacher alone.
+        they are left to the teacher alone. `sure` takes the teacher's probabilities where the
+        label is 253 and nothing where it is 255, as `adapt` marks what the teacher is sure of.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
     count : int
@@ -58,7 +59,7 @@ class StreetConfig:
     layout: str
     data: str = ''
     repeats: float = 1.0
-    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious', 'sure'] = 'labels'
     short_side: int = 0
     count: int = 200
     ood_objects: int = 3
