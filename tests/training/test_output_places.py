@@ -15,6 +15,7 @@ from meta_ood_training.output_places import check_free, check_launcher, hold_fol
 from meta_ood_training.overlays.compositing import BLENDING
 from meta_ood_training.overlays.overlay_set import OBJECTS, SPLITS
 from meta_ood_training.overlays.plan import OverlaySettings, STYLES
+from meta_ood_training.scores import SIZE_RULES
 from meta_ood_training.segments.options import ExtractionOptions
 import pytest
 
