@@ -14,6 +14,7 @@ Bundles x data sets -> scores of pixels, and of published segments.
 6. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish
    `deployed`          published segments -> found objects, false segments, reliability
+   `deployed_comparison`  published segments of two bundles -> their difference, in pairs
    `deployed_report`   Markdown, JSON; `gallery`: the images with most errors
 """
 

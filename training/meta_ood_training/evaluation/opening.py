@@ -38,7 +38,10 @@ def load_bundles(given: Any) -> dict[str, Bundle]:
     for one in as_tuple(given, lambda one: one):
         title, place = _name_bundle(one)
         if title in bundles:
-            raise ValueError(f'bundles must have different titles, got {title!r} twice.')
+            raise ValueError(
+                f'bundles must have different titles, got {title!r} twice. '
+                'Name them: --bundle TITLE=PATH.'
+            )
         bundles[title] = load_bundle(place)
     return bundles
 
@@ -47,7 +50,9 @@ def _name_bundle(given: Any) -> tuple[str, Any]:
     if isinstance(given, Bundle):
         return given.name, given
     title, equals, path = str(given).partition('=')
-    return (title, path) if equals else (Path(given).name, given)
+    # runs/lr=0.1/bundle is a path
+    is_named = bool(equals and title and path) and not Path(given).exists()
+    return (title, path) if is_named else (Path(given).name, given)
 
 
 def open_datasets(

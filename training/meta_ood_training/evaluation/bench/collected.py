@@ -1,6 +1,6 @@
 """What was found of every method on every data set, and its report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ import cv2
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import SampleDataset
-from meta_ood_training.evaluation.bench.counts import MethodCounts
+from meta_ood_training.evaluation.bench.counts import look, MethodCounts
 from meta_ood_training.evaluation.bench.fitting import View
 from meta_ood_training.evaluation.bench.pictures import draw_method_gallery, save_method_curves
 from meta_ood_training.evaluation.bench.ranking import (
@@ -25,9 +25,11 @@ from meta_ood_training.evaluation.bench.ranking import (
     to_rows_record,
     training_of,
 )
-from meta_ood_training.evaluation.frame_walk import Kept, walk_frames
+from meta_ood_training.evaluation.components import ComponentPass
+from meta_ood_training.evaluation.frame_walk import Kept, UNFINISHED, walk_frames
 from meta_ood_training.evaluation.sharing import Ranks
 from meta_ood_training.methods import Method
+from meta_ood_training.scores import find_best_f1, SIZE_RULES
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -55,6 +57,8 @@ class Collected:
         self.missing: dict[str, dict[str, str]] = {}
         self.skipped: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
+        #: Data -> bundle and method -> F1 of components.
+        self.f1: dict[str, dict[tuple[str, str], float]] = {}
         self.galleries: dict[str, NDArray[np.uint8]] = {}
 
     def walk(
@@ -87,12 +91,7 @@ class Collected:
             title=data,
             ranks=ranks,
             kept=kept,
-            progress=partial(
-                tqdm,
-                desc=f'{title}, {data}',
-                unit='image',
-                disable=not self.progress or ranks.rank > 0,
-            ),
+            progress=self._bar(f'{title}, {data}', ranks),
         )
         self.skipped.setdefault(data, {}).update(skipped)
         self.missing[title] |= counts.failed
@@ -101,6 +100,54 @@ class Collected:
             row = f'{data}, {part}' if part else data
             self.results.setdefault(row, {})[title] = by_method
         return counts
+
+    def measure(
+        self,
+        title: str,
+        data: str,
+        dataset: SampleDataset,
+        views: Sequence[View],
+        indices: Sequence[int],
+        *,
+        rule: str,
+        ranks: Ranks,
+        kept: Kept | None,
+    ) -> None:
+        """Walk again: F1 of components where each score has the best F1 of pixels."""
+        thresholds = {
+            name: np.float32(find_best_f1(one.pixels.counts[name])[0])
+            for name, one in self.results[data][title].items()
+            if name in one.pixels.scores
+        }
+        if not thresholds:
+            return
+        unasked = {name: '' for view in views for name in view.scorers if name not in thresholds}
+
+        def masks(image: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
+            found = {}
+            for view in views:
+                _, maps, _ = look(
+                    view, image, self.bundles[title].num_classes, failed=dict(unasked)
+                )
+                found |= {name: values >= thresholds[name] for name, values in maps.items()}
+            return found
+
+        counts, _ = walk_frames(
+            dataset,
+            indices,
+            partial(ComponentPass, masks, list(thresholds), SIZE_RULES[rule]),
+            title=data,
+            ranks=ranks,
+            kept=kept,
+            progress=self._bar(f'{title}, {data}, components', ranks),
+        )
+        of_data = self.f1.setdefault(data, {})
+        for name, one in counts.counts.items():
+            of_data[title, name] = one.scores().f1
+
+    def _bar(self, words: str, ranks: Ranks) -> Callable[[Sequence[int]], Iterable[int]]:
+        is_hidden = not self.progress or ranks.rank > 0
+        return partial(tqdm, desc=words, unit='image', disable=is_hidden)
 
     def draw(
         self,
@@ -129,7 +176,7 @@ class Collected:
     def ranked(self) -> dict[str, list[Row]]:
         """Return data -> rows, the highest AP first."""
         return {
-            row: rank(by_bundle, self.methods, self.trainings)
+            row: rank(by_bundle, self.methods, self.trainings, self.f1.get(row))
             for row, by_bundle in self.results.items()
         }
 
@@ -165,7 +212,7 @@ class Collected:
             },
         }
         lines = [table, '']
-        with replace_folder(folder) as made:
+        with replace_folder(folder, ours=(UNFINISHED,)) as made:
             for row, rows in ranked.items():
                 if rows:
                     name = f'{_stem(row)}_curves.png'

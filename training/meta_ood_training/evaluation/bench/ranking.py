@@ -61,8 +61,13 @@ def rank(
     by_bundle: Mapping[str, Mapping[str, MethodEvaluation]],
     methods: Mapping[str, Method],
     trainings: Mapping[str, Training],
+    f1: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Row]:
-    """Return the rows of one data set, the highest AP first; none where nothing can be ranked."""
+    """
+    Return the rows of one data set, the highest AP first; none where nothing can be ranked.
+
+    F1 is of components, by bundle and method.
+    """
     rows = []
     for bundle, evaluations in by_bundle.items():
         for name, one in evaluations.items():
@@ -79,6 +84,7 @@ def rank(
                     method.retrains or training.retrains,
                     method.uses_ood_data or training.uses_ood_data,
                     one.seconds,
+                    (f1 or {}).get((bundle, name), math.nan),
                 )
             )
     return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))

@@ -13,17 +13,18 @@ from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation.bench.collected import Collected
 from meta_ood_training.evaluation.bench.fitting import check_apart, find_artefacts, prepare
 from meta_ood_training.evaluation.bench.ranking import Row
-from meta_ood_training.evaluation.bundle_scores import (
+from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in
+from meta_ood_training.evaluation.opening import (
     check_parts,
     describe_bundle,
     load_bundles,
     open_datasets,
 )
-from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.methods import find_methods, METHODS, Observer
-from meta_ood_training.plain_arguments import as_tuple
+from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
+from meta_ood_training.scores import SIZE_RULES
 
 #: Frames to fit on, evenly spread over each set, unless told.
 FIT_LIMIT = 100
@@ -89,6 +90,7 @@ def evaluate_methods(
     limit: int | None = None,
     gallery: int = 0,
     misclassification: bool = False,
+    components: str = '',
     draws: int = 1000,
     seed: int = 0,
     device: str = 'auto',
@@ -121,6 +123,9 @@ def evaluate_methods(
         Best and worst frames to draw of each method.
     misclassification : bool
         Whether methods are judged by the wrong classes that they find, too.
+    components : str
+        Size rule of the F1 of components, which a second pass measures at each method's best
+        threshold of pixels; no F1 where empty.
     with_published : bool
         Whether the papers' own tables stand below.
 
@@ -140,6 +145,8 @@ def evaluate_methods(
         raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all images.')
     if fit_limit < 0:
         raise ValueError(f'--fit-limit must be at least 0, got {fit_limit}. 0 takes all images.')
+    if components:
+        check_choice('--components', components, tuple(SIZE_RULES))
     places = find_artefacts(
         None if fitted is None else Path(fitted), as_tuple(artefacts, str), list(METHODS)
     )
@@ -197,16 +204,30 @@ def evaluate_methods(
                     'seed': seed,
                     'misclassification': misclassification,
                 }
+                indices = range(min(limit, len(dataset)) if limit else len(dataset))
                 counts = run.walk(
                     title,
                     data,
                     dataset,
                     used,
-                    range(min(limit, len(dataset)) if limit else len(dataset)),
+                    indices,
                     names_classes=fits_classes(layout, bundle.class_names),
                     ranks=ranks,
                     kept=keep_in(folder, f'{title}, {data}', facts, resume=resume),
                 )
+                if components:
+                    run.measure(
+                        title,
+                        data,
+                        dataset,
+                        used,
+                        indices,
+                        rule=components,
+                        ranks=ranks,
+                        kept=keep_in(
+                            folder, f'{title}, {data}, {components}', facts, resume=resume
+                        ),
+                    )
                 if folder and gallery and not ranks.rank:
                     run.draw(title, data, dataset, used, counts, count=gallery)
     if not any(run.results.values()):
@@ -223,6 +244,7 @@ def evaluate_methods(
             'work_short_side': work_short_side,
             'work_size': work_size,
             'limit': limit,
+            'components': components or None,
             'draws': draws,
             'seed': seed,
             'device': device,
