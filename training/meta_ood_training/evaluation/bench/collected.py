@@ -124,7 +124,7 @@ class Collected:
         unasked = {name: '' for view in views for name in view.scorers if name not in thresholds}
 
         def masks(image: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
-            found = {}
+            found: dict[str, NDArray[np.bool_]] = {}
             for view in views:
                 _, maps, _ = look(
                     view, image, self.bundles[title].num_classes, failed=dict(unasked)
