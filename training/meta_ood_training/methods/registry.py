@@ -77,7 +77,9 @@ _ODIN = Method(
 )
 
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in (*_OF_LOGITS, _ODIN, *BAYESIAN, *_FITTED, *DENSITIES)}
+METHODS: dict[str, Method] = {
+    one.name: one for one in (*_OF_LOGITS, _ODIN, *BAYESIAN, *_FITTED, *DENSITIES)
+}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:
