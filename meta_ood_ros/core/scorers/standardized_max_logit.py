@@ -107,6 +107,7 @@ class _Classes(LogitScorer):
     name = 'class'
 
     def of_logits(self, logits: Tensor) -> Tensor:
+        """Return the class of each pixel."""
         return logits.argmax(0).float()
 
 
