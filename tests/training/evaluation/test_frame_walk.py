@@ -187,7 +187,5 @@ def test_damaged_frames_are_skipped_by_name_and_remembered(dataset, tmp_path, mo
 def test_data_that_is_mostly_damaged_is_an_error(dataset, tmp_path):
     for number in (1, 2, 4, 6):
         (tmp_path / f'data/images/{number}.png').write_bytes(b'no image')
-    with pytest.raises(
-        ValueError, match='street must be readable but for a few frames, got 4'
-    ):
+    with pytest.raises(ValueError, match='street must be readable but for a few frames, got 4'):
         walk_frames(dataset, range(FRAMES), maker(dataset), title='street')

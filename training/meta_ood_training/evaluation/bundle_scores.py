@@ -10,8 +10,16 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
+from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
+from meta_ood_training.evaluation.components import (
+    ComponentRow,
+    count_components,
+    format_components,
+    to_component_record,
+)
 from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in, walk_frames
 from meta_ood_training.evaluation.pixel_evaluation import is_of_part, PixelCounts, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
@@ -19,6 +27,7 @@ from meta_ood_training.evaluation.report import format_table, Results, to_record
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
+from meta_ood_training.scores import SIZE_RULES
 from tqdm import tqdm
 
 
@@ -62,6 +71,7 @@ def evaluate(
     bundles: Bundle | str | Path | Sequence[str | Path] | Mapping[str, Any] | None = None,
     parts: Sequence[str] = (),
     scores: str | Sequence[str] = (),
+    components: str = '',
     output: str | Path | None = None,
     work_short_side: int | None = None,
     work_size: tuple[int, int] | None = None,
@@ -90,6 +100,11 @@ def evaluate(
         Images whose name begins so, or that a manifest tags so, are reported separately, too.
     scores : str or sequence of str
         OoD scores; all where empty.
+    components : str
+        Size rule by which components are scored in a second pass, too: 'anomaly_track',
+        'obstacle_track' (of SegmentMeIfYouCan) or 'all'; none where empty. Pixels are taken for
+        OoD from the score with the best F1 of pixels on, from the bundle's entropy threshold on,
+        and where its classifier accepts.
     output : str or Path, optional
         Folder for scores.json, scores.md and figures.
     work_short_side : int, optional
@@ -124,6 +139,8 @@ def evaluate(
     score_names = as_tuple(scores, str) or tuple(SCORES)
     for name in score_names:
         check_choice('--score', name, sorted(SCORES))
+    if components:
+        check_choice('--components', components, tuple(SIZE_RULES))
     if limit is not None and limit < 0:
         raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all images.')
     loaded = load_bundles(bundles)
@@ -132,7 +149,9 @@ def evaluate(
     layouts = {title: layout for title, layout, _ in parsed}
     check_parts(parts, opened)
     folder = None if output is None else Path(output)
+    short_side = -1 if work_short_side is None else work_short_side
     results: Results = {}
+    rows: list[ComponentRow] = []
     seconds: dict[str, float] = {}
     skipped: dict[str, dict[str, str]] = {}
     with join_ranks() as ranks:
@@ -148,6 +167,12 @@ def evaluate(
                 backend=backend,
                 precision=precision,
             )
+            pipeline = None
+            if components and bundle.meta_classifiers and work_size is None:
+                settings = PipelineSettings(work_short_side=short_side)
+                pipeline = OodPipeline(
+                    bundle, settings, own_device(device), backend=backend, precision=precision
+                )
             for title, dataset in opened.items():
                 start = time.perf_counter()
                 walked = f'{bundle_title}, {title}'
@@ -162,34 +187,55 @@ def evaluate(
                     'work_size': work_size,
                     'precision': precision,
                 }
-                counts, skipped_here = walk_frames(
+                walk = partial(
+                    walk_frames,
                     dataset,
                     indices,
-                    partial(
-                        PixelCounts,
-                        predictor,
-                        dataset,
-                        scores=score_names,
-                        parts=parts,
-                        num_classes=bundle.num_classes,
-                        names_classes=fits_classes(layouts[title], bundle.class_names),
-                    ),
                     title=title,
                     ranks=ranks,
-                    kept=keep_in(folder, walked, facts, resume=resume),
                     progress=partial(
                         tqdm, desc=walked, unit='image', disable=not progress or ranks.rank > 0
                     ),
                 )
+                make = partial(
+                    PixelCounts,
+                    predictor,
+                    dataset,
+                    scores=score_names,
+                    parts=parts,
+                    num_classes=bundle.num_classes,
+                    names_classes=fits_classes(layouts[title], bundle.class_names),
+                )
+                counts, skipped_here = walk(
+                    make, kept=keep_in(folder, walked, facts, resume=resume)
+                )
                 skipped.setdefault(title, {}).update(skipped_here)
+                of_parts = counts.evaluate(draws, seed)
+                if components:
+                    rows += count_components(
+                        of_parts[''],
+                        partial(
+                            walk,
+                            kept=keep_in(folder, f'{walked}, {components}', facts, resume=resume),
+                        ),
+                        data=title,
+                        title=bundle_title,
+                        bundle=bundle,
+                        predictor=predictor,
+                        pipeline=pipeline,
+                        rule=components,
+                    )
                 seconds[walked] = time.perf_counter() - start
-                for part, evaluation in counts.evaluate(draws, seed).items():
+                for part, evaluation in of_parts.items():
                     row = f'{title}, {part}' if part else title
                     results.setdefault(row, {})[bundle_title] = evaluation
     table = format_table(results)
+    if rows:
+        table += f'\n\n{format_components(rows, components)}'
     stated = {
         'part': list(parts),
         'score': list(as_tuple(scores, str)) or None,
+        'components': components or None,
         'limit': limit,
         'draws': draws,
         'seed': seed,
@@ -200,6 +246,9 @@ def evaluate(
     report = {
         'bundles': {title: describe_bundle(bundle) for title, bundle in loaded.items()},
         'datasets': dict(zip(opened, datasets, strict=True)),
+        'regions_of_interest': {
+            title: dataset.region_of_interest for title, dataset in opened.items()
+        },
         'work_short_side': work_short_side,
         'work_size': work_size,
         'arguments': stated,
@@ -208,6 +257,7 @@ def evaluate(
         'seconds': seconds,
         'processes': ranks.count,
         'skipped': {title: one for title, one in skipped.items() if one},
+        'components': [to_component_record(row) for row in rows],
         'results': {
             row: {title: to_record(one) for title, one in by_bundle.items()}
             for row, by_bundle in results.items()
@@ -241,7 +291,10 @@ def load_bundles(given: Any) -> dict[str, Bundle]:
     for one in as_tuple(given, lambda one: one):
         title, place = _name_bundle(one)
         if title in bundles:
-            raise ValueError(f'bundles must have different titles, got {title!r} twice.')
+            raise ValueError(
+                f'bundles must have different titles, got {title!r} twice. '
+                'Name them: --bundle TITLE=PATH.'
+            )
         bundles[title] = load_bundle(place)
     return bundles
 
@@ -250,7 +303,9 @@ def _name_bundle(given: Any) -> tuple[str, Any]:
     if isinstance(given, Bundle):
         return given.name, given
     title, equals, path = str(given).partition('=')
-    return (title, path) if equals else (Path(given).name, given)
+    # runs/lr=0.1/bundle is a path
+    is_named = bool(equals and title and path) and not Path(given).exists()
+    return (title, path) if is_named else (Path(given).name, given)
 
 
 def open_datasets(

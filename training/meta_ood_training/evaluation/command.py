@@ -12,16 +12,17 @@ from pathlib import Path
 import sys
 from typing import Any, TYPE_CHECKING
 
-from meta_ood_training.datasets import DATASETS
-from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
-from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
-from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
-from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # PyTorch, for which --help would wait
     from meta_ood_training.evaluation.bench.run import MethodsEvaluation
+    from meta_ood_training.evaluation.bundle_scores import EvaluationResult
+    from meta_ood_training.evaluation.deployed_run import DeployedEvaluation
+
+
+#: Tracks of SegmentMeIfYouCan; `test_help` compares them with `SIZE_RULES`, which need more imports.
+COMPONENTS = ('anomaly_track', 'obstacle_track', 'all')
 
 
 class _ListMethods(argparse.Action):
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
         '--bundle',
-        action='append',
+        action='extend',
+        nargs='+',
         metavar='[TITLE=]PATH',
         help='bundle to score; several are compared in every figure (default: the installed one)',
     )
@@ -49,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='dataset',
         required=True,
         metavar='[TITLE:]NAME=PATH',
-        help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
+        help='data to score on; NAME is a layout, such as road_anomaly, camvid_test or folder, '
+        'and a wrong one lists all',
     )
     parser.add_argument(
         '--part',
@@ -59,7 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='report the images whose name begins so, or that a manifest tags so, separately, too',
     )
     parser.add_argument(
-        '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
+        '--score',
+        action='append',
+        metavar='SCORE',
+        help='OoD score, such as max_softmax (default: all); a wrong one lists all',
+    )
+    parser.add_argument(
+        '--components',
+        choices=COMPONENTS,
+        help='score components, too, in a second pass; which sizes count, as in a track of '
+        'SegmentMeIfYouCan',
     )
     parser.add_argument(
         '--segments',
@@ -110,6 +122,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what was trained for a method',
     )
     methods.add_argument(
+        '--misclassification',
+        action='store_true',
+        help='judge methods by the wrong classes that they find, too',
+    )
+    methods.add_argument(
         '--no-published', action='store_true', help="leave the papers' own tables out"
     )
     parser.add_argument(
@@ -132,6 +149,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
+    from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
+    from meta_ood_training.evaluation.deployed_run import evaluate_segments
+    from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
+
     _check_kind(arguments)
     is_first = int(os.environ.get('RANK') or '0') == 0
     if is_first and not arguments.resume:
@@ -160,19 +181,24 @@ def run(arguments: argparse.Namespace) -> int:
         result = evaluate(
             arguments.dataset,
             scores=arguments.score or (),
+            components=arguments.components or '',
             work_size=parse_size(arguments.work_size),
             resume=arguments.resume,
             **common,
         )
     if is_first:
         print(result.table)
+        if isinstance(result, EvaluationResult):
+            for title, region in result.report['regions_of_interest'].items():
+                print(f'{title}: {region}')
         if result.output:
             print(f'written to {result.output}')
         for title, frames in result.skipped.items():
             for name, reason in frames.items():
                 print(f'meta-ood-train evaluate: skipped {name} of {title}: {reason}',
                       file=sys.stderr)  # fmt: skip
-    return SOME_SKIPPED if any(result.skipped.values()) else 0
+    # the status of one process: torchrun takes any other for a failure and ends the rest
+    return SOME_SKIPPED if is_first and any(result.skipped.values()) else 0
 
 
 def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
@@ -192,6 +218,7 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         work_size=parse_size(arguments.work_size),
         limit=arguments.limit,
         gallery=arguments.gallery,
+        misclassification=arguments.misclassification,
         draws=arguments.draws,
         seed=arguments.seed,
         device=arguments.device,
@@ -199,6 +226,11 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         with_published=not arguments.no_published,
         progress=True,
     )
+
+
+_OF_METHODS = (
+    'fit_data', 'fit_limit', 'fitted', 'artefact', 'misclassification', 'no_published',
+)  # fmt: skip
 
 
 def _check_kind(arguments: argparse.Namespace) -> None:
@@ -211,7 +243,7 @@ def _check_kind(arguments: argparse.Namespace) -> None:
         raise ValueError(
             '--gallery belongs to --segments or --methods, got it without. Add one of them.'
         )
-    for name in ('fit_data', 'fit_limit', 'fitted', 'artefact', 'no_published'):
+    for name in _OF_METHODS:
         if getattr(arguments, name) not in (None, [], False) and not arguments.methods:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to methods, got it without --methods. '
@@ -227,7 +259,12 @@ def _check_kind(arguments: argparse.Namespace) -> None:
             '--methods runs networks in PyTorch and float32, got --backend or --precision. '
             'Leave them out.'
         )
-    for name in ('score', 'work_size', 'resume'):
+    processes = int(os.environ.get('WORLD_SIZE') or '1')
+    if arguments.segments and processes > 1:
+        raise ValueError(
+            f'--segments runs in one process, got {processes}. Start it without torchrun.'
+        )
+    for name in ('score', 'components', 'work_size', 'resume'):
         if getattr(arguments, name) and arguments.segments:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '

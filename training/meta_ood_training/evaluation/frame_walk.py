@@ -151,13 +151,18 @@ def walk_frames(
         for arrays, left_out in everything:
             counts.add_arrays(arrays)
             skipped |= left_out
-    if 2 * len(skipped) > len(indices):
+    check_mostly_read(skipped, len(indices), title)
+    return counts, skipped
+
+
+def check_mostly_read(skipped: Mapping[str, str], frames: int, title: str) -> None:
+    """Refuse scores of data of which less than half was read."""
+    if 2 * len(skipped) > frames:
         name, reason = next(iter(skipped.items()))
         raise ValueError(
-            f'{title} must be readable but for a few frames, got {len(skipped)} of '
-            f'{len(indices)} that are not. The first is {name}: {reason}'
+            f'{title} must be readable but for a few frames, got {len(skipped)} of {frames} that '
+            f'are not. The first is {name}: {reason}'
         )
-    return counts, skipped
 
 
 def _save(path: Path, facts: str, counts: Counts, skipped: Mapping[str, str], done: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.evaluation.misclassification import WrongPixels
 from meta_ood_training.scores import (
     ConfusionCounts,
     GroupCounts,
@@ -56,6 +57,8 @@ class PixelEvaluation:
         By name of the score; empty where the data has no OoD or no in-distribution pixel.
     intervals : dict of str to dict of str to Interval
         95 % bootstrap intervals over groups, by name of the score.
+    wrong : dict of str to PixelScores
+        How well each finds wrongly classified pixels; empty where that was not asked.
 
     """
 
@@ -66,6 +69,7 @@ class PixelEvaluation:
     counts: Mapping[str, ScoreCounts]
     confusion: ConfusionCounts
     control: ControlScores | None
+    wrong: Mapping[str, PixelScores] = field(default_factory=dict)
 
 
 def evaluate_pixels(
@@ -182,6 +186,7 @@ class Tally:
     num_classes: int
     names_classes: bool
     same: Mapping[int, int]
+    counts_wrong: bool = False
     images: int = 0
     histograms: dict[str, ScoreHistogram] = field(init=False)
     groups: dict[str, GroupCounts] = field(init=False)
@@ -189,12 +194,15 @@ class Tally:
     # by class; is_ood = pasted, so that both sides of the comparison share one histogram
     controls: dict[int, ScoreHistogram] = field(init=False)
     seen_groups: set[str] = field(default_factory=set)
+    wrong: WrongPixels = field(init=False)
 
     def __post_init__(self) -> None:
         self.histograms = {name: ScoreHistogram() for name in self.score_names}
         self.groups = {name: GroupCounts() for name in self.score_names}
         self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
         self.controls = {one: ScoreHistogram() for one in _control_classes()}
+        judged = self.score_names if self.counts_wrong and self.names_classes else ()
+        self.wrong = WrongPixels(judged, self.num_classes, self.same)
 
     def update(
         self,
@@ -208,6 +216,7 @@ class Tally:
         self.seen_groups.add(sample.group)
         if self.names_classes:
             self.confusion.update(dense.semantic, dense.entropy, sample.target)
+        self.wrong.update(sample, dense.semantic, scores)
         valid = sample.target != IGNORED
         is_ood = sample.target[valid] == OOD
         for name in [one for one in self.score_names if one in scores]:
@@ -224,6 +233,7 @@ class Tally:
             **{f'histogram.{name}': one for name, one in self.histograms.items()},
             **{f'group.{name}': one for name, one in self.groups.items()},
             **{f'control.{train_id}': one for train_id, one in self.controls.items()},
+            **{f'wrong.{name}': one for name, one in self.wrong.histograms.items()},
         }
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -269,6 +279,7 @@ class Tally:
             counts,
             self.confusion,
             control,
+            self.wrong.measure(),
         )
 
 

@@ -2,42 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from meta_ood_training.datasets.registry import FOLDERS
 from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
 from meta_ood_training.finetuning.data.hard_negatives import HardNegativeSettings
 from meta_ood_training.finetuning.data.mixing import MixingSettings
 from meta_ood_training.finetuning.data.pasting import PasteSettings
-from meta_ood_training.finetuning.loop.losses import Normalization
 from meta_ood_training.finetuning.loop_config import (
     BundleConfig,
     OptimizerConfig,
     TrainingConfig,
     ValidationConfig,
 )
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """
-    Which network, and what it starts from.
-
-    Attributes
-    ----------
-    weights : str
-        Name under `data` of the checkpoint or bundle to start from; '' is random weights.
-    new_head : bool
-        Leaves the weights whose shape depends on the number of classes random: to start from a
-        network of other classes.
-
-    """
-
-    architecture: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    num_classes: int = 19
-    weights: str = ''
-    new_head: bool = False
+from meta_ood_training.finetuning.objective_config import (
+    NetworkConfig as NetworkConfig,
+)
+from meta_ood_training.finetuning.objective_config import ObjectiveConfig as ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -61,21 +42,28 @@ class StreetConfig:
         to the classes that the label may stand for and renormalised: a label that names one
         class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
         the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
-        they are left to the teacher alone.
+        they are left to the teacher alone. `sure` takes the teacher's probabilities where the
+        label is 253 and nothing where it is 255, as `adapt` marks what the teacher is sure of.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
+    count : int
+        How many scenes are drawn, for `scenes` alone.
     ood_objects : int
         Unknown objects in a scene at most, for `scenes` alone.
+    void : str
+        `ignored`, or `ood`: what the labels leave void is an example of the unknown, as in Blum
+        et al., who have no other.
 
     """
 
     layout: str
     data: str = ''
     repeats: float = 1.0
-    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious', 'sure'] = 'labels'
     short_side: int = 0
     count: int = 200
     ood_objects: int = 3
+    void: Literal['ignored', 'ood'] = 'ignored'
 
     def __post_init__(self) -> None:
         if self.repeats <= 0:
@@ -96,10 +84,18 @@ class ProxyConfig:
 
     Attributes
     ----------
+    layout : str
+        `ecssd`, `coco`, or `folder`: cut-outs, or images and masks of one's own.
+    data : str
+        Name under `data` of its folder.
     split : str
         Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
     rules : str
         For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
+    background : str
+        What pixels beside the objects count as: `ignore`, or `class:NAME` of Cityscapes.
+    min_share, max_share : float
+        Bounds on the share of labelled pixels of an image, in [0, 1].
     known_categories : tuple of str
         For COCO: categories that are not unknown, besides those named like a class of the
         network (with Cityscapes' classes: besides COCO's nine that these know).
@@ -133,41 +129,18 @@ class ProxyConfig:
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
-    """
-    L = (1 - lambda) l_in + lambda l_out.
-
-    Attributes
-    ----------
-    ood_loss_weight : float
-        lambda. It belongs to its normalisation: the paper's 0.9 is for `all_pixels`.
-    teacher : str
-        Name under `data` of the checkpoint or bundle whose probabilities are soft targets;
-        '' takes the network's own start, frozen (self-distillation). Used only where a street
-        source asks for it.
-    class_weights : tuple of C float
-        Factor of each class in l_in; () is 1 for all, as in the paper.
-
-    """
-
-    ood_loss_weight: float
-    normalization: Normalization = 'per_term'
-    teacher: str = ''
-    teacher_architecture: NetworkConfig | None = None
-    class_weights: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ood_loss_weight <= 1:
-            raise ValueError(f'ood_loss_weight must lie in [0, 1], got {self.ood_loss_weight}.')
-
-
-@dataclass(frozen=True)
 class FinetuneConfig:
     """
     One run of `meta-ood-train finetune`.
 
     Attributes
     ----------
+    network : NetworkConfig
+        What is trained.
+    street : tuple of StreetConfig
+        In-distribution images.
+    objective : ObjectiveConfig
+        The loss.
     proxies : tuple of ProxyConfig
         Whole proxy images, as many per epoch as `mixing` says.
     objects : tuple of ProxyConfig
@@ -175,6 +148,24 @@ class FinetuneConfig:
     controls : str
         Name under `data` of CamVid, whose cars, people and bicycles are pasted with their own
         labels as `mixing.control_probability` says; '' for none.
+    mixing : MixingSettings
+        Shares of proxies and pasted objects.
+    augmentation : AugmentationSettings
+        What happens to every sample.
+    pasting : PasteSettings
+        How objects are placed and blended.
+    hard_negatives : HardNegativeSettings
+        Shadows and paint that are no objects.
+    optimizer : OptimizerConfig
+        Adam and its learning rate.
+    training : TrainingConfig
+        The loop.
+    validation : ValidationConfig or None
+        What the best checkpoint is chosen on; None validates nothing.
+    bundle : BundleConfig
+        What the bundle made of the run says.
+    data : mapping of str to str
+        Name -> path of each folder or file that other keys name; --data adds to it.
 
     """
 

@@ -13,8 +13,13 @@ from meta_ood_ros.core.scorers import (
     Scorer,
     VariationRatioScorer,
 )
+from meta_ood_training.methods.bayesian.entries import BAYESIAN
+from meta_ood_training.methods.density.entries import DENSITIES
 from meta_ood_training.methods.method import Method, Setup
+from meta_ood_training.methods.odin import build_odin
+from meta_ood_training.methods.resynthesis.scorers import build_resynthesis, build_synboost
 from meta_ood_training.methods.standardized_max_logit import fit_standardized_max_logit
+from meta_ood_training.methods.trained import TRAINED
 from meta_ood_training.methods.vim import fit_vim
 
 
@@ -69,8 +74,39 @@ _FITTED = (
     ),
 )
 
+_ODIN = Method(
+    'odin', 'Liang et al., ICLR 2018', '-log p1 at T = 1000 after a step of the input', build_odin
+)
+
+_RESYNTHESIS = (
+    Method(
+        'resynthesis',
+        'Lis et al., ICCV 2019 (small)',
+        'image against what a small generator makes of its predicted classes',
+        build_resynthesis,
+    ),
+    Method(
+        'synboost',
+        'Di Biase et al., CVPR 2021 (small)',
+        'the same with softmax uncertainty, in an ensemble; trained on void, too',
+        build_synboost,
+        uses_ood_data=True,
+    ),
+)
+
 #: Name -> method, in the order of `--list-methods`.
-METHODS: dict[str, Method] = {one.name: one for one in (*_OF_LOGITS, *_FITTED)}
+METHODS: dict[str, Method] = {
+    one.name: one
+    for one in (
+        *_OF_LOGITS,
+        _ODIN,
+        *BAYESIAN,
+        *_FITTED,
+        *DENSITIES,
+        *TRAINED,
+        *_RESYNTHESIS,
+    )
+}
 
 
 def find_methods(names: Sequence[str]) -> list[Method]:

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from meta_ood_training.overlays.compositing import BLENDING
-from meta_ood_training.overlays.overlay_set import make_overlay, OBJECTS, SPLITS
-from meta_ood_training.overlays.plan import AREA_MAX, AREA_MIN, OverlaySettings
+#: Of an overlay set; `test_overlay` compares them with what their rooms have, which need PyTorch.
+OBJECTS = ('coco', 'ecssd', 'folder')
+SPLITS = ('train', 'select', 'test', 'all')
+BLENDING = ('none', 'border', 'colour', 'full')
+STYLES = ('street', 'fishyscapes')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='labelled street frames whose cars, people and bicycles are pasted as control',
     )
     parser.add_argument('--output', type=Path, required=True, help='folder to write')
+    parser.add_argument(
+        '--style',
+        default='street',
+        choices=STYLES,
+        help='fishyscapes: anywhere but on the ego vehicle, blended as FS Static and FS Web',
+    )
+    parser.add_argument(
+        '--fog-share', type=float, default=0.0, help='frames in fog, with --style fishyscapes'
+    )
     parser.add_argument('--blending', default='full', choices=BLENDING, help='how far to blend')
     parser.add_argument(
         '--area',
         nargs=2,
         type=float,
-        default=(AREA_MIN, AREA_MAX),
+        default=(0.004, 0.06),
         metavar=('MIN', 'MAX'),
         help='share of the frame that an object covers, log-uniform',
     )
@@ -51,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write an overlay set."""
+    from meta_ood_training.overlays.overlay_set import make_overlay
+    from meta_ood_training.overlays.plan import OverlaySettings
+
     area_min, area_max = arguments.area
     settings = OverlaySettings(
         object_share=arguments.object_share,
@@ -58,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         area_min=area_min,
         area_max=area_max,
         blending=arguments.blending,
+        style=arguments.style,
+        fog_share=arguments.fog_share,
         jpeg_quality=arguments.jpeg_quality,
         seed=arguments.seed,
     )

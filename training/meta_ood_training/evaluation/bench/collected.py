@@ -19,6 +19,7 @@ from meta_ood_training.evaluation.bench.ranking import (
     format_ranking,
     MethodResults,
     rank,
+    rank_wrong,
     Row,
     to_method_record,
     to_rows_record,
@@ -45,6 +46,7 @@ class Collected:
         seed: int,
         progress: bool,
     ) -> None:
+        self.misclassification = False
         self.methods = {one.name: one for one in methods}
         self.bundles = bundles
         self.trainings = {title: training_of(one.provenance) for title, one in bundles.items()}
@@ -76,6 +78,7 @@ class Collected:
             parts=self.parts,
             num_classes=self.bundles[title].num_classes,
             names_classes=names_classes,
+            misclassification=self.misclassification,
         )
         counts, skipped = walk_frames(
             dataset,
@@ -137,7 +140,11 @@ class Collected:
             for row, by_bundle in self.results.items()
         }
         return format_ranking(
-            self.ranked(), self.missing, frames=frames, with_published=with_published
+            self.ranked(),
+            self.missing,
+            frames=frames,
+            with_published=with_published,
+            wrong={row: rank_wrong(by_bundle) for row, by_bundle in self.results.items()},
         )
 
     def write(self, folder: Path, report: Mapping[str, Any], table: str) -> None:

@@ -56,6 +56,8 @@ class MethodCounts:
         C of the bundle; outputs beyond are a method's own.
     names_classes : bool
         Whether the class ids of the targets are the network's.
+    misclassification : bool
+        Whether scores are judged by the wrong classes that they find, too.
 
     """
 
@@ -67,6 +69,7 @@ class MethodCounts:
         parts: Sequence[str],
         num_classes: int,
         names_classes: bool,
+        misclassification: bool = False,
     ) -> None:
         self._views, self._num_classes = views, num_classes
         self._control = getattr(dataset, 'control', None)
@@ -75,7 +78,9 @@ class MethodCounts:
         self._parts = ('', *parts)
         self._tallies = [
             {
-                part: Tally(tuple(view.scorers), num_classes, names_classes, same)
+                part: Tally(
+                    tuple(view.scorers), num_classes, names_classes, same, misclassification
+                )
                 for part in self._parts
             }
             for view in views

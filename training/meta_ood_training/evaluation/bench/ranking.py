@@ -84,12 +84,34 @@ def rank(
     return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))
 
 
+@dataclass(frozen=True, eq=False)
+class WrongRow:
+    """How well one method of one bundle finds the pixels whose class is wrong."""
+
+    method: str
+    bundle: str
+    scores: PixelScores
+    mean_iou: float
+
+
+def rank_wrong(by_bundle: Mapping[str, Mapping[str, MethodEvaluation]]) -> list[WrongRow]:
+    """Return the rows of one data set, the highest AP first; none where that was not asked."""
+    rows = [
+        WrongRow(name, bundle, one.pixels.wrong[name], one.pixels.confusion.mean_iou())
+        for bundle, evaluations in by_bundle.items()
+        for name, one in evaluations.items()
+        if name in one.pixels.wrong
+    ]
+    return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))
+
+
 def format_ranking(
     ranked: Mapping[str, Sequence[Row]],
     missing: Mapping[str, Mapping[str, str]],
     *,
     frames: Mapping[str, int],
     with_published: bool,
+    wrong: Mapping[str, Sequence[WrongRow]] | None = None,
 ) -> str:
     """
     Return the tables in Markdown.
@@ -104,9 +126,12 @@ def format_ranking(
         Images by data.
     with_published : bool
         Whether the papers' own tables follow, apart from ours.
+    wrong : mapping of str to sequence of WrongRow, optional
+        Wrong classes found, by data.
 
     """
-    several = len({row.bundle for rows in ranked.values() for row in rows}) > 1
+    shown = [*ranked.values(), *(wrong or {}).values()]
+    several = len({row.bundle for rows in shown for row in rows}) > 1
     return render(
         'meta_ood_training.evaluation.bench',
         'ranking.md.jinja',
@@ -115,6 +140,7 @@ def format_ranking(
         missing=missing,
         frames=frames,
         several=several,
+        wrong=wrong or {},
         published=PUBLISHED if with_published else (),
     ).rstrip()
 
@@ -143,7 +169,11 @@ def to_method_record(one: MethodEvaluation, name: str) -> dict[str, Any]:
     """Return an evaluation as plain values for JSON, with its curves."""
     record = to_record(one.pixels)
     record['scores'] = {name: record['scores'][name]} if name in record['scores'] else {}
-    return record | {'seconds_a_frame': _number(one.seconds)}
+    wrong = one.pixels.wrong.get(name)
+    return record | {
+        'seconds_a_frame': _number(one.seconds),
+        'misclassification': None if wrong is None else asdict(wrong),
+    }
 
 
 def _value(value: float | None, digits: int = 3) -> str:

@@ -88,6 +88,7 @@ def evaluate_methods(
     work_size: tuple[int, int] | None = None,
     limit: int | None = None,
     gallery: int = 0,
+    misclassification: bool = False,
     draws: int = 1000,
     seed: int = 0,
     device: str = 'auto',
@@ -118,6 +119,8 @@ def evaluate_methods(
         As in `evaluate`; the networks run in PyTorch, float32.
     gallery : int
         Best and worst frames to draw of each method.
+    misclassification : bool
+        Whether methods are judged by the wrong classes that they find, too.
     with_published : bool
         Whether the papers' own tables stand below.
 
@@ -146,6 +149,7 @@ def evaluate_methods(
     check_parts(parts, opened)
     to_fit = [parse_dataset(text) for text in as_tuple(fit_data, str)]
     run = Collected(chosen, loaded, parts=parts, draws=draws, seed=seed, progress=progress)
+    run.misclassification = misclassification
     folder = None if output is None else Path(output)
     with join_ranks() as ranks:
         if folder:
@@ -191,6 +195,7 @@ def evaluate_methods(
                     'work_short_side': work_short_side,
                     'work_size': work_size,
                     'seed': seed,
+                    'misclassification': misclassification,
                 }
                 counts = run.walk(
                     title,
