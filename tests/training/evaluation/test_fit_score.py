@@ -2,8 +2,9 @@
 
 import cv2
 from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training.cli import main
-from meta_ood_training.datasets import IGNORED, OOD
+from meta_ood_training.datasets import Folder, IGNORED, OOD
 from meta_ood_training.evaluation.bench.run import evaluate_methods
 from meta_ood_training.evaluation.fit_score import fit_score
 from meta_ood_training.methods.fitted_file import FittedFile
@@ -109,7 +110,7 @@ def test_a_stopped_fit_goes_on(data, small_bundle, tmp_path):
     ('method', 'more', 'message'),
     [
         ('odin', (), "got 'odin', which needs no fit"),
-        ('vim', (), "got 'vim', which evaluate --fit-data fits in seconds"),
+        ('entropy', (), "got 'entropy', which needs no fit"),
         ('maha', (), "got 'maha', no such method"),
         ('mahalanobis', ('--iterations', '3'), '--iterations is no option of mahalanobis'),
         ('flow', ('--ood-data', 'folder=x'), 'flow uses no OoD data, got --ood-data'),
@@ -122,3 +123,27 @@ def test_the_verb_refuses(data, small_bundle, tmp_path, capsys, method, more, me
     assert main(words(data, small_bundle, tmp_path / 'out', method, *more)) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.rglob('*.safetensors'))
+
+
+@pytest.mark.parametrize('method', ['energy', 'vim'])
+def test_a_served_method_gives_a_bundle_whose_threshold_is_a_false_positive_rate(
+    method, data, small_bundle, tmp_path, capsys
+):
+    output = tmp_path / 'bundle'
+    assert main(words(data, small_bundle, output, method)) == 0
+    bundle = load_bundle(output)
+    assert (bundle.score, bundle.entropy_threshold) == (method, 0.99)
+    assert bundle.meta_classifiers == ()
+    pipeline = OodPipeline(bundle, backend='eager')
+    dataset = Folder(data / 'fit', num_classes=3)
+    passed, counted = 0, 0
+    for number in range(len(dataset)):
+        sample = dataset[number]
+        known = (sample.target != OOD) & (sample.target != IGNORED)
+        result = pipeline(sample.image)
+        assert result.score == method
+        passed += np.count_nonzero(result.entropy[known] >= 0.99)
+        counted += np.count_nonzero(known)
+    assert passed / counted == pytest.approx(0.01, abs=0.003)
+    assert main(words(data, small_bundle, output, method)) == 2
+    assert f'a new folder for the bundle that serves {method}' in capsys.readouterr().err

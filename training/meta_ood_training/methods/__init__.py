@@ -10,7 +10,7 @@ Every OoD score of the papers: one room a method, fitted on labelled frames, on 
 7. `bayesian`      dropout and ensembles
 8. `density`       Mahalanobis, nearest neighbours, flows
 9. `trained`       those whose network was trained again, or with a head: a bundle each
-10. `fitted_file`  what was fitted <-> a file
+10. `fitted_file`  what was fitted <-> a file; `served`: and what a bundle keeps of it
 11. `registry`     name -> method; those of the robot are in `meta_ood_ros.core.scorers`
 """
 

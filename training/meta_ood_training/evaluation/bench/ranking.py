@@ -79,6 +79,7 @@ def rank(
                     method.retrains or training.retrains,
                     method.uses_ood_data or training.uses_ood_data,
                     one.seconds,
+                    one.f1,
                 )
             )
     return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))
