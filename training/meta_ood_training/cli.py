@@ -17,6 +17,7 @@ VERBS = {
     'segments': ('segments.command', 'write segment metrics and targets of images or bags'),
     'fit-meta': ('meta.command', 'fit, judge and explain meta classifiers'),
     'evaluate': ('evaluation.command', 'score a bundle on data sets'),
+    'fit-score': ('evaluation.fit_command', 'fit an OoD score that needs it, and keep it'),
     'overlay': (
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',

@@ -132,3 +132,30 @@ class Scorer(ABC):
                 'Run the network by with_features.'
             )
         return features
+
+
+def state_array(name: str, state: Mapping[str, np.ndarray], key: str) -> np.ndarray:
+    """
+    Return one array of what was fitted, or say that it is not there.
+
+    Parameters
+    ----------
+    name : str
+        Of the score.
+    state : mapping of str to ndarray
+        As kept.
+    key : str
+        Which array.
+
+    Returns
+    -------
+    ndarray
+        Finite.
+
+    """
+    if key not in state or not np.isfinite(state[key]).all():
+        found = 'values that are not finite' if key in state else ', '.join(state) or 'nothing'
+        raise ValueError(
+            f'{name} needs its fitted array {key}, got {found}. Fit it for this network.'
+        )
+    return state[key]

@@ -1,8 +1,10 @@
 """The four scores of the softmax: entropy, MSP, margin, variation ratio."""
 
-import math
-
+from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.scorers.logit_scorer import LogitScorer
+from meta_ood_ros.core.uncertainty import normalized_entropy
+import numpy as np
+from numpy.typing import NDArray
 import torch
 from torch import Tensor
 
@@ -22,8 +24,14 @@ class EntropyScorer(LogitScorer):
 
     def of_logits(self, logits: Tensor) -> Tensor:
         """Return -sum p log p / log C, in [0, 1]."""
-        log_p = torch.log_softmax(logits, 0)
-        return (-(log_p.exp() * log_p).sum(0) / math.log(logits.shape[0])).clamp(0.0, 1.0)
+        return normalized_entropy(logits)
+
+    def score(
+        self, image: NDArray[np.uint8], logits: Tensor, features: Tensor | None = None
+    ) -> NDArray[np.float32]:
+        """Return how OoD each pixel is, by the fused path of `predict_dense`."""
+        size = (image.shape[0], image.shape[1])
+        return predict_dense(logits, size, align_corners=self.align_corners).entropy
 
 
 class MaxSoftmaxScorer(LogitScorer):

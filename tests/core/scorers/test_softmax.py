@@ -88,7 +88,9 @@ def test_entropy_is_that_of_the_fused_path():
     logits = torch.randn(19, 8, 9, generator=torch.Generator().manual_seed(2)) * 3
     fused = predict_dense(logits, (33, 40), align_corners=True)
     found = EntropyScorer(align_corners=True).score(image_of(33, 40), logits)
-    np.testing.assert_allclose(found, fused.entropy, atol=1e-5)
+    np.testing.assert_array_equal(found, fused.entropy)
+    one = EntropyScorer().of_logits(logits)
+    np.testing.assert_allclose(one, predict_dense(logits, (8, 9)).entropy, atol=1e-5)
 
 
 @pytest.mark.parametrize('scorer', SCORERS)
@@ -103,7 +105,8 @@ def test_strips_do_not_show(scorer, monkeypatch):
 def test_damaged_logits_are_refused(scorer):
     logits = torch.zeros(3, 2, 2)
     logits[1, 1, 1] = math.nan
-    with pytest.raises(ValueError, match=f'{scorer.name} must be finite, got NaN'):
+    name = 'logits' if scorer is EntropyScorer else scorer.name
+    with pytest.raises(ValueError, match=f'{name} must be finite, got NaN'):
         scorer().score(image_of(4, 4), logits)
 
 

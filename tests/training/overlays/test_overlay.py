@@ -184,6 +184,9 @@ def test_compositing_refuses_what_does_not_fit():
     [
         ({'object_share': 50}, r'object_share must lie in \[0, 1\], got 50'),
         ({'area_min': 0.1}, r'got 0.1 and 0.06. They are shares of the frame'),
+        ({'style': 'web'}, r"style must be one of street, fishyscapes, got 'web'"),
+        ({'fog_share': 0.5}, r"fog_share belongs to style fishyscapes, got 0.5 with 'street'"),
+        ({'style': 'fishyscapes', 'fog_share': 2}, r'fog_share must lie in \[0, 1\], got 2'),
         ({'jpeg_quality': 0}, r'jpeg_quality must lie in 1..100, got 0'),
     ],
 )
@@ -317,7 +320,7 @@ def test_overlay_does_not_write_over_anything(street, capsys):
     assert 'must be new or empty, got files in it' in capsys.readouterr().err
     wrong = ['overlay', '--frames', f'folder={street / "frames"}', '--output', str(street / 'o')]
     assert main([*wrong, '--objects', f'voc={street}']) == 2
-    assert "--objects must be one of ecssd, coco, got 'voc'" in capsys.readouterr().err
+    assert "--objects must be one of ecssd, coco, folder, got 'voc'" in capsys.readouterr().err
 
 
 def test_frames_of_several_sizes_get_objects_of_the_same_share_of_each():

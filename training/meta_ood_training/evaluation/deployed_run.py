@@ -49,12 +49,15 @@ class DeployedEvaluation:
         The scores in Markdown.
     output : Path or None
         Folder of segments.json, segments.md and the galleries.
+    skipped : dict of str to dict of str to str
+        Title of the data -> image that could not be read -> why; it counts nowhere.
 
     """
 
     rows: tuple[DeployedRow, ...]
     table: str
     output: Path | None
+    skipped: dict[str, dict[str, str]]
 
     def __repr__(self) -> str:
         """Return the table."""
@@ -108,13 +111,16 @@ def evaluate_segments(
         folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     rows: list[DeployedRow] = []
     seconds: dict[str, float] = {}
+    skipped: dict[str, dict[str, str]] = {title: {} for title in opened}
     for bundle_title, bundle in loaded.items():
         pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         for title, dataset in opened.items():
             name, start = f'{bundle_title}, {title}', time.perf_counter()
             length = len(dataset) if limit is None else min(limit, len(dataset))
             indices = tqdm(range(length), desc=name, unit='image', disable=not progress)
-            published = publish_segments(pipeline, dataset, settings, indices=indices)
+            published = publish_segments(
+                pipeline, dataset, settings, indices=indices, skipped=skipped[title]
+            )
             seconds[name] = time.perf_counter() - start
             for decision, whole in published.items():
                 if gallery and folder:
@@ -147,11 +153,12 @@ def evaluate_segments(
             'revision': source_revision(),
             'machine': machine(),
             'seconds': seconds,
+            'skipped': {title: one for title, one in skipped.items() if one},
             'decisions': [to_deployed_record(row) for row in rows],
         }
         (folder / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
         (folder / 'segments.md').write_text(table + '\n')
-    return DeployedEvaluation(tuple(rows), table, folder)
+    return DeployedEvaluation(tuple(rows), table, folder, skipped)
 
 
 def _draw(
@@ -163,12 +170,13 @@ def _draw(
     settings: PipelineSettings,
     published: PublishedDecisions,
 ) -> None:
+    place = {name: index for index, name in enumerate(dataset.names)}
     page = draw_gallery(
         pipeline,
         dataset,
         settings,
         published,
-        indices=range(len(dataset)),
+        indices=[place[name] for name in published.segments.frame_name],
         count=count,
         title=f'{title}: objects green found, red missed; segments yellow true, magenta false',
     )

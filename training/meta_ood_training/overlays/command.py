@@ -5,7 +5,7 @@ from pathlib import Path
 
 from meta_ood_training.overlays.compositing import BLENDING
 from meta_ood_training.overlays.overlay_set import make_overlay, OBJECTS, SPLITS
-from meta_ood_training.overlays.plan import AREA_MAX, AREA_MIN, OverlaySettings
+from meta_ood_training.overlays.plan import AREA_MAX, AREA_MIN, OverlaySettings, STYLES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='labelled street frames whose cars, people and bicycles are pasted as control',
     )
     parser.add_argument('--output', type=Path, required=True, help='folder to write')
+    parser.add_argument(
+        '--style',
+        default='street',
+        choices=STYLES,
+        help='fishyscapes: anywhere but on the ego vehicle, blended as FS Static and FS Web',
+    )
+    parser.add_argument(
+        '--fog-share', type=float, default=0.0, help='frames in fog, with --style fishyscapes'
+    )
     parser.add_argument('--blending', default='full', choices=BLENDING, help='how far to blend')
     parser.add_argument(
         '--area',
@@ -58,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         area_min=area_min,
         area_max=area_max,
         blending=arguments.blending,
+        style=arguments.style,
+        fog_share=arguments.fog_share,
         jpeg_quality=arguments.jpeg_quality,
         seed=arguments.seed,
     )
