@@ -1,6 +1,7 @@
 """What was found of every method on every data set, and its report."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 import json
 from pathlib import Path
@@ -12,7 +13,8 @@ import cv2
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import SampleDataset
-from meta_ood_training.evaluation.bench.counts import look, MethodCounts
+from meta_ood_training.evaluation.bench.component_f1 import component_f1
+from meta_ood_training.evaluation.bench.counts import MethodCounts
 from meta_ood_training.evaluation.bench.fitting import View
 from meta_ood_training.evaluation.bench.pictures import draw_method_gallery, save_method_curves
 from meta_ood_training.evaluation.bench.ranking import (
@@ -25,11 +27,9 @@ from meta_ood_training.evaluation.bench.ranking import (
     to_rows_record,
     training_of,
 )
-from meta_ood_training.evaluation.components import ComponentPass
 from meta_ood_training.evaluation.frame_walk import Kept, UNFINISHED, walk_frames
 from meta_ood_training.evaluation.sharing import Ranks
 from meta_ood_training.methods import Method
-from meta_ood_training.scores import find_best_f1, SIZE_RULES
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -48,7 +48,7 @@ class Collected:
         seed: int,
         progress: bool,
     ) -> None:
-        self.misclassification = False
+        self.misclassification, self.components = False, ''
         self.methods = {one.name: one for one in methods}
         self.bundles = bundles
         self.trainings = {title: training_of(one.provenance) for title, one in bundles.items()}
@@ -57,8 +57,6 @@ class Collected:
         self.missing: dict[str, dict[str, str]] = {}
         self.skipped: dict[str, dict[str, str]] = {}
         self.seconds: dict[str, float] = {}
-        #: Data -> bundle and method -> F1 of components.
-        self.f1: dict[str, dict[tuple[str, str], float]] = {}
         self.galleries: dict[str, NDArray[np.uint8]] = {}
 
     def walk(
@@ -84,70 +82,33 @@ class Collected:
             names_classes=names_classes,
             misclassification=self.misclassification,
         )
+        bar = partial(
+            tqdm,
+            desc=f'{title}, {data}',
+            unit='image',
+            disable=not self.progress or ranks.rank > 0,
+        )
         counts, skipped = walk_frames(
-            dataset,
-            indices,
-            make,
-            title=data,
-            ranks=ranks,
-            kept=kept,
-            progress=self._bar(f'{title}, {data}', ranks),
+            dataset, indices, make, title=data, ranks=ranks, kept=kept, progress=bar
         )
         self.skipped.setdefault(data, {}).update(skipped)
         self.missing[title] |= counts.failed
         self.seconds[f'{title}, {data}'] = time.perf_counter() - start
-        for part, by_method in counts.evaluate(self.draws, self.seed).items():
+        evaluated = counts.evaluate(self.draws, self.seed)
+        if self.components:
+            f1 = component_f1(
+                views,
+                evaluated.get('', {}),
+                partial(walk_frames, dataset, indices, title=data, ranks=ranks, progress=bar),
+                num_classes=self.bundles[title].num_classes,
+                rule=self.components,
+            )
+            for name, value in f1.items():
+                evaluated[''][name] = replace(evaluated[''][name], f1=value)
+        for part, by_method in evaluated.items():
             row = f'{data}, {part}' if part else data
             self.results.setdefault(row, {})[title] = by_method
         return counts
-
-    def measure(
-        self,
-        title: str,
-        data: str,
-        dataset: SampleDataset,
-        views: Sequence[View],
-        indices: Sequence[int],
-        *,
-        rule: str,
-        ranks: Ranks,
-        kept: Kept | None,
-    ) -> None:
-        """Walk again: F1 of components where each score has the best F1 of pixels."""
-        thresholds = {
-            name: np.float32(find_best_f1(one.pixels.counts[name])[0])
-            for name, one in self.results[data][title].items()
-            if name in one.pixels.scores
-        }
-        if not thresholds:
-            return
-        unasked = {name: '' for view in views for name in view.scorers if name not in thresholds}
-
-        def masks(image: NDArray[np.uint8]) -> dict[str, NDArray[np.bool_]]:
-            found: dict[str, NDArray[np.bool_]] = {}
-            for view in views:
-                _, maps, _ = look(
-                    view, image, self.bundles[title].num_classes, failed=dict(unasked)
-                )
-                found |= {name: values >= thresholds[name] for name, values in maps.items()}
-            return found
-
-        counts, _ = walk_frames(
-            dataset,
-            indices,
-            partial(ComponentPass, masks, list(thresholds), SIZE_RULES[rule]),
-            title=data,
-            ranks=ranks,
-            kept=kept,
-            progress=self._bar(f'{title}, {data}, components', ranks),
-        )
-        of_data = self.f1.setdefault(data, {})
-        for name, one in counts.counts.items():
-            of_data[title, name] = one.scores().f1
-
-    def _bar(self, words: str, ranks: Ranks) -> Callable[[Sequence[int]], Iterable[int]]:
-        is_hidden = not self.progress or ranks.rank > 0
-        return partial(tqdm, desc=words, unit='image', disable=is_hidden)
 
     def draw(
         self,
@@ -176,7 +137,7 @@ class Collected:
     def ranked(self) -> dict[str, list[Row]]:
         """Return data -> rows, the highest AP first."""
         return {
-            row: rank(by_bundle, self.methods, self.trainings, self.f1.get(row))
+            row: rank(by_bundle, self.methods, self.trainings)
             for row, by_bundle in self.results.items()
         }
 

@@ -61,13 +61,8 @@ def rank(
     by_bundle: Mapping[str, Mapping[str, MethodEvaluation]],
     methods: Mapping[str, Method],
     trainings: Mapping[str, Training],
-    f1: Mapping[tuple[str, str], float] | None = None,
 ) -> list[Row]:
-    """
-    Return the rows of one data set, the highest AP first; none where nothing can be ranked.
-
-    F1 is of components, by bundle and method.
-    """
+    """Return the rows of one data set, the highest AP first; none where nothing can be ranked."""
     rows = []
     for bundle, evaluations in by_bundle.items():
         for name, one in evaluations.items():
@@ -84,7 +79,7 @@ def rank(
                     method.retrains or training.retrains,
                     method.uses_ood_data or training.uses_ood_data,
                     one.seconds,
-                    (f1 or {}).get((bundle, name), math.nan),
+                    one.f1,
                 )
             )
     return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))
@@ -136,7 +131,7 @@ def format_ranking(
         Wrong classes found, by data.
 
     """
-    shown = [*ranked.values(), *(wrong or {}).values()]
+    shown: list[Sequence[Row | WrongRow]] = [*ranked.values(), *(wrong or {}).values()]
     several = len({row.bundle for rows in shown for row in rows}) > 1
     return render(
         'meta_ood_training.evaluation.bench',

@@ -124,8 +124,7 @@ def evaluate_methods(
     misclassification : bool
         Whether methods are judged by the wrong classes that they find, too.
     components : str
-        Size rule of the F1 of components, which a second pass measures at each method's best
-        threshold of pixels; no F1 where empty.
+        Rule of SIZE_RULES by which objects count in a second pass; none where empty.
     with_published : bool
         Whether the papers' own tables stand below.
 
@@ -145,18 +144,18 @@ def evaluate_methods(
         raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all images.')
     if fit_limit < 0:
         raise ValueError(f'--fit-limit must be at least 0, got {fit_limit}. 0 takes all images.')
-    if components:
-        check_choice('--components', components, tuple(SIZE_RULES))
     places = find_artefacts(
         None if fitted is None else Path(fitted), as_tuple(artefacts, str), list(METHODS)
     )
     loaded = load_bundles(bundles)
+    if components:
+        check_choice('--components', components, tuple(SIZE_RULES))
     parsed = [parse_dataset(text) for text in as_tuple(datasets, str)]
     opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     check_parts(parts, opened)
     to_fit = [parse_dataset(text) for text in as_tuple(fit_data, str)]
     run = Collected(chosen, loaded, parts=parts, draws=draws, seed=seed, progress=progress)
-    run.misclassification = misclassification
+    run.misclassification, run.components = misclassification, components
     folder = None if output is None else Path(output)
     with join_ranks() as ranks:
         if folder:
@@ -204,30 +203,16 @@ def evaluate_methods(
                     'seed': seed,
                     'misclassification': misclassification,
                 }
-                indices = range(min(limit, len(dataset)) if limit else len(dataset))
                 counts = run.walk(
                     title,
                     data,
                     dataset,
                     used,
-                    indices,
+                    range(min(limit, len(dataset)) if limit else len(dataset)),
                     names_classes=fits_classes(layout, bundle.class_names),
                     ranks=ranks,
                     kept=keep_in(folder, f'{title}, {data}', facts, resume=resume),
                 )
-                if components:
-                    run.measure(
-                        title,
-                        data,
-                        dataset,
-                        used,
-                        indices,
-                        rule=components,
-                        ranks=ranks,
-                        kept=keep_in(
-                            folder, f'{title}, {data}, {components}', facts, resume=resume
-                        ),
-                    )
                 if folder and gallery and not ranks.rank:
                     run.draw(title, data, dataset, used, counts, count=gallery)
     if not any(run.results.values()):
@@ -244,10 +229,10 @@ def evaluate_methods(
             'work_short_side': work_short_side,
             'work_size': work_size,
             'limit': limit,
-            'components': components or None,
             'draws': draws,
             'seed': seed,
             'device': device,
+            'components': components,
             'revision': source_revision(),
             'machine': machine(),
             'processes': ranks.count,
