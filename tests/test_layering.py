@@ -36,15 +36,23 @@ MAY_IMPORT = {
     'provenance': '',
     'datasets': 'core',
     'scores': '',
+    'heads': 'core',
+    'methods': 'core datasets scores heads',
     'overlays': 'core provenance datasets',
-    'finetuning': 'core scenes provenance datasets scores',
-    'bundles': 'core scenes provenance datasets finetuning',
+    'finetuning': 'core scenes provenance datasets scores heads',
+    'bundles': 'core scenes provenance datasets finetuning heads',
     'segments': 'core bags scenes provenance datasets scores',
     'meta': 'core provenance datasets scores segments',
-    'evaluation': 'core provenance datasets scores segments meta demo',
+    'evaluation': 'core provenance datasets scores methods segments meta demo',
     'prediction': 'core bags datasets',
-    'meta_ood_training': 'overlays finetuning bundles segments meta evaluation prediction',
-    'cli': 'overlays finetuning bundles segments meta evaluation prediction',
+    'adaptation': (
+        'core scenes demo provenance datasets overlays finetuning bundles segments meta '
+        'evaluation prediction'
+    ),
+    'meta_ood_training': (
+        'overlays finetuning bundles segments meta evaluation prediction adaptation'
+    ),
+    'cli': 'overlays finetuning bundles segments meta evaluation prediction adaptation',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

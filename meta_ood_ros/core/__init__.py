@@ -9,7 +9,8 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 6. `segment_metrics`  segments -> the 37+2C metrics, one row a segment
 7. `meta_classifier`  metrics -> ood_probability = P(true OoD)
 8. `decision`         accepted segments -> the cores that are published, by the `segment_tree`
-9. `places`           segments, and depth or flat ground -> where they are in space
+9. `scorers`          logits, and features -> other OoD scores of pixels than entropy
+10. `places`          segments, and depth or flat ground -> where they are in space
 
 `result` is what comes out, on the work grid and, through `received_grid`, in pixels of the image;
 `pictures` draws it, `result_files` keeps it.

@@ -214,9 +214,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 @pytest.mark.parametrize(('shape', 'size'), CASES)
 def test_strips_on_any_device_agree_with_the_definition(shape, size, align_corners, monkeypatch):
     from meta_ood_ros.core.dense import DensePrediction
-    from meta_ood_ros.core.kernels import dense_torch
+    from meta_ood_ros.core.kernels import strips
 
-    monkeypatch.setattr(dense_torch, 'STRIP_NUMBERS', 3 * shape[0] * size[1])
+    monkeypatch.setattr(strips, 'STRIP_NUMBERS', 3 * shape[0] * size[1])
     torch.manual_seed(8)
     logits = torch.randn(shape) * 3
     maps = predict_in_strips(logits, size, align_corners=align_corners)

@@ -14,7 +14,8 @@ from meta_ood_training.finetuning.training_run import FinetuneResult, open_confi
 from meta_ood_training.output_places import check_free, check_launcher, hold_folder
 from meta_ood_training.overlays.compositing import BLENDING
 from meta_ood_training.overlays.overlay_set import OBJECTS, SPLITS
-from meta_ood_training.overlays.plan import OverlaySettings
+from meta_ood_training.overlays.plan import OverlaySettings, STYLES
+from meta_ood_training.scores import SIZE_RULES
 from meta_ood_training.segments.options import ExtractionOptions
 import pytest
 
@@ -196,7 +197,8 @@ def test_a_run_without_best_weights_says_why(tmp_path):
 def test_help_names_every_choice_that_it_does_not_import(capsys):
     for verb, words in {
         'segments': LABEL_RULES,
-        'overlay': (*OBJECTS, *SPLITS, *BLENDING),
+        'overlay': (*OBJECTS, *SPLITS, *BLENDING, *STYLES),
+        'evaluate': SIZE_RULES,
     }.items():
         with pytest.raises(SystemExit):
             cli.main([verb, '--help'])

@@ -18,13 +18,22 @@ VERBS = {
     'segments': ('segments.command', 'write segment metrics and targets of images or bags'),
     'fit-meta': ('meta.command', 'fit, judge and explain meta classifiers'),
     'evaluate': ('evaluation.command', 'score a bundle on data sets'),
+    'fit-score': ('evaluation.fit_command', 'fit an OoD score that needs it, and keep it'),
     'overlay': (
         'overlays.command',
         'paste OoD objects on street frames: a test set with exact labels',
     ),
+    'resynthesis': (
+        'methods.resynthesis.command',
+        'train the image generator and the networks of the resynthesis scores',
+    ),
     'predict': (
         'prediction.command',
         'write pictures and segments of images, a video or a bag, as the node finds them',
+    ),
+    'adapt': (
+        'adaptation.command',
+        'adapt a bundle to recordings of a new domain that nobody has labelled',
     ),
     'bundle': (
         'bundles.command',

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 import copy
 
 from meta_ood_ros.core.backends.backend import BackendError, check_input
-from meta_ood_ros.core.backends.fold import fold_batch_norms
+from meta_ood_ros.core.backends.fold import fold_batch_norms, Network
 import torch
 from torch import nn, Tensor
 
@@ -59,7 +59,7 @@ def check_precision(backend: str, precision: str, device: torch.device) -> str:
     return precision
 
 
-def to_inference(network: nn.Module, *, device: torch.device, precision: str) -> nn.Module:
+def to_inference(network: Network, *, device: torch.device, precision: str) -> Network:
     """
     Return a copy of a network for inference only: normalisations folded, channels last.
 

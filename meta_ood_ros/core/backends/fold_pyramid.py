@@ -46,7 +46,14 @@ class FoldedPyramidPool(nn.Module):
             slope = activation.weight[part]
             self.merges.append(nn.Sequential(_filled_prelu(slope), _filled(depthwise)))
         self.activation = _filled_prelu(merge_activation.weight)
+        self._inputs_of_last = width
         self.last = nn.Sequential(_taking_filled(layers.merge_layer[3]), layers.br)
+
+    def last_layer(self) -> tuple[nn.Conv2d, int]:
+        """Return the convolution that gives the outputs, and how many of its inputs count."""
+        layer = self.last[0]
+        assert isinstance(layer, nn.Conv2d)
+        return layer, self._inputs_of_last
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, outputs, h, w) from (N, inputs, h, w)."""

@@ -7,12 +7,9 @@ accelerators on which Triton does not run, and a second implementation that runs
 
 import math
 
-from meta_ood_ros.core.kernels.interpolation import find_taps
+from meta_ood_ros.core.kernels.strips import upsampled_strips
 import torch
 from torch import Tensor
-
-# float32 numbers of one strip's logits: 64 MB, so that a strip fills a GPU but not its memory.
-STRIP_NUMBERS = 1 << 24
 
 
 def predict_in_strips(
@@ -33,25 +30,11 @@ def predict_in_strips(
 
     """
     num_classes = logits.shape[0]
-    height, width = size
     device = logits.device
-    rows = find_taps(logits.shape[1], height, align_corners=align_corners)
-    columns = find_taps(logits.shape[2], width, align_corners=align_corners)
-    row_low, row_high = (torch.tensor(tap, device=device) for tap in (rows.low, rows.high))
-    col_low, col_high = (torch.tensor(tap, device=device) for tap in (columns.low, columns.high))
-    row_weight = torch.tensor(rows.weight, device=device, dtype=torch.float32)[:, None]
-    col_weight = torch.tensor(columns.weight, device=device, dtype=torch.float32)
     semantic = torch.empty(size, dtype=torch.uint8, device=device)
     entropy = torch.empty(size, dtype=torch.float32, device=device)
     max_probability = torch.empty(size, dtype=torch.float32, device=device)
-    strip = max(1, STRIP_NUMBERS // (num_classes * width))
-    for top in range(0, height, strip):
-        part = slice(top, min(top + strip, height))
-        upper = logits.index_select(1, row_low[part])
-        lower = logits.index_select(1, row_high[part])
-        values = torch.lerp(upper, lower, row_weight[part])
-        left = values.index_select(2, col_low)
-        values = torch.lerp(left, values.index_select(2, col_high), col_weight)
+    for part, values in upsampled_strips(logits, size, align_corners=align_corners):
         # torch.max does not promise which of equal maxima it names, hence argmax of the mask
         best = values.amax(0)
         semantic[part] = (values == best).to(torch.uint8).argmax(0).to(torch.uint8)

@@ -3,7 +3,7 @@ Segmentation networks: normalised image (N, 3, h0, w0) -> logits (N, C, h, w), n
 
 The names of their layers are those of the published checkpoints, which therefore load by name.
 
-1. `ood_network`        what each of them offers
+1. `ood_network`        what each of them offers: logits, and the features before them
 2. `deeplabv3plus`      on `wide_resnet` (the paper's) or `mobilenet`
 3. `deeplabv3plus_edgetpu`  on `mobilenet_edgetpu`, whose padding is `same_conv`
 4. `dual_gcn`           the second network of the paper

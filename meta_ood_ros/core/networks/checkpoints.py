@@ -7,6 +7,7 @@ from typing import Any
 
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 import numpy as np
+from safetensors.torch import load_file
 import torch
 from torch import nn, Tensor
 
@@ -27,7 +28,7 @@ _NUMPY_NUMBER: list[Any] = [
 
 def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
     """
-    Read the weights in a .pth, .pt or .npz file onto the CPU.
+    Read the weights in a .pth, .pt, .npz or .safetensors file onto the CPU.
 
     The file may hold the state dict itself or a record with the entry `state_dict`. Only tensors
     and plain values are read (torch.load with weights_only, numpy.load without pickle): code in
@@ -36,7 +37,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
     Parameters
     ----------
     path : Path or str
-        A file written by torch.save, of any PyTorch version, or by numpy.savez.
+        A file written by torch.save, of any PyTorch version, by numpy.savez, or the network of a
+        bundle.
 
     Returns
     -------
@@ -52,6 +54,14 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
         )
     if path.suffix == '.npz':
         return _read_arrays(path)
+    if path.suffix == '.safetensors':
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors and torch have several unrelated types
+            raise ValueError(
+                f'Checkpoint must be a safetensors file, but {path} cannot be read so: {error}. '
+                'Copy it again from the bundle.'
+            ) from error
     try:
         with _trust_numpy_numbers():
             record = torch.load(path, map_location='cpu', weights_only=True)

@@ -70,6 +70,12 @@ class DeepLabV3PlusWideResNet38(WideResNet38, OodNetwork):
         context = interpolate(context, fine.shape[-2:], mode='bilinear', align_corners=True)
         return self.final(torch.cat([self.bot_fine(fine), context], dim=1))
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits."""
+        layer = self.final[-1]
+        assert isinstance(layer, nn.Conv2d)
+        return ((layer, layer.in_channels),)
+
 
 class DeepLabV3PlusMobileNetV2(OodNetwork):
     """
@@ -171,6 +177,12 @@ class DeepLabV3PlusMobileNetV2(OodNetwork):
         context = self.context(torch.cat([scene, *(b(coarse) for b in self.pyramid)], dim=1))
         context = interpolate(context, fine.shape[-2:], mode='bilinear', align_corners=False)
         return self.decoder(torch.cat([self.fine(fine), context], dim=1))
+
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits."""
+        layer = self.decoder[-1]
+        assert isinstance(layer, nn.Conv2d)
+        return ((layer, layer.in_channels),)
 
 
 class _PublishedAspp(nn.Module):

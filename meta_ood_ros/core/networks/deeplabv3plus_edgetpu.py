@@ -98,27 +98,34 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         context = interpolate(context, size, mode='bilinear', align_corners=corners)
         return logits + self.decoder(fine, context)
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits, and the one that the decoder adds."""
+        layers = [self.logits, *([] if self.decoder is None else [self.decoder.logits])]
+        return tuple((layer, layer.in_channels) for layer in layers)
+
     def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """
-        Return the published weights under this network's names; others come back as they are.
+        Return weights without decoder, published ones under this network's names, with its own.
 
         Parameters
         ----------
         state_dict : mapping of str to Tensor
-            `000_weight`, `000_bias`, ... of the published file, in the order of its graph.
+            `000_weight`, `000_bias`, ... of the published file, in the order of its graph; or
+            those of a network of this class.
 
         Returns
         -------
         mapping of str to Tensor
-            With the present values of the decoder, which the published network does not have.
+            With the present values of the decoder where there is none among them.
 
         """
+        own = self.state_dict()
+        decoder = {name: value for name, value in own.items() if name.startswith('decoder.')}
         numbered = [_NUMBERED.fullmatch(name) for name in state_dict]
         places = sorted({match[1] for match in numbered if match})
         if len(places) * 2 != len(state_dict):
-            return state_dict
-        own = self.state_dict()
-        decoder = {name: value for name, value in own.items() if name.startswith('decoder.')}
+            has_decoder = any(name.startswith('decoder.') for name in state_dict)
+            return state_dict if has_decoder else {**state_dict, **decoder}
         convs = [name.removesuffix('.weight') for name in own if name.endswith('.weight')]
         convs = [name for name in convs if not name.startswith('decoder.')]
         if len(places) != len(convs):

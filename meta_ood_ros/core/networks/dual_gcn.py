@@ -71,6 +71,12 @@ class DualGcnResNet50(OodNetwork):
         x = self.maxpool(relu(self.bn1(self.conv1(x))))
         return self.head(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits."""
+        layer = self.head.bottleneck[-1]
+        assert isinstance(layer, nn.Conv2d)
+        return ((layer, layer.in_channels),)
+
 
 class _Bottleneck(nn.Module):
     """y = ReLU(1x1 - 3x3 - 1x1 + shortcut), the shortcut projected where the shape changes."""

@@ -68,6 +68,11 @@ class EfficientVitSegB0(OodNetwork):
         """
         return self.head(self.backbone(x))
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the layer that gives the logits."""
+        layer = [one for one in self.head.output_ops.modules() if isinstance(one, nn.Conv2d)][-1]
+        return ((layer, layer.in_channels),)
+
 
 class _Backbone(nn.Module):
     """Stem and four stages: (N, 3, h0, w0) -> maps at strides 32, 16 and 8."""

@@ -106,6 +106,12 @@ class PyramidPool(nn.Module):
         )
         self.br: nn.Module = nn.Identity() if is_last else _br(outputs)
 
+    def last_layer(self) -> tuple[nn.Conv2d, int]:
+        """Return the convolution that gives the outputs, and how many of its inputs count."""
+        layer = self.merge_layer[3]
+        assert isinstance(layer, nn.Conv2d)
+        return layer, layer.in_channels
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.projection_layer(x)
         pyramid = [

@@ -100,6 +100,10 @@ class EspNetV2(OodNetwork):
         decoded = self.bu_br_l4(add_upsampled(self.merge_enc_dec_l4(level1), decoded))
         return self.bu_dec_l4(decoded)
 
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Return the last layer of the last pyramid, folded or not."""
+        return (self.bu_dec_l4.last_layer(),)
+
 
 def cityscapes_19(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """

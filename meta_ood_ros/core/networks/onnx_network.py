@@ -20,7 +20,7 @@ from meta_ood_ros.core.networks.onnx_outputs import (
 )
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 import torch
-from torch import Tensor
+from torch import nn, Tensor
 
 CPU_PROVIDER = 'CPUExecutionProvider'
 
@@ -124,6 +124,13 @@ class OnnxNetwork(OodNetwork):
         """
         image = x.detach().to(device='cpu', dtype=torch.float32).contiguous()
         return torch.from_numpy(self.run(self._session, image.numpy()))
+
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """Refuse: a graph names no last layer."""
+        raise ValueError(
+            'Features need a network of this package, got one from an ONNX file, which gives '
+            'logits only. Choose a score of the logits, such as entropy, max_logit or energy.'
+        )
 
     def run(self, session: Any, image: Any, options: Any = None) -> Any:
         """

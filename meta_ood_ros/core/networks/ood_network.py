@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn, Tensor
+from torch.nn.functional import interpolate
 
 #: Mean and standard deviation of ImageNet, of RGB values in [0, 1].
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -57,6 +59,77 @@ class OodNetwork(nn.Module):
 
         """
         raise NotImplementedError
+
+    def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
+        """
+        Return the 1x1 convolutions whose sum is the logits, each with its number of inputs.
+
+        Returns
+        -------
+        tuple of (Conv2d, int)
+            The layer, and how many of its first input channels count: a folded copy fills them
+            up with zeros.
+
+        """
+        raise NotImplementedError
+
+    def last_weights(self) -> tuple[Tensor, Tensor]:
+        """
+        Return the matrix and the bias that make logits of features.
+
+        Returns
+        -------
+        weight : Tensor of shape (C, D), float
+        bias : Tensor of shape (C,), float
+            logits = weight @ features + bias, pixel by pixel.
+
+        """
+        layers = self.last_layers()
+        weight = torch.cat([layer.weight[:, :inputs, 0, 0] for layer, inputs in layers], dim=1)
+        biases = [layer.bias for layer, _ in layers if layer.bias is not None]
+        bias = sum(biases, torch.zeros_like(weight[:, 0]))
+        return weight.detach(), bias.detach()
+
+    def with_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Return the logits of a batch, and the input of the last layer that they come from.
+
+        Not for two threads at once.
+
+        Parameters
+        ----------
+        x : Tensor of shape (N, 3, h0, w0), float
+            RGB, normalised as the bundle says.
+
+        Returns
+        -------
+        logits : Tensor of shape (N, C, h, w), float
+            As `forward` gives them.
+        features : Tensor of shape (N, D, h, w), float
+            After the activation before the last layer. Of two last layers on two grids both,
+            the coarser upsampled like its logits.
+
+        """
+        layers = self.last_layers()
+        seen: list[Tensor] = []
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            for layer, _ in layers
+        ]
+        try:
+            logits = self(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        size = logits.shape[-2:]
+        counting = [one[:, :inputs] for one, (_, inputs) in zip(seen, layers, strict=True)]
+        features = [
+            one
+            if one.shape[-2:] == size
+            else interpolate(one, size, mode='bilinear', align_corners=self.align_corners)
+            for one in counting
+        ]
+        return logits, features[0] if len(features) == 1 else torch.cat(features, dim=1)
 
     def own_names(self, state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """

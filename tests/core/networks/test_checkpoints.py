@@ -7,6 +7,7 @@ import pickle
 from meta_ood_ros.core.networks import load_checkpoint, load_weights
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 import torch
 from torch import nn
 
@@ -213,3 +214,13 @@ def test_other_shape_is_refused_and_nothing_is_copied():
     with pytest.raises(ValueError, match=match):
         load_weights(network, weights, source='a.pth')
     assert _equal(network.state_dict(), before)
+
+
+def test_network_of_a_bundle_is_a_checkpoint(tmp_path):
+    weights = {'a': torch.arange(6, dtype=torch.float16).reshape(2, 3)}
+    save_file(weights, tmp_path / 'network.safetensors')
+    assert torch.equal(load_checkpoint(tmp_path / 'network.safetensors')['a'], weights['a'])
+    whole = (tmp_path / 'network.safetensors').read_bytes()
+    (tmp_path / 'network.safetensors').write_bytes(whole[:-4])
+    with pytest.raises(ValueError, match='must be a safetensors file, but .* cannot be read so'):
+        load_checkpoint(tmp_path / 'network.safetensors')

@@ -125,9 +125,21 @@ def test_own_weights_load_as_they_are():
     second = build_network(NAME, num_classes=4, decoder_channels=8)
     load_weights(second, first.state_dict(), source='test')
     assert torch.equal(second.decoder.fine[0].weight, first.decoder.fine[0].weight)
-    plain = build_network(NAME, num_classes=4)
-    with pytest.raises(ValueError, match=r'test lacks decoder\.fine\.0\.weight, '):
-        load_weights(second, plain.state_dict(), source='test')
+    part = first.state_dict()
+    del part['decoder.fine.0.weight']
+    with pytest.raises(ValueError, match=r'test lacks decoder\.fine\.0\.weight and'):
+        load_weights(second, part, source='test')
+
+
+def test_a_new_decoder_beside_trained_weights_changes_nothing():
+    trained = build_network(NAME, num_classes=4).eval()
+    network = build_network(NAME, num_classes=4, decoder_channels=8).eval()
+    load_weights(network, trained.state_dict(), source='test')
+    x = torch.rand(1, 3, 64, 96)
+    with torch.inference_mode():
+        plain, decoded = trained(x), network(x)
+    upsampled = interpolate(plain, decoded.shape[2:], mode='bilinear')
+    assert decoded == pytest.approx(upsampled, abs=1e-5)
 
 
 @pytest.mark.parametrize(('height', 'width'), [(64, 96), (65, 97), (33, 130), (1, 1)])

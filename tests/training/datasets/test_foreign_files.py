@@ -351,11 +351,14 @@ def write_masks(root, values):
     return root
 
 
+def test_masks_of_0_and_255_are_no_labels_of_road_anomaly(tmp_path):
+    with pytest.raises(ValueError, match=r'values \[0, 255\]. Here 255 is void and 1 an anomaly'):
+        RoadAnomaly(write_masks(tmp_path, [0, 255]))
+
+
 @pytest.mark.parametrize('layout', [RoadAnomaly, SegmentMeIfYouCan])
 def test_masks_that_mark_no_anomaly_are_refused(tmp_path, layout):
     assert (layout(write_masks(tmp_path / 'good', [0, 1, 255]))[0].target == OOD).any()
-    with pytest.raises(ValueError, match=r'values \[0, 255\]. Here 255 is void and 1 an anomaly'):
-        layout(write_masks(tmp_path / 'bright', [0, 255]))
     with pytest.raises(ValueError, match=r'OoD pixels, got none in 1 labels, .* \[0\]. Check'):
         layout(write_masks(tmp_path / 'empty', [0]))
 
@@ -368,9 +371,11 @@ def test_masks_of_one_bit_mark_anomalies(tmp_path):
 
 
 def test_case_of_masks(case):
-    assert len(SegmentMeIfYouCan(case('smiyc_0_1'))) == 3
-    with pytest.raises(ValueError, match=r'in 3 labels, .* Here 255 is void'):
-        SegmentMeIfYouCan(case('smiyc_0_255'))
+    expected = [(one.target == OOD).sum() for one in SegmentMeIfYouCan(case('smiyc_0_1'))]
+    assert expected == [61817, 7365, 8521]
+    bright = SegmentMeIfYouCan(case('smiyc_0_255'))
+    assert bright.anomaly_value == 255
+    assert [(one.target == OOD).sum() for one in bright] == expected
 
 
 # ------------------------------------------------------- Cityscapes, LostAndFound, Fishyscapes

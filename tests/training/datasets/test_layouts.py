@@ -22,6 +22,7 @@ from meta_ood_training.datasets import (
     SegmentMeIfYouCan,
 )
 from meta_ood_training.datasets.idd_lite import allowed_table
+from meta_ood_training.datasets.sources import source_split
 import numpy as np
 import pytest
 
@@ -148,6 +149,19 @@ def test_idd_lite_trusts_only_road_and_sky(tmp_path):
     assert np.flatnonzero(table[3]).tolist() == [12, 13, 14, 15, 16, 17, 18]
     assert table[255].all()
     assert np.flatnonzero(table[:7].sum(axis=0) == 0).size == 0  # every train id has a place
+
+
+def test_idd_lite_to_judge_by_knows_all_but_living_things_and_void(tmp_path):
+    for sequence in range(60):
+        photograph(tmp_path / f'images/{sequence}_0001.jpg')
+        draw(tmp_path / f'labels/{sequence}_0001.png', [0, 1, 2, 3, 6, 255])
+    dataset = open_dataset('idd_lite_select', tmp_path)
+    known = IN_DISTRIBUTION
+    assert columns(dataset[0]) == [0, known, IGNORED, known, 10, IGNORED]
+    assert set(dataset.groups) == {
+        str(one) for one in range(60) if source_split('idd_lite', str(one)) == 'select'
+    }
+    assert 1 < len(dataset) < 20  # a tenth
 
 
 def test_folder_takes_groups_tags_and_controls_from_its_manifest(tmp_path):

@@ -269,6 +269,7 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
     assert report['arguments'] == {
         'part': ['a'],
         'score': None,
+        'components': None,
         'limit': 2,
         'draws': 20,
         'seed': 0,

@@ -539,3 +539,55 @@ def test_network_is_trained_once_for_each_segment_on_request(make_segments):
         segments, ('neural_network',), settings, neural_left_out=True
     ).scores['neural_network']
     assert scores['left_out']['segments_predicted'] == len(segments)
+
+
+def test_each_domain_is_left_out_whole(make_segments):
+    segments = load_segment_set([make_segments(60, separation=3.0)], 0.5)
+    domains = np.array(['city', 'desert', 'forest'], dtype=object)
+    frames = np.arange(len(segments.frame_name)) % 3
+    segments = replace(segments, frame_split=domains[frames])
+    fit = fit_meta_classifier(
+        segments, 'logistic_regression', MetaFitSettings(group_by='split', folds=2, gap=0.2)
+    )
+    of_segment = frames[segments.segment_frame]
+    assert len(np.unique(fit.grouped.fold)) == 3  # however few folds are wanted
+    assert fit.grouped.gap is None
+    for domain in range(3):
+        rows = of_segment == domain
+        assert len(np.unique(fit.grouped.fold[rows])) == 1
+        scaler = StandardScaler().fit(segments.metrics[~rows])
+        model = LogisticRegression(solver='liblinear', tol=1e-12, max_iter=2000)
+        model.fit(scaler.transform(segments.metrics[~rows]), segments.is_true_ood[~rows])
+        logit = model.decision_function(scaler.transform(segments.metrics[rows]))
+        assert fit.grouped.logit[rows] == pytest.approx(logit, abs=2e-3)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_ignored_metrics_cannot_act(make_segments, kind):
+    segments = load_segment_set([make_segments(40, separation=3.0)], 0.5)
+    settings = MetaFitSettings(
+        ignored_metrics=('centroid_*', 'size'), neural=NeuralSettings(epochs=3)
+    )
+    fit = fit_meta_classifier(segments, kind, settings)
+    ignored = [
+        segments.metric_names.index(name) for name in ('centroid_row', 'centroid_column', 'size')
+    ]
+    moved = segments.metrics.copy()
+    moved[:, ignored] += 1000.0
+    before = fit.classifier.predict(segments.metrics)
+    assert fit.classifier.predict(moved) == pytest.approx(before, abs=1e-9)
+    assert set(fit.constant_metrics) >= {'centroid_row', 'centroid_column', 'size'}
+    again = fit_meta_classifier(replace(segments, metrics=moved), kind, settings)
+    assert again.grouped.logit == pytest.approx(fit.grouped.logit, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'words'),
+    [('centre_*', r"must name a segment metric, got 'centre_\*'"), ('*', 'must leave a metric')],
+)
+def test_ignored_metrics_must_be_some_of_them(make_segments, pattern, words):
+    segments = load_segment_set([make_segments(20)], 0.5)
+    with pytest.raises(ValueError, match=words):
+        fit_meta_classifier(
+            segments, 'logistic_regression', MetaFitSettings(ignored_metrics=(pattern,))
+        )

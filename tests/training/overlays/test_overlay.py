@@ -49,13 +49,13 @@ def blocks(count, frames):
 
 def test_half_of_the_frames_get_one_object_spread_over_all_blocks():
     groups = blocks(10, 10)
-    plan = plan_objects(groups, sources(40), FRAME, OverlaySettings())
+    plan = plan_objects(groups, sources(40), [FRAME] * 1000, OverlaySettings())
     assert len(plan) == 50
     assert set(Counter(groups[index] for index in plan).values()) <= {4, 5, 6}
 
 
 def test_stated_sizes_are_kept_and_give_one_per_cent_of_the_pixels():
-    plan = plan_objects(blocks(10, 10), sources(40), FRAME, OverlaySettings())
+    plan = plan_objects(blocks(10, 10), sources(40), [FRAME] * 1000, OverlaySettings())
     shares = np.array([one.scale**2 * one.source.area for one in plan.values()])
     shares /= FRAME[0] * FRAME[1]
     assert shares.min() >= AREA_MIN
@@ -67,22 +67,22 @@ def test_stated_sizes_are_kept_and_give_one_per_cent_of_the_pixels():
 
 def test_objects_are_never_enlarged():
     small = sources(20, area=1500)
-    plan = plan_objects(blocks(5, 8), small + sources(5, area=9000), FRAME, OverlaySettings())
+    plan = plan_objects(blocks(5, 8), small + sources(5, area=9000), [FRAME] * 1000, OverlaySettings())
     assert max(one.scale for one in plan.values()) <= 1
-    only_small = plan_objects(blocks(5, 8), small, FRAME, OverlaySettings())
+    only_small = plan_objects(blocks(5, 8), small, [FRAME] * 1000, OverlaySettings())
     assert max(one.scale for one in only_small.values()) == 1
 
 
 def test_a_block_shares_no_source_image_with_another():
     groups = blocks(6, 10)
-    plan = plan_objects(groups, sources(30, per_image=2), FRAME, OverlaySettings())
+    plan = plan_objects(groups, sources(30, per_image=2), [FRAME] * 1000, OverlaySettings())
     owners = {}
     for index, one in plan.items():
         assert owners.setdefault(one.source.group, groups[index]) == groups[index]
     uses = Counter(one.source.name for one in plan.values())
     assert max(uses.values()) <= 2  # 30 objects on 30 frames, within their blocks
     with pytest.raises(ValueError, match='for each of its 6 sequence blocks, got 2. Add objects'):
-        plan_objects(groups, sources(2), FRAME, OverlaySettings())
+        plan_objects(groups, sources(2), [FRAME] * 1000, OverlaySettings())
 
 
 def test_the_seed_decides_the_plan():
@@ -90,7 +90,7 @@ def test_the_seed_decides_the_plan():
     pool = sources(20)
 
     def plan(seed):
-        return plan_objects(groups, pool, FRAME, OverlaySettings(seed=seed))
+        return plan_objects(groups, pool, [FRAME] * 1000, OverlaySettings(seed=seed))
 
     assert plan(0) == plan(0)
     assert plan(0) != plan(1)
@@ -184,6 +184,9 @@ def test_compositing_refuses_what_does_not_fit():
     [
         ({'object_share': 50}, r'object_share must lie in \[0, 1\], got 50'),
         ({'area_min': 0.1}, r'got 0.1 and 0.06. They are shares of the frame'),
+        ({'style': 'web'}, r"style must be one of street, fishyscapes, got 'web'"),
+        ({'fog_share': 0.5}, r"fog_share belongs to style fishyscapes, got 0.5 with 'street'"),
+        ({'style': 'fishyscapes', 'fog_share': 2}, r'fog_share must lie in \[0, 1\], got 2'),
         ({'jpeg_quality': 0}, r'jpeg_quality must lie in 1..100, got 0'),
     ],
 )
@@ -317,4 +320,16 @@ def test_overlay_does_not_write_over_anything(street, capsys):
     assert 'must be new or empty, got files in it' in capsys.readouterr().err
     wrong = ['overlay', '--frames', f'folder={street / "frames"}', '--output', str(street / 'o')]
     assert main([*wrong, '--objects', f'voc={street}']) == 2
-    assert "--objects must be one of ecssd, coco, got 'voc'" in capsys.readouterr().err
+    assert "--objects must be one of ecssd, coco, folder, got 'voc'" in capsys.readouterr().err
+
+
+def test_frames_of_several_sizes_get_objects_of_the_same_share_of_each():
+    settings = OverlaySettings(object_share=1, area_min=0.01, area_max=0.0100001)
+    sizes = [(100, 200), (200, 400)] * 10
+    plan = plan_objects(blocks(5, 4), sources(20, area=9000), sizes, settings)
+    shares = [
+        one.scale**2 * one.source.area / sizes[index][0] / sizes[index][1]
+        for index, one in plan.items()
+    ]
+    assert len(shares) == 20
+    assert shares == pytest.approx([0.01] * 20, rel=1e-3)

@@ -2,7 +2,8 @@
 Checkpoints and ONNX files -> bundles, which are what a robot loads; and what bundles say.
 
 1. `checkpoints`  checkpoints -> weights: of one run or the mean of several, in half precision
-2. `export`       `export_bundle`: weights and what is known of them -> a bundle
+2. `export`       `export_bundle`: weights and what is known of them -> a bundle; `head_export`:
+   what was trained beside them
 3. `onnx_files`   a network of one's own -> a bundle, and back
 4. `inspection`   what a bundle says of itself, and whether it works
 

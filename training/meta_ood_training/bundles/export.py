@@ -22,6 +22,7 @@ from meta_ood_training.bundles.checkpoints import (
     read_average,
     to_half,
 )
+from meta_ood_training.bundles.head_export import refuse_average_of_heads, write_head
 from meta_ood_training.datasets import exported_classes
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
@@ -131,6 +132,7 @@ def export_bundle(
         )
     checkpoints = [open_checkpoint(one) for one in paths]
     path, opened = paths[0], checkpoints[0]
+    refuse_average_of_heads(checkpoints, start)
     network_config = _describe_network(path, opened, architecture, arguments or {})
     names, colors = exported_classes(opened.facts, network_config.num_classes, classes)
     check_terms(licence, data_terms, opened)
@@ -176,6 +178,7 @@ def export_bundle(
         ),
         output,
     )
+    write_head(opened, bundle, output)
     size = sum(file.stat().st_size for file in output.iterdir())
     return BundleResult(bundle, output, size, difference)
 
@@ -192,6 +195,7 @@ def describe_origin(checkpoint: Checkpoint, scores: Sequence[Path]) -> dict[str,
             'seed': config['training']['seed'],
             'step': facts['step'],
             'start': config['network']['weights'] or 'random weights',
+            'objective': config['objective'].get('kind', 'entropy_maximization'),
             'data': list(config['data']),
             'machine': facts['machine'],
             **({'resumed': facts['resumed']} if 'resumed' in facts else {}),

@@ -7,13 +7,14 @@ paired                  image file + label file -> sample; what all layouts shar
 camvid, cityscapes, idd_lite, labelme_facade     in-distribution streets
 ecssd, coco, objects, sources    OoD proxies, objects to paste, their splits; `coco` has rooms
 object_folder           one's own objects: cut-outs, or images and masks
-road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can    OoD tests
+road_anomaly, fishyscapes, lost_and_found, segment_me_if_you_can, caos    OoD tests
 folder                  one's own data, and overlay test sets
 image_names             which image a name on the command line means
 registry                `name=path` -> dataset
 """
 
 from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.caos import BddAnomaly, StreetHazards
 from meta_ood_training.datasets.cityscapes import Cityscapes
 from meta_ood_training.datasets.classes_file import ClassTable, exported_classes, read_classes
 from meta_ood_training.datasets.coco import CocoOod
@@ -51,6 +52,7 @@ __all__ = [
     'IN_DISTRIBUTION',
     'OOD',
     'PUBLISHED_RULES',
+    'BddAnomaly',
     'CamVid',
     'Cityscapes',
     'ClassTable',
@@ -70,6 +72,7 @@ __all__ = [
     'Sample',
     'SampleDataset',
     'SegmentMeIfYouCan',
+    'StreetHazards',
     'exported_classes',
     'find_coco_objects',
     'find_ecssd_objects',

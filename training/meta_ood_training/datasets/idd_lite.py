@@ -12,7 +12,8 @@ from meta_ood_training.datasets.paired import (
     require_folder,
     target_by_table,
 )
-from meta_ood_training.datasets.sample import IGNORED
+from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION
+from meta_ood_training.datasets.sources import in_split
 import numpy as np
 
 COARSE_CLASSES = (
@@ -27,6 +28,12 @@ COARSE_CLASSES = (
 
 TRAIN_IDS = {0: 0, 1: IGNORED, 2: IGNORED, 3: IGNORED, 4: IGNORED, 5: IGNORED, 6: 10, 255: IGNORED}
 """Only drivable (road) and sky stand for one train id; the rest is left to a teacher."""
+
+KNOWN_IDS = {
+    **TRAIN_IDS,
+    **dict.fromkeys((1, 3, 4, 5), IN_DISTRIBUTION),
+}
+"""The same where only known or unknown counts: all but living things, which may be animals."""
 
 ALLOWED_TRAIN_IDS = (
     (0,),
@@ -50,6 +57,11 @@ class IddLite(PairedImages):
     ----------
     root : str or Path
         Folder of `images` and `labels`.
+    part : str
+        `all`; `select`, the tenth of the sequences that no network of ours was trained on.
+    is_known : bool
+        Whether every coarse class but living things is IN_DISTRIBUTION, to judge what is taken for
+        unknown, instead of left to a teacher.
 
     Notes
     -----
@@ -60,14 +72,17 @@ class IddLite(PairedImages):
 
     region_of_interest = 'road and sky: the other coarse labels name no class'
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self, root: str | Path, *, part: str = 'all', is_known: bool = False
+    ) -> None:
         folder = Path(root)
         images = require_folder(folder / 'images', 'IDD-Lite', 'street frames')
         labels = require_folder(folder / 'labels', 'IDD-Lite', 'coarse label images')
         files = pair_files(files_by_stem(images), files_by_stem(labels), 'IDD-Lite', str(folder))
+        pairs = [Pair(name, name.partition('_')[0], image, label) for name, image, label in files]
         super().__init__(
-            [Pair(name, name.partition('_')[0], image, label) for name, image, label in files],
-            target_by_table(TRAIN_IDS, 'IDD-Lite'),
+            [pair for pair in pairs if in_split('idd_lite', pair.group, part)],
+            target_by_table(KNOWN_IDS if is_known else TRAIN_IDS, 'IDD-Lite'),
         )
 
     def coarse(self, index: int) -> np.ndarray:

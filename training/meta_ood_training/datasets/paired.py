@@ -186,11 +186,19 @@ def files_by_key(files: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 def require_ood(samples: PairedImages, layout: str) -> None:
     """Refuse a set for OoD scores whose labels mark no OoD pixel: every score would be empty."""
     values: set[int] = set()
+    complaint: Exception | None = None
     for pair in samples.pairs:
-        label = read_label(pair.label)
-        if (samples.to_target(label, pair.label) == OOD).any():
+        try:
+            label = read_label(pair.label)
+            is_ood = samples.to_target(label, pair.label) == OOD
+        except (OSError, ValueError) as error:  # one of many may be damaged
+            complaint = complaint or error
+            continue
+        if is_ood.any():
             return
         values.update(np.unique(label).tolist())
+    if complaint is not None:
+        raise complaint
     advice = 'Check that these are its labels.'
     if values == {0, 255}:
         advice = (

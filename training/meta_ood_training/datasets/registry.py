@@ -7,6 +7,7 @@ from pathlib import Path
 
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_training.datasets.camvid import CamVid
+from meta_ood_training.datasets.caos import BddAnomaly, StreetHazards
 from meta_ood_training.datasets.cityscapes import Cityscapes
 from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.datasets.ecssd import Ecssd
@@ -20,6 +21,7 @@ from meta_ood_training.datasets.sample import SampleDataset
 from meta_ood_training.datasets.segment_me_if_you_can import SegmentMeIfYouCan
 
 DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
+    'bdd_anomaly': BddAnomaly,
     'camvid_train': partial(CamVid, split='train'),
     'camvid_fit': partial(CamVid, split='fit'),
     'camvid_select': partial(CamVid, split='select'),
@@ -37,6 +39,7 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'folder_fit': partial(Folder, part='fit'),
     'folder_select': partial(Folder, part='select'),
     'idd_lite': IddLite,
+    'idd_lite_select': partial(IddLite, part='select', is_known=True),
     'labelme_facade': LabelMeFacade,
     'labelme_facade_fit': partial(LabelMeFacade, part='fit'),
     'labelme_facade_select': partial(LabelMeFacade, part='select'),
@@ -47,6 +50,7 @@ DATASETS: dict[str, Callable[[str | Path], SampleDataset]] = {
     'lost_and_found_train': partial(LostAndFound, split='train'),
     'road_anomaly': RoadAnomaly,
     'segment_me_if_you_can': SegmentMeIfYouCan,
+    'street_hazards': StreetHazards,
 }
 """Every layout with the options that evaluation needs, by the name used on the command line."""
 

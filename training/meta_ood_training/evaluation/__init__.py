@@ -4,8 +4,14 @@ Bundles x data sets -> scores of pixels, and of published segments.
 1. `bundle_scores`     `evaluate`, the whole way; `command` is its verb
 2. `prediction`        network -> semantic, entropy and max_probability at the size of the labels
 3. `pixel_evaluation`  predictions on a data set, in one pass
+                       `frame_walk`: damaged frames skipped, interrupted passes resumed;
+                       `sharing`: over the processes of torchrun
+                       `misclassification`: wrong classes, as what a score is to find
+                       `components`: a second pass with the thresholds found
 4. `report`, `figures` Markdown, JSON, PNG
-5. `deployed_run`      `evaluate --segments`, of these rooms:
+5. `bench`             `evaluate --methods`: every score of the papers, ranked
+   `fit_score`         a fitted method, kept for it; `fit_command` is its verb
+6. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish
    `deployed`          published segments -> found objects, false segments, reliability
    `deployed_comparison`  published segments of two bundles -> their difference, in pairs

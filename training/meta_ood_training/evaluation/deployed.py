@@ -11,12 +11,8 @@ from meta_ood_training.meta.judging.group_intervals import (
     ErrorInterval,
     to_interval,
 )
-from meta_ood_training.meta.judging.segment_errors import (
-    ComponentScores,
-    measure_siou,
-    score_components,
-    SIOU_THRESHOLDS,
-)
+from meta_ood_training.meta.judging.segment_errors import measure_siou, score_components
+from meta_ood_training.scores.components import ComponentScores, SIOU_THRESHOLDS
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np

@@ -53,6 +53,8 @@ class DeployedEvaluation:
         The scores in Markdown.
     output : Path or None
         Folder of segments.json, segments.md and the galleries.
+    skipped : dict of str to dict of str to str
+        Title of the data -> image that could not be read -> why; it counts nowhere.
     differences : tuple of DeployedDifference
         Of each decision from the first one, on the same images.
 
@@ -61,6 +63,7 @@ class DeployedEvaluation:
     rows: tuple[DeployedRow, ...]
     table: str
     output: Path | None
+    skipped: dict[str, dict[str, str]]
     differences: tuple[DeployedDifference, ...] = ()
 
     def __repr__(self) -> str:
@@ -118,13 +121,16 @@ def evaluate_segments(
     rows: list[DeployedRow] = []
     judged: dict[str, list[tuple[str, PublishedDecisions]]] = {}
     seconds: dict[str, float] = {}
+    skipped: dict[str, dict[str, str]] = {title: {} for title in opened}
     for bundle_title, bundle in loaded.items():
         pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         for title, dataset in opened.items():
             name, start = f'{bundle_title}, {title}', time.perf_counter()
             length = min(limit, len(dataset)) if limit else len(dataset)
             indices = tqdm(range(length), desc=name, unit='image', disable=not progress)
-            published = publish_segments(pipeline, dataset, settings, indices=indices)
+            published = publish_segments(
+                pipeline, dataset, settings, indices=indices, skipped=skipped[title]
+            )
             seconds[name] = time.perf_counter() - start
             for decision, whole in published.items():
                 if gallery and folder:
@@ -166,12 +172,13 @@ def evaluate_segments(
             'revision': source_revision(),
             'machine': machine(),
             'seconds': seconds,
+            'skipped': {title: one for title, one in skipped.items() if one},
             'decisions': [to_deployed_record(row) for row in rows],
             'differences': [asdict(one) for one in differences],
         }
         (folder / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
         (folder / 'segments.md').write_text(table + '\n')
-    return DeployedEvaluation(tuple(rows), table, folder, tuple(differences))
+    return DeployedEvaluation(tuple(rows), table, folder, skipped, tuple(differences))
 
 
 def _draw(
@@ -183,12 +190,13 @@ def _draw(
     settings: PipelineSettings,
     published: PublishedDecisions,
 ) -> None:
+    place = {name: index for index, name in enumerate(dataset.names)}
     page = draw_gallery(
         pipeline,
         dataset,
         settings,
         published,
-        indices=range(len(dataset)),
+        indices=[place[name] for name in published.segments.frame_name],
         count=count,
         title=f'{title}: objects green found, red missed; segments yellow true, magenta false',
     )

@@ -16,7 +16,7 @@ MAX_POINTS = 2000
 
 def save_curves(evaluations: Mapping[str, PixelEvaluation], title: str, path: Path) -> None:
     """Draw ROC and precision-recall curves (figure 5 of Chan et al.)."""
-    figure = _new_figure(9, 4.2)
+    figure = new_figure(9, 4.2)
     roc, recall = figure.subplots(1, 2)
     for name, evaluation in evaluations.items():
         for score, counts in evaluation.counts.items():
@@ -37,7 +37,7 @@ def save_curves(evaluations: Mapping[str, PixelEvaluation], title: str, path: Pa
         axes.set(xlabel=words[0], ylabel=words[1], xlim=(0, 1), ylim=(0, 1.01))
         axes.legend(fontsize=7)
     figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: Path) -> None:
@@ -50,7 +50,7 @@ def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: P
     the many certain in-distribution pixels would leave nothing to see of the rest.
 
     """
-    figure = _new_figure(max(4.5, 1.6 + 1.6 * len(evaluations)), 4.2)
+    figure = new_figure(max(4.5, 1.6 + 1.6 * len(evaluations)), 4.2)
     axes = figure.subplots()
     middle = (np.arange(VIOLIN_BINS) + 0.5) / VIOLIN_BINS
     for place, evaluation in enumerate(evaluations.values()):
@@ -63,12 +63,12 @@ def save_violins(evaluations: Mapping[str, PixelEvaluation], title: str, path: P
     axes.set_xticks(range(len(evaluations)), list(evaluations), fontsize=8)
     axes.set(ylim=(0, 1), xlim=(-0.6, len(evaluations) - 0.4), ylabel='normalized entropy')
     axes.set_title(f'{title}\nin-distribution (blue), OoD (orange), medians', fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def save_mean_iou(evaluations: Mapping[str, PixelEvaluation], title: str, path: Path) -> None:
     """Draw the mean IoU over the entropy threshold (figure 6 of Chan et al.)."""
-    figure = _new_figure(5.5, 4.2)
+    figure = new_figure(5.5, 4.2)
     axes = figure.subplots()
     for place, (name, evaluation) in enumerate(evaluations.items()):
         confusion = evaluation.confusion
@@ -91,7 +91,7 @@ def save_mean_iou(evaluations: Mapping[str, PixelEvaluation], title: str, path: 
             )
     axes.set(xlabel='entropy threshold', ylabel='mIoU', xlim=(0, 1), ylim=(0, 1), title=title)
     axes.legend(fontsize=7)
-    _save(figure, path)
+    save(figure, path)
 
 
 def entropy_shares(counts: ScoreCounts) -> tuple[np.ndarray, np.ndarray]:
@@ -140,13 +140,13 @@ FIGURES: dict[str, Callable[[Mapping[str, PixelEvaluation], str, Path], None]] =
 """Figure -> how it is drawn."""
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Make a figure outside pyplot, which would keep it for ever."""
     figure = Figure(figsize=(width, height), dpi=120, layout='constrained')
     FigureCanvasAgg(figure)
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

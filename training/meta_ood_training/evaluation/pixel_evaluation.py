@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
+from meta_ood_training.evaluation.misclassification import WrongPixels
 from meta_ood_training.scores import (
     ConfusionCounts,
     GroupCounts,
@@ -56,6 +57,8 @@ class PixelEvaluation:
         By name of the score; empty where the data has no OoD or no in-distribution pixel.
     intervals : dict of str to dict of str to Interval
         95 % bootstrap intervals over groups, by name of the score.
+    wrong : dict of str to PixelScores
+        How well each finds wrongly classified pixels; empty where that was not asked.
 
     """
 
@@ -66,6 +69,7 @@ class PixelEvaluation:
     counts: Mapping[str, ScoreCounts]
     confusion: ConfusionCounts
     control: ControlScores | None
+    wrong: Mapping[str, PixelScores] = field(default_factory=dict)
 
 
 def evaluate_pixels(
@@ -98,24 +102,75 @@ def evaluate_pixels(
         Under '' the whole set, under each part its own; parts without an image are left out.
 
     """
-    same = getattr(dataset, 'equivalent_predictions', {})
-    control = getattr(dataset, 'control', None)
-    tags = getattr(dataset, 'tags', {})
-    tallies = {
-        part: _Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
-    }
+    counts = PixelCounts(
+        predict,
+        dataset,
+        scores=scores,
+        parts=parts,
+        num_classes=num_classes,
+        names_classes=names_classes,
+    )
     for index in range(len(dataset)) if indices is None else indices:
-        sample = dataset[index]
-        dense = predict(sample.image)
-        pasted = control(index) if control is not None else None
-        for part, tally in tallies.items():
-            if is_of_part(sample.name, tags, part):
-                tally.update(sample, dense, pasted)
-    return {
-        part: tally.evaluate(draws, seed)
-        for part, tally in tallies.items()
-        if tally.images or not part
-    }
+        counts.count(index, dataset[index])
+    return counts.evaluate(draws, seed)
+
+
+class PixelCounts:
+    """What `evaluate_pixels` counts frame by frame, as ranks exchange it and files keep it."""
+
+    def __init__(
+        self,
+        predict: Callable[[np.ndarray], DensePrediction],
+        dataset: SampleDataset,
+        *,
+        scores: Sequence[str],
+        parts: Sequence[str],
+        num_classes: int,
+        names_classes: bool,
+    ) -> None:
+        self._predict, self._scores = predict, tuple(scores)
+        self._control = getattr(dataset, 'control', None)
+        self._tags = getattr(dataset, 'tags', {})
+        same = getattr(dataset, 'equivalent_predictions', {})
+        self._tallies = {
+            part: Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
+        }
+
+    def count(self, index: int, sample: Sample) -> None:
+        """Predict a frame and count its pixels."""
+        dense = self._predict(sample.image)
+        scores = {name: SCORES[name](dense) for name in self._scores}
+        pasted = self._control(index) if self._control is not None else None
+        for part, tally in self._tallies.items():
+            if is_of_part(sample.name, self._tags, part):
+                tally.update(sample, dense, scores, pasted)
+
+    def evaluate(self, draws: int, seed: int) -> dict[str, PixelEvaluation]:
+        """Return what `evaluate_pixels` does."""
+        return {
+            part: tally.evaluate(draws, seed)
+            for part, tally in self._tallies.items()
+            if tally.images or not part
+        }
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as arrays by name."""
+        return {
+            f'{place}.{name}': values
+            for place, tally in enumerate(self._tallies.values())
+            for name, values in tally.to_arrays().items()
+        }
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what `to_arrays` returned."""
+        for place, tally in enumerate(self._tallies.values()):
+            tally.add_arrays(below(arrays, str(place)))
+
+
+def below(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose name begins so, without that."""
+    start = f'{prefix}.'
+    return {name[len(start) :]: one for name, one in arrays.items() if name.startswith(start)}
 
 
 def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
@@ -124,13 +179,14 @@ def is_of_part(name: str, tags: Mapping[str, Sequence[str]], part: str) -> bool:
 
 
 @dataclass(eq=False)
-class _Tally:
-    """Counts of one part of a data set."""
+class Tally:
+    """Counts of one part of a data set, by name of the score."""
 
     score_names: tuple[str, ...]
     num_classes: int
     names_classes: bool
     same: Mapping[int, int]
+    counts_wrong: bool = False
     images: int = 0
     histograms: dict[str, ScoreHistogram] = field(init=False)
     groups: dict[str, GroupCounts] = field(init=False)
@@ -138,22 +194,33 @@ class _Tally:
     # by class; is_ood = pasted, so that both sides of the comparison share one histogram
     controls: dict[int, ScoreHistogram] = field(init=False)
     seen_groups: set[str] = field(default_factory=set)
+    wrong: WrongPixels = field(init=False)
 
     def __post_init__(self) -> None:
         self.histograms = {name: ScoreHistogram() for name in self.score_names}
         self.groups = {name: GroupCounts() for name in self.score_names}
         self.confusion = ConfusionCounts(self.num_classes, equivalent_predictions=self.same)
         self.controls = {one: ScoreHistogram() for one in _control_classes()}
+        judged = self.score_names if self.counts_wrong and self.names_classes else ()
+        self.wrong = WrongPixels(judged, self.num_classes, self.same)
 
-    def update(self, sample: Sample, dense: DensePrediction, pasted: np.ndarray | None) -> None:
+    def update(
+        self,
+        sample: Sample,
+        dense: DensePrediction,
+        scores: Mapping[str, np.ndarray],
+        pasted: np.ndarray | None,
+    ) -> None:
+        """Count one frame: classes, and a map (H, W) of each score that is there."""
         self.images += 1
         self.seen_groups.add(sample.group)
         if self.names_classes:
             self.confusion.update(dense.semantic, dense.entropy, sample.target)
+        self.wrong.update(sample, dense.semantic, scores)
         valid = sample.target != IGNORED
         is_ood = sample.target[valid] == OOD
-        for name in self.score_names:
-            values = SCORES[name](dense)[valid]
+        for name in [one for one in self.score_names if one in scores]:
+            values = scores[name][valid]
             self.histograms[name].update(values, is_ood)
             self.groups[name].update(sample.group, values, is_ood)
         if pasted is not None and 'entropy' in self.score_names:
@@ -161,7 +228,35 @@ class _Tally:
                 pixels = sample.target == one
                 histogram.update(dense.entropy[pixels], pasted[pixels])
 
+    def _parts(self) -> dict[str, ScoreHistogram | GroupCounts]:
+        return {
+            **{f'histogram.{name}': one for name, one in self.histograms.items()},
+            **{f'group.{name}': one for name, one in self.groups.items()},
+            **{f'control.{train_id}': one for train_id, one in self.controls.items()},
+            **{f'wrong.{name}': one for name, one in self.wrong.histograms.items()},
+        }
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as arrays by name."""
+        arrays = {
+            'images': np.array(self.images),
+            'seen_groups': np.array(sorted(self.seen_groups), np.str_),
+            'confusion': self.confusion.counts,
+        }
+        for key, part in self._parts().items():
+            arrays |= {f'{key}.{name}': values for name, values in part.to_arrays().items()}
+        return arrays
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what `to_arrays` returned."""
+        self.images += int(arrays['images'])
+        self.seen_groups.update(arrays['seen_groups'].tolist())
+        self.confusion.counts += arrays['confusion']
+        for key, part in self._parts().items():
+            part.add_arrays(below(arrays, key))
+
     def evaluate(self, draws: int, seed: int) -> PixelEvaluation:
+        """Return the scores of what was counted."""
         counts = {name: histogram.counts() for name, histogram in self.histograms.items()}
         both = next(iter(self.histograms.values()))
         scorable = both.positives > 0 and both.negatives > 0
@@ -184,6 +279,7 @@ class _Tally:
             counts,
             self.confusion,
             control,
+            self.wrong.measure(),
         )
 
 

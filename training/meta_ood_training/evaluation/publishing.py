@@ -11,6 +11,7 @@ from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_training.datasets import Sample, SampleDataset
 from meta_ood_training.evaluation.deployed import PublishedDecisions
+from meta_ood_training.evaluation.frame_walk import check_mostly_read
 from meta_ood_training.segments.extraction import find_objects, resize_labels, run_network
 from meta_ood_training.segments.labels import label_segments
 from meta_ood_training.segments.segment_set import SegmentSet
@@ -62,6 +63,7 @@ def publish_segments(
     decisions: Mapping[str, PipelineSettings],
     *,
     indices: Iterable[int] | None = None,
+    skipped: dict[str, str] | None = None,
 ) -> dict[str, PublishedDecisions]:
     """
     Run the network once an image and decide several times.
@@ -72,6 +74,8 @@ def publish_segments(
         By title, all with the same work_short_side.
     indices : iterable of int, optional
         Which images; by default all.
+    skipped : dict of str to str, optional
+        Where given, images that cannot be read are named there, with the reason, and left out.
 
     Returns
     -------
@@ -79,22 +83,31 @@ def publish_segments(
         By title, over the same images and objects, on the work grid.
 
     """
-    records = {title: _Record(pipeline.bundle.num_classes) for title in decisions}
+    records = {title: DecisionRecord(pipeline.bundle.num_classes) for title in decisions}
     first = next(iter(decisions.values()))
+    frames = 0
     for index in range(len(dataset)) if indices is None else indices:
-        sample = dataset[index]
+        frames += 1
+        try:
+            sample = dataset[index]
+        except (OSError, ValueError) as error:
+            if skipped is None:
+                raise
+            skipped[dataset.names[index]] = str(error)
+            continue
         logits, size = run_network(pipeline, sample.image, first)
         target = resize_labels(sample.target, size)
         objects = find_objects(target, None)
         for title, settings in decisions.items():
             result = pipeline.from_logits(logits, size, settings=settings)
             records[title].add(sample, target, objects, result)
+    check_mostly_read(skipped or {}, frames, 'data')
     return {title: record.finish() for title, record in records.items()}
 
 
 @dataclass(eq=False)
-class _Record:
-    """The columns of a SegmentSet, image by image."""
+class DecisionRecord:
+    """What one decision publishes, image by image."""
 
     num_classes: int
     columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -106,6 +119,7 @@ class _Record:
     def add(
         self, sample: Sample, target: np.ndarray, objects: np.ndarray, result: OodResult
     ) -> None:
+        """Add an image with its target and objects on the grid of the result."""
         found = label_segments(
             result.segments.labels,
             result.segments.count,

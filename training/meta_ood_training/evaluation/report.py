@@ -8,6 +8,7 @@ from typing import Any
 
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.evaluation.figures import FIGURES, thin
+from meta_ood_training.evaluation.frame_walk import UNFINISHED
 from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
 from meta_ood_training.markdown import render
 from meta_ood_training.scores import PixelScores, precision_recall_curve, roc_curve
@@ -76,7 +77,7 @@ def write_report(
     folder: Path, report: Mapping[str, Any], table: str, results: Results
 ) -> tuple[Path, ...]:
     """Write scores.json, scores.md and one set of figures for each row; return the figures."""
-    with replace_folder(folder) as made:
+    with replace_folder(folder, ours=(UNFINISHED,)) as made:
         names = _write_into(made, report, table, results)
     return tuple(folder / name for name in names)
 

@@ -2,7 +2,7 @@
 Fine-tuning for high entropy on OoD objects.
 
 1. `training_run`   `finetune`: config + data -> a network; `command` is its verb
-2. `config`, `loop_config`  the records behind config/finetune_*.yaml
+2. `config`, `objective_config`, `loop_config`  the records behind config/finetune_*.yaml
 3. `config_reader`  YAML + `key=value` -> these records; `run_config`: of one run, with its data;
    `run_classes`: the classes that its folders state
 4. `data`           config -> street frames with pasted objects, in batches

@@ -2,48 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from meta_ood_training.datasets.registry import FOLDERS
 from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
 from meta_ood_training.finetuning.data.hard_negatives import HardNegativeSettings
 from meta_ood_training.finetuning.data.mixing import MixingSettings
 from meta_ood_training.finetuning.data.pasting import PasteSettings
-from meta_ood_training.finetuning.loop.losses import Normalization
 from meta_ood_training.finetuning.loop_config import (
     BundleConfig,
     OptimizerConfig,
     TrainingConfig,
     ValidationConfig,
 )
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """
-    Which network, and what it starts from.
-
-    Attributes
-    ----------
-    architecture : str
-        A name that `build_network` knows, such as espnet_v2.
-    arguments : mapping of str
-        Of the architecture, such as scale: 2.0.
-    num_classes : int
-        In-distribution classes; 19 are Cityscapes', others come with `layout: folder`.
-    weights : str
-        Name under `data` of the checkpoint or bundle to start from; '' is random weights.
-    new_head : bool
-        Leaves the weights whose shape depends on the number of classes random: to start from a
-        network of other classes.
-
-    """
-
-    architecture: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    num_classes: int = 19
-    weights: str = ''
-    new_head: bool = False
+from meta_ood_training.finetuning.objective_config import (
+    NetworkConfig as NetworkConfig,
+)
+from meta_ood_training.finetuning.objective_config import ObjectiveConfig as ObjectiveConfig
 
 
 @dataclass(frozen=True)
@@ -67,23 +42,28 @@ class StreetConfig:
         to the classes that the label may stand for and renormalised: a label that names one
         class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
         the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
-        they are left to the teacher alone.
+        they are left to the teacher alone. `sure` takes the teacher's probabilities where the
+        label is 253 and nothing where it is 255, as `adapt` marks what the teacher is sure of.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
     count : int
         How many scenes are drawn, for `scenes` alone.
     ood_objects : int
         Unknown objects in a scene at most, for `scenes` alone.
+    void : str
+        `ignored`, or `ood`: what the labels leave void is an example of the unknown, as in Blum
+        et al., who have no other.
 
     """
 
     layout: str
     data: str = ''
     repeats: float = 1.0
-    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious', 'sure'] = 'labels'
     short_side: int = 0
     count: int = 200
     ood_objects: int = 3
+    void: Literal['ignored', 'ood'] = 'ignored'
 
     def __post_init__(self) -> None:
         if self.repeats <= 0:
@@ -146,40 +126,6 @@ class ProxyConfig:
     def shares(self) -> tuple[float, float]:
         """Bounds on the labelled share, those of the subset where there is one."""
         return _SUBSETS.get(self.subset, (self.min_share, self.max_share))
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """
-    L = (1 - lambda) l_in + lambda l_out.
-
-    Attributes
-    ----------
-    ood_loss_weight : float
-        lambda. It belongs to its normalisation: the paper's 0.9 is for `all_pixels`.
-    normalization : str
-        `per_term` takes the mean of each loss over its own pixels; `all_pixels` divides both sums
-        by all pixels and classes, as the published code does.
-    teacher : str
-        Name under `data` of the checkpoint or bundle whose probabilities are soft targets;
-        '' takes the network's own start, frozen (self-distillation). Used only where a street
-        source asks for it.
-    teacher_architecture : NetworkConfig or None
-        Where the teacher is another network than the one trained.
-    class_weights : tuple of C float
-        Factor of each class in l_in; () is 1 for all, as in the paper.
-
-    """
-
-    ood_loss_weight: float
-    normalization: Normalization = 'per_term'
-    teacher: str = ''
-    teacher_architecture: NetworkConfig | None = None
-    class_weights: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.ood_loss_weight <= 1:
-            raise ValueError(f'ood_loss_weight must lie in [0, 1], got {self.ood_loss_weight}.')
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def check_options(options: FitMetaOptions) -> None:
                 f'--{option.replace("_", "-")} needs --{needed}, got none. Name its folder.'
             )
     for option, is_in_vain, other in (
-        ('gap', options.group_by == 'image', '--group-by image'),
+        ('gap', options.group_by != 'group', f'--group-by {options.group_by}'),
         ('leave_one_out_network', options.only, '--only'),
     ):
         if getattr(options, option) not in (None, False) and is_in_vain:

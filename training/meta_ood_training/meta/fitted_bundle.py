@@ -187,6 +187,7 @@ def _settings(options: FitMetaOptions) -> MetaFitSettings:
         rule=options.rule,
         bound=options.bound,
         seed=options.seed,
+        ignored_metrics=options.ignored_metrics,
     )
 
 

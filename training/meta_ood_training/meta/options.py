@@ -11,7 +11,7 @@ from meta_ood_training.output_places import add_overwrite
 from meta_ood_training.plain_arguments import as_tuple, check_choice, set_defaults
 
 KINDS = ('logistic_regression', 'neural_network')
-GROUPS = ('group', 'image')
+GROUPS = ('group', 'image', 'split')
 MEASURES = ('errors', 'f1', 'siou')
 RULES = ('max_f1', 'max_missed', 'max_false')
 
@@ -57,13 +57,16 @@ class FitMetaOptions:
     folds : int
         Of the cross-validation.
     group_by : str
-        What stays together in a fold: 'group' (sequence block and pasted object) or 'image'.
+        What stays together in a fold: 'group' (sequence block and pasted object), 'image', or
+        'split': each domain, as `extract_segments` named it, is left out on its own.
     gap : float or None
         Share of a block next to a held-out one that is not fitted on either; None is 0.2.
     rule : str
         Of the meta threshold, one of RULES.
     bound : float
         Of the rules max_missed and max_false.
+    ignored_metrics : tuple of str
+        Metrics, or patterns of them (`centroid_*`), that the classifier does not use.
     no_calibration : bool
         Probabilities as the classifier gives them.
     leave_one_out_network : bool
@@ -112,6 +115,7 @@ class FitMetaOptions:
     gap: float | None = None
     rule: str = 'max_f1'
     bound: float = 0.05
+    ignored_metrics: tuple[str, ...] = ()
     no_calibration: bool = False
     leave_one_out_network: bool = False
     seed: int = 0
@@ -126,7 +130,7 @@ class FitMetaOptions:
     def __post_init__(self) -> None:
         kinds: dict[str, Any] = {
             **dict.fromkeys(('segments', 'test', 'baseline', 'baseline_test'), Path),
-            **dict.fromkeys(('test_part', 'explain'), str),
+            **dict.fromkeys(('test_part', 'explain', 'ignored_metrics'), str),
             'thresholds': float,
             'metric_counts': int,
         }
@@ -178,8 +182,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         '--group-by',
         choices=GROUPS,
-        help='group: sequence block and pasted object together, leaks least',
+        help='group: sequence block and pasted object together, leaks least; split: each '
+        '`segments --split` is left out on its own, as a domain never seen',
     )
+    method.add_argument(
+        '--ignore-metric', nargs='+', dest='ignored_metrics', metavar='METRIC',
+        help='not used, such as centroid_*',
+    )  # fmt: skip
     method.add_argument(
         '--gap',
         type=float,

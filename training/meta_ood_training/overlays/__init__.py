@@ -4,6 +4,7 @@ Fishyscapes-style test sets: OoD objects on street frames, with exact labels.
 1. `overlay_set`  `make_overlay`: frames + objects -> a folder; `command` is its verb
 2. `plan`         frames, objects, seed -> which object goes where
 3. `compositing`  object + frame -> frame with the object
+   `fishyscapes`  the same in the style of FS Static and FS Web, of single `effects`
 """
 
 from typing import TYPE_CHECKING

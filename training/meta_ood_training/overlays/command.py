@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 #: Of an overlay set; `test_overlay` compares them with what their rooms have, which need PyTorch.
-OBJECTS = ('coco', 'ecssd')
+OBJECTS = ('coco', 'ecssd', 'folder')
 SPLITS = ('train', 'select', 'test', 'all')
 BLENDING = ('none', 'border', 'colour', 'full')
+STYLES = ('street', 'fishyscapes')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='labelled street frames whose cars, people and bicycles are pasted as control',
     )
     parser.add_argument('--output', type=Path, required=True, help='folder to write')
+    parser.add_argument(
+        '--style',
+        default='street',
+        choices=STYLES,
+        help='fishyscapes: anywhere but on the ego vehicle, blended as FS Static and FS Web',
+    )
+    parser.add_argument(
+        '--fog-share', type=float, default=0.0, help='frames in fog, with --style fishyscapes'
+    )
     parser.add_argument('--blending', default='full', choices=BLENDING, help='how far to blend')
     parser.add_argument(
         '--area',
@@ -62,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         area_min=area_min,
         area_max=area_max,
         blending=arguments.blending,
+        style=arguments.style,
+        fog_share=arguments.fog_share,
         jpeg_quality=arguments.jpeg_quality,
         seed=arguments.seed,
     )

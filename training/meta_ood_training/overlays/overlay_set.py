@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from meta_ood_ros.core.files.image_file import write_image_file
+from meta_ood_ros.core.classes import CITYSCAPES_NAMES
+from meta_ood_ros.core.files.image_file import read_image_file, write_image_file
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import (
     CutOut,
     find_coco_objects,
     find_ecssd_objects,
+    find_folder_objects,
     find_street_objects,
     ObjectSource,
     OOD,
@@ -21,7 +23,15 @@ from meta_ood_training.datasets import (
     parse_dataset,
     SampleDataset,
 )
+from meta_ood_training.datasets.registry import FOR_ANY_CLASSES
 from meta_ood_training.overlays.compositing import composite
+from meta_ood_training.overlays.fishyscapes import (
+    add_weather,
+    blend,
+    find_ego,
+    own_alpha,
+    place_freely,
+)
 from meta_ood_training.overlays.plan import (
     find_corner,
     OverlaySettings,
@@ -36,6 +46,7 @@ from tqdm import tqdm
 OBJECTS: dict[str, Callable[..., tuple[ObjectSource, ...]]] = {
     'ecssd': find_ecssd_objects,
     'coco': find_coco_objects,
+    'folder': find_folder_objects,
 }
 """Where objects to paste may come from."""
 
@@ -95,7 +106,7 @@ def make_overlay(
     frames : str
         Street frames as NAME=PATH: 'camvid_test=data/camvid'.
     objects : str or sequence of str
-        What to paste as NAME=PATH; NAME is ecssd or coco.
+        What to paste as NAME=PATH; NAME is ecssd, coco or folder (one's own cut-outs).
     output : str or Path
         A new or empty folder; it is whole or absent.
     split : str
@@ -143,6 +154,7 @@ def make_overlay(
         Path(output),
         settings or OverlaySettings(),
         sources={'frames': name, 'objects': split},
+        sky=None if name in FOR_ANY_CLASSES else CITYSCAPES_NAMES.index('sky'),
         progress=lambda indices: tqdm(indices, desc='overlay', unit='image', disable=not progress),
     )
     return OverlayResult(
@@ -163,21 +175,30 @@ def write_overlay(
     settings: OverlaySettings,
     *,
     sources: dict[str, str] | None = None,
+    sky: int | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """Write images, labels, control masks and manifest.json; `datasets.Folder` reads them."""
+    """Write images, labels, control masks and manifest.json; sky is its class, if known."""
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f'{folder} must be new or empty, got files in it. Choose another.')
     if not len(frames):
         raise ValueError('an overlay set needs frames, got none.')
-    size = frames[0].target.shape
-    plan = plan_objects(frames.groups, objects, (size[0], size[1]), settings)
+    shapes = [frames[index].target.shape for index in range(len(frames))]
+    sizes = [(height, width) for height, width in shapes]
+    plan = plan_objects(frames.groups, objects, sizes, settings)
     free = [index for index in range(len(frames)) if index not in plan]
     control_plan = plan_controls(free, controls, settings)
     # without its manifest a folder would pass for one whose images are all groups of their own
     with replace_folder(folder) as made:
         return _write_into(
-            made, frames, plan, control_plan, settings, sources=sources, progress=progress
+            made,
+            frames,
+            plan,
+            control_plan,
+            settings,
+            sources=sources,
+            sky=sky,
+            progress=progress,
         )
 
 
@@ -189,26 +210,33 @@ def _write_into(
     settings: OverlaySettings,
     *,
     sources: dict[str, str] | None,
+    sky: int | None,
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> dict[str, Any]:
-    size = frames[0].target.shape
     for part in ('images', 'labels', 'controls'):
         (folder / part).mkdir(parents=True, exist_ok=True)
     records = []
-    ood_pixels = 0
+    ood_pixels = pixels = 0
     for index in progress(range(len(frames))):
         sample = frames[index]
-        if sample.target.shape != size:
-            raise ValueError(
-                f'frames must have one size, got {sample.target.shape} of {sample.name} after '
-                f'{size}.'
-            )
+        size = sample.target.shape
+        pixels += sample.target.size
         rng = np.random.default_rng((settings.seed, 3, index))
         image, target = sample.image, sample.target.copy()
         record: dict[str, Any] = {'name': sample.name, 'group': sample.group, 'tags': []}
+        is_free = settings.style == 'fishyscapes'
+        if is_free:
+            image, visibility = add_weather(image, target == sky, settings.fog_share, rng)
+            if visibility:
+                record['fog_visibility_m'] = round(visibility, 1)
         if index in plan:
-            cut_out, corner = place_object(plan[index], (size[0], size[1]))
-            image, covered = composite(image, cut_out, corner, settings.blending, rng)
+            cut_out, corner, alpha = place_object(plan[index], (size[0], size[1]))
+            if is_free:
+                category = plan[index].source.category
+                corner = place_freely(cut_out.mask, category, find_ego(target), rng)
+                image, covered = blend(image, cut_out, corner, rng, alpha=alpha)
+            else:
+                image, covered = composite(image, cut_out, corner, settings.blending, rng)
             target[covered] = OOD
             ood_pixels += int(covered.sum())
             record['object'] = _describe(plan[index], corner, covered)
@@ -216,7 +244,10 @@ def _write_into(
         elif index in control_plan:
             source, train_id = control_plan[index]
             cut_out = source.load()
-            image, covered = composite(image, cut_out, cut_out.corner, settings.blending, rng)
+            if is_free:
+                image, covered = blend(image, cut_out, cut_out.corner, rng, is_known=True)
+            else:
+                image, covered = composite(image, cut_out, cut_out.corner, settings.blending, rng)
             target[covered] = train_id
             write_image_file(folder / 'controls' / f'{sample.name}.png', covered.astype(np.uint8))
             record['control'] = {'source': source.name, 'train_id': train_id}
@@ -233,7 +264,7 @@ def _write_into(
         'settings': asdict(settings),
         'objects': len(plan),
         'controls': len(control_plan),
-        'ood_share': ood_pixels / (len(frames) * size[0] * size[1]),
+        'ood_share': ood_pixels / pixels,
         'equivalent_predictions': {
             str(predicted): labelled
             for predicted, labelled in getattr(frames, 'equivalent_predictions', {}).items()
@@ -246,19 +277,23 @@ def _write_into(
 
 def place_object(
     placement: Placement, frame_size: tuple[int, int]
-) -> tuple[CutOut, tuple[int, int]]:
-    """Return an object at its final size, and its corner."""
+) -> tuple[CutOut, tuple[int, int], np.ndarray | None]:
+    """Return an object at its final size, its corner, and its own smooth alpha or None."""
     cut_out = placement.source.load()
     rows, columns = (max(round(side * placement.scale), 1) for side in cut_out.mask.shape)
-    image = cv2.resize(cut_out.image, (columns, rows), interpolation=cv2.INTER_AREA)
-    share = cv2.resize(
-        cut_out.mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA
-    )
-    mask = np.asarray(share) >= 0.5
-    image = np.asarray(image)
-    if placement.is_mirrored:
-        image, mask = image[:, ::-1].copy(), mask[:, ::-1].copy()
-    return CutOut(image, mask), find_corner(placement, (rows, columns), frame_size)
+
+    def scale(pixels: np.ndarray) -> np.ndarray:
+        scaled = cv2.resize(pixels, (columns, rows), interpolation=cv2.INTER_AREA)
+        return scaled[:, ::-1].copy() if placement.is_mirrored else np.asarray(scaled)
+
+    mask = scale(cut_out.mask.astype(np.float32)) >= 0.5
+    alpha = own_alpha(read_image_file(placement.source.image, flags=cv2.IMREAD_UNCHANGED))
+    if alpha is not None:
+        top, left = cut_out.corner
+        height, width = cut_out.mask.shape
+        alpha = scale(alpha[top : top + height, left : left + width])
+    corner = find_corner(placement, (rows, columns), frame_size)
+    return CutOut(scale(cut_out.image), mask), corner, alpha
 
 
 def _describe(

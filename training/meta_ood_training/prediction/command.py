@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--coco', action='store_true', help='accepted segments as polygons, too: coco.json'
     )
     parser.add_argument(
+        '--benchmark',
+        default='',
+        metavar='fishyscapes|segment_me_if_you_can:DATASET',
+        help='also the files that a public benchmark reads; DATASET as AnomalyTrack-all',
+    )
+    parser.add_argument(
         '--entropy-threshold', type=float, default=-1.0, help='-1 takes that of the bundle'
     )
     parser.add_argument(

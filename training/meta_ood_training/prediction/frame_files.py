@@ -11,6 +11,7 @@ import cv2
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.pictures import draw_overlay, ResultPictures
 from meta_ood_ros.core.result import OodResult
+from meta_ood_training.prediction.benchmark_files import Benchmark
 from meta_ood_training.prediction.polygons import outline_segments
 import numpy as np
 
@@ -40,12 +41,16 @@ def write_frame(
     *,
     pictures: Sequence[str],
     polygons: bool,
+    benchmark: Benchmark,
 ) -> dict[str, Any]:
     """Write the pictures of a frame and its record, and return that."""
     for kind in pictures:
         is_good, code = cv2.imencode('.png', draw(kind, image, result), _PNG)
         assert is_good, kind
         write_whole(output / kind / f'{name}.png', code.tobytes())
+    if benchmark.write:
+        maps = fill_maps(result, image, 'entropy', 'semantic')
+        benchmark.write(output, name, maps['entropy'], maps['semantic'])
     record = to_record(name, result, polygons=polygons)
     write_whole(record_path(output, name), json.dumps(record, allow_nan=False) + '\n')
     return record
@@ -73,9 +78,16 @@ def draw(kind: str, image: np.ndarray, result: OodResult) -> np.ndarray:
         `segment_ids` uint16, 0 where no segment is, or one whose id exceeds LARGEST_ID.
 
     """
-    size = result.image_size
     if kind == 'overlay':
         return cv2.cvtColor(draw_overlay(image, result), cv2.COLOR_RGB2BGR)
+    pixels = fill_maps(result, image, kind)[kind]
+    if kind == 'entropy':
+        return np.rint(pixels * np.float32(65535)).astype(np.uint16)
+    return pixels
+
+
+def fill_maps(result: OodResult, image: np.ndarray, *kinds: str) -> dict[str, np.ndarray]:
+    """Return maps of a result by name, (H, W) at the size of the image."""
     ids = np.arange(result.segments.count + 1)
     drawn = ResultPictures(
         result,
@@ -85,8 +97,7 @@ def draw(kind: str, image: np.ndarray, result: OodResult) -> np.ndarray:
         overlay_alpha=0.0,
     )
     types = {'entropy': np.float32, 'semantic': np.uint8, 'segment_ids': np.uint16}
-    pixels = np.zeros(size, types[kind])
-    drawn.fill(kind, pixels)
-    if kind == 'entropy':
-        return np.rint(pixels * np.float32(65535)).astype(np.uint16)
-    return pixels
+    maps = {kind: np.zeros(result.image_size, types[kind]) for kind in kinds}
+    for kind, pixels in maps.items():
+        drawn.fill(kind, pixels)
+    return maps

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+import math
 import os
 from pathlib import Path
 from typing import Protocol
@@ -40,12 +41,15 @@ class Frame:
         RGB; None where it cannot be read, or need not be.
     complaint : str
         Why it cannot be read; '' where it can, or need not be.
+    seconds : float
+        When it was taken, from any zero [s]; NaN where nothing says so.
 
     """
 
     name: str
     image: np.ndarray | None
     complaint: str = ''
+    seconds: float = math.nan
 
 
 class Input(Protocol):
@@ -168,6 +172,8 @@ class Video:
         capture = self._open()
         # What the container states: some state nothing, others too many.
         self._stated = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        # Frames a second; some state none.
+        self._rate = capture.get(cv2.CAP_PROP_FPS) or math.nan
         is_readable = capture.grab()
         capture.release()
         if not is_readable:
@@ -204,15 +210,17 @@ class Video:
                 name = f'frame_{self._count:06d}'
                 if not capture.grab():
                     return
+                seconds = self._count / self._rate
                 self._count += 1
                 if is_done(name):
-                    yield Frame(name, None)
+                    yield Frame(name, None, seconds=seconds)
                     continue
                 is_good, pixels = capture.retrieve()
                 if not is_good:
                     yield Frame(name, None, f'{name} of {self._path} cannot be decoded.')
                     continue
-                yield Frame(name, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+                image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+                yield Frame(name, image, seconds=seconds)
         finally:
             capture.release()
 
@@ -264,7 +272,8 @@ class BagImages:
             seen[name] += 1
             if seen[name] > 1:  # drivers that do not set the stamp send the same one
                 name = f'{name}_{seen[name]}'
-            return Frame(name, None if is_done(name) else message.to_rgb())
+            image = None if is_done(name) else message.to_rgb()
+            return Frame(name, image, seconds=stamp / 1e9)
         except ValueError as error:
             return Frame(name, None, str(error))
 

@@ -17,14 +17,18 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_training.output_places import hold_folder
 from meta_ood_training.plain_arguments import as_tuple, check_choice
+from meta_ood_training.prediction.benchmark_files import Benchmark, open_benchmark
 from meta_ood_training.prediction.frame_files import PICTURES, record_path, write_frame
 from meta_ood_training.prediction.inputs import Frame, Input, open_input
 from meta_ood_training.prediction.overlapping import read_ahead, WriteBehind
+from meta_ood_training.prediction.run_facts import (
+    check_output,
+    check_places,
+    describe,
+    DESCRIPTION,
+)
 from meta_ood_training.prediction.tables import FORMATS, write_coco, write_table
 from tqdm import tqdm
-
-DESCRIPTION = 'predict.json'
-"""What made the folder, and what was skipped."""
 
 _AHEAD, _BEHIND, _WRITERS = 3, 4, 2
 
@@ -88,6 +92,7 @@ def predict(
     pictures: str | Sequence[str] = PICTURES,
     table: str = 'jsonl',
     coco: bool = False,
+    benchmark: str = '',
     device: str = 'auto',
     backend: str = 'auto',
     precision: str = 'auto',
@@ -119,6 +124,8 @@ def predict(
         'jsonl' or 'parquet'.
     coco : bool
         Whether accepted segments are also written as polygons, to coco.json.
+    benchmark : str
+        'fishyscapes' or 'segment_me_if_you_can:DATASET': files that it reads are written, too.
     device, backend, precision : str
         How the network runs, see `load_backend`.
     resume : bool
@@ -151,13 +158,24 @@ def predict(
         meta_threshold=meta_threshold,
         work_short_side=work_short_side,
     )
-    source = open_input(_check_places(as_tuple(inputs, Path), folder), topic=topic, limit=limit)
+    source = open_input(check_places(as_tuple(inputs, Path), folder), topic=topic, limit=limit)
     pipeline = OodPipeline(bundle, settings, device, backend=backend, precision=precision)
-    facts = _describe(pipeline, source, pictures, coco=coco)
-    _check_output(folder, facts, resume=resume)
+    facts = describe(pipeline, source, pictures, coco=coco, benchmark=benchmark)
+    opened = open_benchmark(
+        benchmark, method=pipeline.bundle.name, num_classes=pipeline.bundle.num_classes
+    )
+    check_output(folder, facts, resume=resume)
     with hold_folder(folder):
         return _predict(
-            pipeline, source, folder, facts, pictures, table=table, coco=coco, progress=progress
+            pipeline,
+            source,
+            folder,
+            facts,
+            pictures,
+            table=table,
+            coco=coco,
+            benchmark=opened,
+            progress=progress,
         )
 
 
@@ -170,12 +188,19 @@ def _predict(
     *,
     table: str,
     coco: bool,
+    benchmark: Benchmark,
     progress: bool,
 ) -> PredictionResult:
     write_whole(folder / DESCRIPTION, json.dumps(facts, indent=1) + '\n')
     start = time.monotonic()
     names, skipped, resumed = _write_frames(
-        pipeline, source, folder, pictures=pictures, polygons=coco, progress=progress
+        pipeline,
+        source,
+        folder,
+        pictures=pictures,
+        polygons=coco,
+        benchmark=benchmark,
+        progress=progress,
     )
     seconds = time.monotonic() - start
     counts = {
@@ -209,13 +234,14 @@ def _write_frames(
     *,
     pictures: Sequence[str],
     polygons: bool,
+    benchmark: Benchmark,
     progress: bool,
 ) -> tuple[list[str], dict[str, str], int]:
     """Return the frames that are on the disk, those that are not, and how many were before."""
     names: list[str] = []
     skipped: dict[str, str] = {}
     resumed = 0
-    write = partial(write_frame, output, pictures=pictures, polygons=polygons)
+    write = partial(write_frame, output, pictures=pictures, polygons=polygons, benchmark=benchmark)
     frames = source.read(lambda name: record_path(output, name).is_file())
     bar = tqdm(
         total=len(source) or None,
@@ -230,8 +256,8 @@ def _write_frames(
                 resumed += 1
                 names.append(frame.name)
             else:
-                complaint = frame.complaint
-                if frame.image is not None:
+                complaint = frame.complaint or benchmark.complain(frame.name)
+                if frame.image is not None and not complaint:
                     complaint = _process(pipeline, frame, write, write_behind)
                 if complaint:
                     skipped[frame.name] = complaint
@@ -256,58 +282,3 @@ def _process(pipeline: OodPipeline, frame: Frame, write: Any, write_behind: Writ
 def _records(output: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     for name in names:
         yield json.loads(record_path(output, name).read_text(encoding='utf-8'))
-
-
-def _check_places(inputs: tuple[Path, ...], output: Path) -> tuple[Path, ...]:
-    for one in inputs:
-        if one.is_dir() and one.resolve() in (output.resolve(), *output.resolve().parents):
-            raise ValueError(
-                f'output must lie outside the input, got {str(output)!r} in {str(one)!r}: its '
-                'pictures would be the next input. Choose another folder.'
-            )
-    return inputs
-
-
-def _describe(
-    pipeline: OodPipeline, source: Input, pictures: Sequence[str], *, coco: bool
-) -> dict[str, Any]:
-    """Return what an earlier run must have had in common for this one to go on with it."""
-    entropy_threshold, meta_threshold = pipeline.effective_thresholds(pipeline.settings)
-    return {
-        'input': source.title,
-        'model_id': pipeline.bundle.model_id,
-        'entropy_threshold': entropy_threshold,
-        'meta_threshold': meta_threshold,
-        'work_short_side': pipeline.effective_short_side(pipeline.settings),
-        'pictures': list(pictures),
-        'polygons': coco,
-    }
-
-
-def _check_output(output: Path, facts: dict[str, Any], *, resume: bool) -> None:
-    description = output / DESCRIPTION
-    if output.exists() and not output.is_dir():
-        raise ValueError(f'output must be a folder, got the file {str(output)!r}. Choose another.')
-    held = output.is_dir() and any(output.iterdir())
-    if not resume:
-        if held:
-            raise ValueError(
-                f'output must be a new or empty folder, got {str(output)!r}, which holds files. '
-                + ('Add --resume to go on with it, or choose another.' if description.is_file()
-                   else 'Choose another.')
-            )  # fmt: skip
-        return
-    if not description.is_file():
-        if held:
-            raise ValueError(
-                f'--resume needs {description}, got no such file. It is no folder of predict: '
-                'choose another.'
-            )
-        return
-    earlier = json.loads(description.read_text(encoding='utf-8'))
-    for key, value in facts.items():
-        if earlier.get(key) != value:
-            raise ValueError(
-                f'--resume must go on as the run was begun, with {key} {earlier.get(key)!r}, got '
-                f'{value!r}. Repeat its options, or choose another --output.'
-            )

@@ -6,11 +6,21 @@ pixel_scores    counts -> AUROC, AP, FPR95, max J, curves
 confusion       classes -> mIoU, also over the entropy threshold
 groups          names of groups -> what must not be torn apart
 bootstrap       groups -> 95 % intervals
+components      masks -> sIoU, PPV, F1 of SegmentMeIfYouCan
 adjusted_iou    segments + ground truth -> adjusted IoU
 """
 
 from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
 from meta_ood_training.scores.bootstrap import GroupCounts, Interval
+from meta_ood_training.scores.components import (
+    average_components,
+    ComponentCounts,
+    ComponentScores,
+    measure_components,
+    SIOU_THRESHOLDS,
+    SIZE_RULES,
+    SizeRule,
+)
 from meta_ood_training.scores.confusion import ConfusionCounts
 from meta_ood_training.scores.histogram import (
     RefinedCounts,
@@ -18,6 +28,7 @@ from meta_ood_training.scores.histogram import (
     ScoreHistogram,
 )
 from meta_ood_training.scores.pixel_scores import (
+    find_best_f1,
     find_decisive_bins,
     measure_scores,
     PixelScores,
@@ -26,6 +37,10 @@ from meta_ood_training.scores.pixel_scores import (
 )
 
 __all__ = [
+    'SIOU_THRESHOLDS',
+    'SIZE_RULES',
+    'ComponentCounts',
+    'ComponentScores',
     'ConfusionCounts',
     'GroupCounts',
     'Interval',
@@ -33,8 +48,12 @@ __all__ = [
     'RefinedCounts',
     'ScoreCounts',
     'ScoreHistogram',
+    'SizeRule',
+    'average_components',
+    'find_best_f1',
     'find_decisive_bins',
     'measure_adjusted_iou',
+    'measure_components',
     'measure_scores',
     'precision_recall_curve',
     'roc_curve',

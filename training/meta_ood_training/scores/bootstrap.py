@@ -7,7 +7,9 @@ has no OoD pixel, and would move every published bound by the noise of other dra
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.scores.histogram import to_ordered_keys
@@ -56,6 +58,25 @@ class GroupCounts:
         used = np.flatnonzero(counts)
         table = self._groups.setdefault(group, Counter())
         table.update(dict(zip(used.tolist(), counts[used].tolist(), strict=True)))
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the counts for a file or another process, groups in their order."""
+        tables = list(self._groups.values())
+        return {
+            'names': np.array(list(self._groups), dtype=np.str_),
+            'sizes': np.array([len(table) for table in tables], np.int64),
+            'cells': np.array([cell for table in tables for cell in table], np.int64),
+            'counts': np.array([one for table in tables for one in table.values()], np.int64),
+        }
+
+    def add_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add what `to_arrays` returned."""
+        ends = np.cumsum(arrays['sizes'])
+        for name, size, end in zip(arrays['names'].tolist(), arrays['sizes'], ends, strict=True):
+            inside = slice(end - size, end)
+            cells, counts = arrays['cells'][inside].tolist(), arrays['counts'][inside].tolist()
+            table = self._groups.setdefault(name, Counter())
+            table.update(dict(zip(cells, counts, strict=True)))
 
     def intervals(
         self, *, draws: int = 1000, seed: int = 0, level: float = 0.95

@@ -8,6 +8,7 @@ bounded and printed (`pixel_scores`); a second pass over the few bins that decid
 that value exact (`RefinedCounts`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -158,6 +159,31 @@ class ScoreHistogram:
                 self._blocks[number] = counts.copy()
         self.positives += other.positives
         self.negatives += other.negatives
+
+    def to_arrays(self) -> dict[str, NDArray[np.int64]]:
+        """Return the counts for a file or another process: occupied cells and what they hold."""
+        cells, counts = [], []
+        for number in sorted(self._blocks):
+            used = np.flatnonzero(self._blocks[number])
+            cells.append(used + number * 2 * _BINS_PER_BLOCK)
+            counts.append(self._blocks[number][used])
+        nothing = [np.zeros(0, np.int64)]
+        return {
+            'cells': np.concatenate(cells or nothing),
+            'counts': np.concatenate(counts or nothing),
+        }
+
+    def add_arrays(self, arrays: Mapping[str, NDArray[np.int64]]) -> None:
+        """Add what `to_arrays` returned."""
+        size = 2 * _BINS_PER_BLOCK
+        cells, counts = arrays['cells'], arrays['counts']
+        for number in np.unique(cells // size).tolist():
+            inside = cells // size == number
+            block = self._blocks.setdefault(number, np.zeros(size, np.int64))
+            block[cells[inside] - number * size] += counts[inside]
+        positive = cells % 2 == 1
+        self.positives += int(counts[positive].sum())
+        self.negatives += int(counts[~positive].sum())
 
     def counts(self) -> ScoreCounts:
         """

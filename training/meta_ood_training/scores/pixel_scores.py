@@ -184,3 +184,24 @@ def _holds_several(
 ) -> NDArray[np.bool_]:
     """Tell bins that may hide an order: those with more than one pixel."""
     return positives + negatives > 1
+
+
+def find_best_f1(counts: ScoreCounts) -> tuple[float, float]:
+    """
+    Return the threshold with the best F1 of pixels, and that F1.
+
+    Parameters
+    ----------
+    counts : ScoreCounts
+        At least one OoD pixel; binned counts give the lower edge of a bin.
+
+    Returns
+    -------
+    threshold, f1 : float
+        Score >= threshold is OoD; the highest of equally good thresholds.
+
+    """
+    true_after, false_after = np.cumsum(counts.positives), np.cumsum(counts.negatives)
+    f1 = 2 * true_after / (true_after + false_after + true_after[-1])
+    best = int(np.argmax(f1))
+    return float(counts.thresholds[best]), float(f1[best])

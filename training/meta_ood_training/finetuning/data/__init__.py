@@ -1,7 +1,8 @@
 """
 From a configuration to batches, in the order of the data.
 
-1. `street`         config -> street sources, proxies and objects, opened and checked
+1. `street`         config -> street sources, proxies and objects, opened and checked; `void`:
+   their unlabelled pixels as examples of the unknown
 2. `scene_samples`  procedural street scenes -> samples
 3. `mixing`         street data + OoD proxies -> the samples of one epoch
 4. `augmentation`   sample -> square training crop

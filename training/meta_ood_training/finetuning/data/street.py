@@ -35,6 +35,7 @@ from meta_ood_training.finetuning.data.augmentation import resize
 from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, FACADE_SETS, label_sets
 from meta_ood_training.finetuning.data.mixing import MixedSamples
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
+from meta_ood_training.finetuning.data.void import VoidAsOod
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.run_classes import are_cityscapes, find_run_classes
 import numpy as np
@@ -114,6 +115,8 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     else:
         root = find_data(config.data, data, use='street')
         samples = open_dataset(config.layout, root, num_classes=num_classes)
+    if config.void == 'ood':
+        samples = VoidAsOod(samples)
     return StreetSource(samples, allowed, config.repeats, config.short_side)
 
 

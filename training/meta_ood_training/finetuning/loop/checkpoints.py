@@ -12,6 +12,7 @@ from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.loop.csv_rows import LOG_FILES
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.validation import Scores
+from meta_ood_training.heads.beside import split_weights
 from meta_ood_training.provenance.revision import add_process, OF_ONE_PROCESS
 import torch
 
@@ -202,10 +203,13 @@ class KeepCheckpoints(lightning.Callback):
         _check_finite(module, trainer.global_step)
         if not trainer.is_global_zero:
             return
+        weights, head = (
+            {key: value.detach().cpu() for key, value in part.items()}
+            for part in split_weights(module.exported)
+        )
         record = {
-            'state_dict': {
-                key: value.detach().cpu() for key, value in module.exported.state_dict().items()
-            },
+            'state_dict': weights,
+            **({'head': head} if head else {}),
             **self.facts,
             **({'classes': module.classes.as_facts()} if module.classes else {}),
             'step': int(trainer.global_step),

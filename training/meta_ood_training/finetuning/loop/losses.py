@@ -160,23 +160,75 @@ def entropy_maximization_loss(
 
     """
     _check_shapes(logits, target)
+    in_distribution, is_known = target_loss(
+        logits, target, class_weights=class_weights, soft_targets=soft_targets, soft=soft
+    )
+    return weigh_terms(
+        in_distribution,
+        ood_loss(logits),
+        is_known,
+        target == OOD,
+        shape=logits.shape,
+        ood_loss_weight=ood_loss_weight,
+        normalization=normalization,
+    )
+
+
+def target_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    class_weights: Sequence[float] = (),
+    soft_targets: Tensor | None = None,
+    soft: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """
+    Return l_in of each pixel towards its label or a teacher, weighted, and where there is one.
+
+    Returns
+    -------
+    loss : Tensor of shape (N, H, W), float
+    is_known : Tensor of shape (N, H, W), bool
+
+    """
     classes = logits.shape[1]
-    log_sum = logits.logsumexp(1)
-    is_ood = target == OOD
     is_known = _labelled(target, classes)
     chosen = torch.where(is_known, target, 0).long()
-    in_distribution = log_sum - logits.gather(1, chosen.unsqueeze(1)).squeeze(1)
+    loss = logits.logsumexp(1) - logits.gather(1, chosen.unsqueeze(1)).squeeze(1)
     weights = logits.new_tensor(check_class_weights(class_weights, classes))
-    in_distribution = in_distribution * weights[chosen]
+    loss = loss * weights[chosen]
     if soft_targets is not None and soft is not None:
-        distilled = soft & ~is_ood
+        distilled = soft & (target != OOD)
         mixed = soft_target_loss(logits, soft_targets * weights[:, None, None])
-        in_distribution = torch.where(distilled, mixed, in_distribution)
+        loss = torch.where(distilled, mixed, loss)
         is_known = is_known | distilled
+    return loss, is_known
+
+
+def weigh_terms(
+    in_distribution: Tensor,
+    ood: Tensor,
+    is_known: Tensor,
+    is_ood: Tensor,
+    *,
+    shape: Sequence[int],
+    ood_loss_weight: float,
+    normalization: Normalization,
+) -> EntropyMaximizationLoss:
+    """
+    Return the objective of two losses a pixel, each counted where its mask says.
+
+    Parameters
+    ----------
+    in_distribution, ood, is_known, is_ood : Tensor of shape (N, H, W)
+    shape : sequence of int
+        (N, C, H, W), by which `all_pixels` divides.
+
+    """
     sum_in = torch.where(is_known, in_distribution, 0.0).sum()
-    sum_out = torch.where(is_ood, log_sum - logits.mean(1), 0.0).sum()
+    sum_out = torch.where(is_ood, ood, 0.0).sum()
     counts = torch.stack([is_known.sum(), is_ood.sum()])
-    shares = weigh_pixels(counts, logits.shape, ood_loss_weight, normalization)
+    shares = weigh_pixels(counts, shape, ood_loss_weight, normalization)
     sums = torch.stack([sum_in, sum_out])
     return summarize_loss((shares.to(sums.dtype) * sums).sum(), sums, counts)
 

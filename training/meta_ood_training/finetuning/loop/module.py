@@ -11,13 +11,14 @@ from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.data.batches import Batch
 from meta_ood_training.finetuning.data.label_sets import Teaching
 from meta_ood_training.finetuning.loop.cpu_layers import speed_up_layers
+from meta_ood_training.finetuning.loop.kinds import find_objective
 from meta_ood_training.finetuning.loop.losses import EntropyMaximizationLoss
 from meta_ood_training.finetuning.loop.modes import set_modes
-from meta_ood_training.finetuning.loop.objective import upsampled_objective
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.validation import Scores, ScoreSums
 from meta_ood_training.finetuning.loop_config import OptimizerConfig
 from meta_ood_training.finetuning.run_classes import find_run_classes
+from meta_ood_training.heads.beside import BESIDE_HEAD, run_network
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -117,13 +118,11 @@ class FinetuneModule(lightning.LightningModule):
 
     def objective(self, batch: Batch, teaching: Teaching | None) -> EntropyMaximizationLoss:
         """Return the loss of one batch with its terms."""
-        return upsampled_objective(
-            self.network(self.to_input(batch.images)).float(),
+        return find_objective(
+            run_network(self.network, self.to_input(batch.images)),
             batch.targets,
             align_corners=self.network.align_corners,
-            ood_loss_weight=self.config.objective.ood_loss_weight,
-            normalization=self.config.objective.normalization,
-            class_weights=self.config.objective.class_weights,
+            objective=self.config.objective,
             teaching=teaching,
         )
 
@@ -187,7 +186,7 @@ class FinetuneModule(lightning.LightningModule):
         if dist.is_available() and dist.is_initialized():
             for buffer in self.exported.buffers():
                 dist.broadcast(buffer, 0)
-        self._score_sums = ScoreSums(self.config.network.num_classes)
+        self._score_sums = ScoreSums(self.config.network.num_classes, self.config.objective.kind)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count one validation frame."""
@@ -229,13 +228,18 @@ def _parameter_groups(network: nn.Module, config: OptimizerConfig) -> list[dict[
     """Parameters by the factor on their learning rate; a part that is named must exist."""
     by_factor: dict[float, list[nn.Parameter]] = {1.0: []}
     unused = set(config.part_factors)
-    for name, parameter in network.named_parameters():
+    named = {
+        name.removeprefix(BESIDE_HEAD): parameter
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    }
+    for name, parameter in named.items():
         part = next((one for one in config.part_factors if name.startswith(one)), None)
         if part:
             unused.discard(part)
         by_factor.setdefault(config.part_factors[part] if part else 1.0, []).append(parameter)
     if unused:
-        parts = sorted({name.split('.')[0] + '.' for name, _ in network.named_parameters()})
+        parts = sorted({name.split('.')[0] + '.' for name in named})
         raise ValueError(
             f'part_factors must name parts of the network ({", ".join(parts)}), got '
             f'{", ".join(sorted(unused))}. Correct it, or leave it out.'

@@ -51,9 +51,9 @@ def upsampled_objective(
             f'{tuple(logits.shape)} and {tuple(target.shape)}. Give one target an image.'
         )
     if teaching is not None:
-        _check_teaching(teaching, len(logits), logits.shape[1])
+        check_teaching(teaching, len(logits), logits.shape[1])
     if logits.device.type == 'cpu' and logits.dtype == torch.float32:
-        counts = _count_pixels(target, logits.shape[1], teaching)
+        counts = count_pixels(target, logits.shape[1], teaching)
         shape = (*logits.shape[:2], *target.shape[1:])
         weights = weigh_pixels(counts, shape, ood_loss_weight, normalization)
         total, sums = FusedTerms.apply(
@@ -66,14 +66,7 @@ def upsampled_objective(
         )
         return summarize_loss(total, sums, counts)
     size = (int(target.shape[1]), int(target.shape[2]))
-    soft_targets = soft = None
-    if teaching is not None:
-        upsampled = interpolate(
-            teaching.logits, size, mode='bilinear', align_corners=teaching.align_corners
-        )
-        images = torch.arange(len(target), device=target.device)[:, None, None]
-        sets = teaching.sets[images, target.long()].permute(0, 3, 1, 2)
-        soft_targets, soft = restrict_teacher(upsampled, sets), sets.any(1)
+    soft_targets, soft = spread_teaching(teaching, target)
     return entropy_maximization_loss(
         interpolate(logits, size, mode='bilinear', align_corners=align_corners),
         target,
@@ -85,7 +78,22 @@ def upsampled_objective(
     )
 
 
-def _check_teaching(teaching: Teaching, images: int, num_classes: int) -> None:
+def spread_teaching(
+    teaching: Teaching | None, target: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return a teacher's probabilities (N, C, H, W), and which pixels have them; or two None."""
+    if teaching is None:
+        return None, None
+    size = (int(target.shape[1]), int(target.shape[2]))
+    upsampled = interpolate(
+        teaching.logits, size, mode='bilinear', align_corners=teaching.align_corners
+    )
+    images = torch.arange(len(target), device=target.device)[:, None, None]
+    sets = teaching.sets[images, target.long()].permute(0, 3, 1, 2)
+    return restrict_teacher(upsampled, sets), sets.any(1)
+
+
+def check_teaching(teaching: Teaching, images: int, num_classes: int) -> None:
     """Refuse other shapes: the one-pass loss would read and write beside its arrays."""
     scores, sets = teaching.logits.shape, teaching.sets.shape
     if len(scores) != 4 or scores[:2] != (images, num_classes):
@@ -100,7 +108,7 @@ def _check_teaching(teaching: Teaching, images: int, num_classes: int) -> None:
         )
 
 
-def _count_pixels(target: Tensor, num_classes: int, teaching: Teaching | None) -> Tensor:
+def count_pixels(target: Tensor, num_classes: int, teaching: Teaching | None) -> Tensor:
     """Return how many pixels count for l_in and for l_out, (2,) int64."""
     counts = torch.stack([torch.bincount(one.flatten(), minlength=256) for one in target])
     is_known = torch.zeros(counts.shape, dtype=torch.bool)

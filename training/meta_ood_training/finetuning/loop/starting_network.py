@@ -14,6 +14,8 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_training.finetuning.config import FinetuneConfig, NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.heads.beside import head_kind, NetworkWithHead
+import torch
 from torch import Tensor
 
 PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
@@ -60,15 +62,21 @@ def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, T
     return weights
 
 
+def class_weights_of(network: OodNetwork, config: NetworkConfig) -> set[str]:
+    """Return the names of the weights whose shape depends on the number of classes."""
+    one_more = build_network(
+        config.architecture, num_classes=config.num_classes + 1, **config.arguments
+    ).state_dict()
+    own = network.state_dict().items()
+    return {name for name, value in own if value.shape != one_more[name].shape}
+
+
 def without_head(
     weights: Mapping[str, Tensor], network: OodNetwork, config: NetworkConfig
 ) -> dict[str, Tensor]:
     """Return weights with those of a network in the place of all that depend on its classes."""
     own = network.state_dict()
-    one_more = build_network(
-        config.architecture, num_classes=config.num_classes + 1, **config.arguments
-    ).state_dict()
-    depends = {name for name, value in own.items() if value.shape != one_more[name].shape}
+    depends = class_weights_of(network, config)
     kept = {
         name: value for name, value in network.own_names(weights).items() if name not in depends
     }
@@ -89,9 +97,23 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
     return network
 
 
+def open_student(config: FinetuneConfig) -> OodNetwork:
+    """Return the network to train, with the head that its objective wants."""
+    network = open_network(config.network, config.data)
+    if config.network.head_scale != 1:
+        values = network.state_dict()
+        with torch.no_grad():
+            for name in class_weights_of(network, config.network):
+                values[name].mul_(config.network.head_scale)
+    head = config.objective.head
+    if head is None:
+        return network
+    return NetworkWithHead(network, head_kind(config.objective.kind), head)
+
+
 def open_networks(config: FinetuneConfig) -> tuple[OodNetwork, OodNetwork | None]:
     """Return the network to train, and its teacher."""
-    network = open_network(config.network, config.data)
+    network = open_student(config)
     if all(street.targets == 'labels' for street in config.street):
         return network, None
     described = config.objective.teacher_architecture or config.network

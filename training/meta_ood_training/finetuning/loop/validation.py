@@ -26,6 +26,8 @@ from meta_ood_training.finetuning.data.pasting import paste_object, PasteSetting
 from meta_ood_training.finetuning.data.street import idd_lite_part, resize_sample
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.loop_config import ValidationConfig
+from meta_ood_training.heads.beside import join_planes, run_network
+from meta_ood_training.heads.scorers import scorer_of
 from meta_ood_training.scores import ConfusionCounts, measure_scores, ScoreHistogram
 import numpy as np
 import torch
@@ -101,7 +103,8 @@ class Scores:
 class ScoreSums:
     """Counts of pixels over validation frames."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, kind: str = 'entropy_maximization') -> None:
+        self.kind = kind
         self.histogram = ScoreHistogram()
         self.confusion = ConfusionCounts(num_classes, THRESHOLDS)
 
@@ -121,13 +124,18 @@ class ScoreSums:
         network.eval()
         with torch.inference_mode():
             images = torch.from_numpy(frame.image[None]).to(device)
-            logits = network(to_input(images))[0].float()
+            outputs = run_network(network, to_input(images))
         for part, mode in modes:
             part.training = mode
-        size = frame.target.shape
-        dense = predict_dense(logits, (size[0], size[1]), align_corners=network.align_corners)
+        size = int(frame.target.shape[0]), int(frame.target.shape[1])
+        corners = network.align_corners
+        dense = predict_dense(outputs.logits[0], size, align_corners=corners)
+        score = dense.entropy
+        if self.kind != 'entropy_maximization':
+            joined = join_planes(outputs, align_corners=corners)
+            score = scorer_of(self.kind, align_corners=corners).score(frame.image, joined[0])
         used = frame.target != IGNORED
-        self.histogram.update(dense.entropy[used], frame.target[used] == OOD)
+        self.histogram.update(score[used], frame.target[used] == OOD)
         self.confusion.update(
             _as_counted(dense.semantic, frame.equivalent_predictions), dense.entropy, frame.classes
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from meta_ood_ros.core.meta_classifier import LARGEST_PROBABILITY, MetaClassifier
 from meta_ood_training.meta.fitting.block_gaps import find_gaps
@@ -43,6 +44,8 @@ class MetaFitSettings:
     ----------
     gap : float
         Part of a block next to a held-out one that is not fitted on either, see `find_gaps`.
+    ignored_metrics : tuple of str
+        Metrics, or patterns of them (`centroid_*`), whose weight is 0.
 
     """
 
@@ -56,6 +59,7 @@ class MetaFitSettings:
     rule: str = 'max_f1'
     bound: float = 0.05
     seed: int = 0
+    ignored_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +113,12 @@ def fit_meta_classifier(
 
     """
     settings = settings or MetaFitSettings()
-    metrics, labels = segments.metrics, segments.is_true_ood
+    metrics, labels = used_metrics(segments, settings), segments.is_true_ood
     check_training_segments(metrics, labels, names=segments.metric_names)
     group = segment_groups(segments, settings.group_by)
-    fold = assign_folds(group, labels, settings.folds, seed=settings.seed)
+    # each domain is left out on its own; smaller groups share a fold
+    folds = len(group) if settings.group_by == 'split' else settings.folds
+    fold = assign_folds(group, labels, folds, seed=settings.seed)
     grouped = cross_validate(
         metrics,
         labels,
@@ -170,14 +176,40 @@ def fit_meta_classifier(
     )
 
 
+def used_metrics(segments: SegmentSet, settings: MetaFitSettings) -> np.ndarray:
+    """Return the metrics, (K, D), those that are ignored as a constant, whose weight is 0."""
+    if not settings.ignored_metrics:
+        return segments.metrics
+    ignored = find_metrics(segments.metric_names, settings.ignored_metrics)
+    return np.where(ignored, 0.0, segments.metrics)
+
+
+def find_metrics(names: Sequence[str], patterns: Sequence[str]) -> np.ndarray:
+    """Return which metrics match any of the patterns, (D,) bool; each must match one."""
+    chosen = np.zeros(len(names), dtype=bool)
+    for pattern in patterns:
+        matches = np.array([fnmatchcase(name, pattern) for name in names])
+        if not matches.any():
+            raise ValueError(
+                f'--ignore-metric must name a segment metric, got {pattern!r}. '
+                f'They are {", ".join(names)}.'
+            )
+        chosen |= matches
+    if chosen.all():
+        raise ValueError('--ignore-metric must leave a metric, got patterns of all. Name fewer.')
+    return chosen
+
+
 def segment_groups(segments: SegmentSet, group_by: str) -> np.ndarray:
-    """Return the group number of each segment, (K,) int64, by 'image' or by honest 'group'."""
+    """Return the group number of each segment, (K,) int64, by 'image', 'group' or 'split'."""
     if group_by == 'image':
         return segments.segment_frame
+    if group_by == 'split':
+        return np.unique(segments.frame_split, return_inverse=True)[1][segments.segment_frame]
     if group_by != 'group':
         raise ValueError(
-            f"group_by must be 'group' or 'image', got {group_by!r}. 'group' joins sequence "
-            'block and pasted object and leaks least.'
+            f"group_by must be 'group', 'image' or 'split', got {group_by!r}. 'group' joins "
+            "sequence block and pasted object, 'split' all that `segments --split` named alike."
         )
     return join_groups(list(segments.frame_group))[segments.segment_frame]
 

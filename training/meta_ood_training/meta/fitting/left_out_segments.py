@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meta_ood_training.meta.fitting.fit import MetaFitSettings
+from meta_ood_training.meta.fitting.fit import MetaFitSettings, used_metrics
 from meta_ood_training.meta.fitting.leave_one_out import leave_one_out
 from meta_ood_training.meta.fitting.neural_meta import (
     predict_neural_network,
@@ -69,7 +69,7 @@ def predict_left_out_segments(
             rng = np.random.default_rng(settings.seed)
             rows = np.sort(rng.choice(count, FOLDS_TIMES_SEGMENTS // count, replace=False))
         result = leave_one_out(
-            segments.metrics,
+            used_metrics(segments, settings),
             segments.is_true_ood,
             strength=settings.strength,
             leaky_scaler=settings.leaky_scaler,
@@ -89,7 +89,7 @@ def _train_without(
     segments: SegmentSet, block: np.ndarray, settings: MetaFitSettings
 ) -> np.ndarray:
     """Return the logits of some segments, each by a network trained on all but that one."""
-    metrics, labels = segments.metrics, segments.is_true_ood
+    metrics, labels = used_metrics(segments, settings), segments.is_true_ood
     everything = fit_standardization(metrics)
     inputs, targets, held_out = [], [], []
     for one in block:

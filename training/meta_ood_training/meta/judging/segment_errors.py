@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meta_ood_training.scores.components import average_components, ComponentScores
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
-
-# SegmentMeIfYouCan: F1 averaged over sIoU thresholds .25, .30, ..., .75
-SIOU_THRESHOLDS = np.arange(25, 76, 5) / 100.0
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,6 @@ def rank_segments(score: np.ndarray, is_true_ood: np.ndarray) -> RankingScores:
     )
 
 
-@dataclass(frozen=True)
-class ComponentScores:
-    """Component-level scores of SegmentMeIfYouCan."""
-
-    siou: float
-    ppv: float
-    f1: float
-
-
 def score_components(segments: SegmentSet, accepted: np.ndarray | None = None) -> ComponentScores:
     """
     Return mean sIoU, PPV and F1 of the accepted segments.
@@ -153,16 +142,7 @@ def score_components(segments: SegmentSet, accepted: np.ndarray | None = None) -
     covered = np.zeros(len(segments))
     np.add.at(covered, segments.overlap_segment, segments.overlap_px)
     ppv = (covered / np.maximum(segments.valid_px, 1))[kept & (segments.valid_px > 0)]
-    scores = []
-    for threshold in SIOU_THRESHOLDS:
-        true = np.count_nonzero(siou >= threshold)
-        wrong = len(siou) - true + np.count_nonzero(ppv < threshold)
-        scores.append(2 * true / (2 * true + wrong) if true + wrong else float('nan'))
-    return ComponentScores(
-        siou=float(siou.mean()) if len(siou) else float('nan'),
-        ppv=float(ppv.mean()) if len(ppv) else float('nan'),
-        f1=float(np.mean(scores)),
-    )
+    return average_components(siou, ppv)
 
 
 def measure_siou(segments: SegmentSet, accepted: np.ndarray) -> np.ndarray:

@@ -1,0 +1,10 @@
+"""
+`evaluate --methods`: every OoD score of the papers on the same frames, in one table.
+
+1. `run`         the whole way, from bundles, data and names of methods to the report
+2. `fitting`     labelled frames to fit on, and the methods that can run
+3. `counts`      one pass over the frames: all methods, and the time of each
+4. `collected`   what was found, and its report
+5. `ranking`     counts -> rows sorted by AP, Markdown and JSON; `published`: of the papers, apart
+6. `pictures`    curves of all methods, frames on which each was best and worst
+"""

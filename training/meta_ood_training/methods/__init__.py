@@ -1,0 +1,30 @@
+"""
+Every OoD score of the papers: one room a method, fitted on labelled frames, on one bench.
+
+1. `observation`   one labelled frame as a network sees it: what a method is fitted on
+2. `observer`      network + image -> logits and features; a walk over labelled frames
+3. `method`        what a method is: its paper, what it needs, how it is fitted
+4. `standardized_max_logit`, `vim`    fitted for scorers of the robot
+5. `own_pass`      the network as a method runs it itself; `layers`: and looks into it
+6. `odin`          a step of the input, a high temperature
+7. `bayesian`      dropout and ensembles
+8. `density`       Mahalanobis, nearest neighbours, flows
+9. `trained`       those whose network was trained again, or with a head: a bundle each
+10. `fitted_file`  what was fitted <-> a file
+11. `registry`     name -> method; those of the robot are in `meta_ood_ros.core.scorers`
+"""
+
+from meta_ood_training.methods.method import Method, MethodNeedsError, Setup
+from meta_ood_training.methods.observation import Observation
+from meta_ood_training.methods.observer import Observer
+from meta_ood_training.methods.registry import find_methods, METHODS
+
+__all__ = [
+    'METHODS',
+    'Method',
+    'MethodNeedsError',
+    'Observation',
+    'Observer',
+    'Setup',
+    'find_methods',
+]

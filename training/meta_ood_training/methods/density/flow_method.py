@@ -1,0 +1,163 @@
+"""Labelled frames -> flows at the layers of a network, and the weights that join them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from meta_ood_training.datasets.sample import OOD
+from meta_ood_training.methods.density.embeddings import EmbeddingSample
+from meta_ood_training.methods.density.flow_fit import fit_flow, FlowPlan
+from meta_ood_training.methods.density.flow_scorer import (
+    FlowMinimumScorer,
+    FlowRegressionScorer,
+    FlowScorer,
+    NOISE,
+)
+from meta_ood_training.methods.density.real_nvp import RealNvp
+from meta_ood_training.methods.fitted_file import load_state
+from meta_ood_training.methods.layers import deep_layers, last_layer, LayerTap
+from meta_ood_training.methods.method import MethodNeedsError, Setup
+from meta_ood_training.methods.observation import Observation
+from meta_ood_training.methods.own_pass import OwnPass
+import numpy as np
+from numpy.typing import NDArray
+import torch
+
+FLOW_EMBEDDINGS, REGRESSION_PIXELS = 100_000, 1000
+"""Sampled a layer; pixels of each kind that a frame gives to the logistic regression at most."""
+
+
+def build_flow(
+    setup: Setup,
+    *,
+    layers: Sequence[str] = (),
+    embeddings: int = FLOW_EMBEDDINGS,
+    iterations: int = FlowPlan.iterations,
+    noise: float = NOISE,
+    checkpoints: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> FlowScorer:
+    """Return the scorer of the last of some layers, the last activation where none is named."""
+    own = OwnPass.of(setup, FlowScorer.name)
+    kept = _kept(FlowScorer, setup, own)
+    if kept is not None:
+        return kept
+    names = tuple(layers) or (last_layer(own.network),)
+    flows = _fit_layers(setup, own, names, embeddings, iterations, checkpoints, tell)
+    return FlowScorer(own, flows, noise=noise)
+
+
+def build_flow_minimum(
+    setup: Setup,
+    *,
+    layers: Sequence[str] = (),
+    embeddings: int = FLOW_EMBEDDINGS,
+    iterations: int = FlowPlan.iterations,
+    noise: float = NOISE,
+    checkpoints: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> FlowScorer:
+    """Return the scorer of the minimum over layers, the deep ones where none is named."""
+    own = OwnPass.of(setup, FlowMinimumScorer.name)
+    kept = _kept(FlowMinimumScorer, setup, own)
+    if kept is not None:
+        return kept
+    names = tuple(layers) or tuple(deep_layers(own.network))
+    flows = _fit_layers(setup, own, names, embeddings, iterations, checkpoints, tell)
+    return FlowMinimumScorer(own, flows, noise=noise)
+
+
+def build_flow_regression(
+    setup: Setup,
+    *,
+    layers: Sequence[str] = (),
+    embeddings: int = FLOW_EMBEDDINGS,
+    iterations: int = FlowPlan.iterations,
+    noise: float = NOISE,
+    ood: Callable[[], Iterator[Observation]] | None = None,
+    checkpoints: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> FlowScorer:
+    """Return the scorer of all layers, joined by a regression on frames with OoD pixels."""
+    own = OwnPass.of(setup, FlowRegressionScorer.name)
+    kept = _kept(FlowRegressionScorer, setup, own)
+    if kept is not None:
+        return kept
+    if ood is None:
+        raise MethodNeedsError(
+            'flow_regression joins its layers by what tells OoD pixels, got no frames with such. '
+            'Fit it before: meta-ood-train fit-score flow_regression --ood-data NAME=PATH'
+        )
+    names = tuple(layers) or tuple(deep_layers(own.network))
+    flows = _fit_layers(setup, own, names, embeddings, iterations, checkpoints, tell)
+    layered = FlowMinimumScorer(own, flows, noise=noise)
+    weights = fit_regression(layered, ood(), seed=setup.seed)
+    return FlowRegressionScorer(own, flows, noise=noise, weights=weights)
+
+
+def _kept(scorer: type[FlowScorer], setup: Setup, own: OwnPass) -> FlowScorer | None:
+    """Return the scorer as it was fitted before, None where it was not."""
+    if scorer.name not in setup.artefacts:
+        return None
+    state = load_state(setup.artefact(scorer.name), scorer.name, setup.bundle)
+    return scorer.from_state(state, network_pass=own)
+
+
+def _fit_layers(
+    setup: Setup,
+    own: OwnPass,
+    names: Sequence[str],
+    embeddings: int,
+    iterations: int,
+    checkpoints: Path | None,
+    tell: Callable[[str], None],
+) -> dict[str, RealNvp]:
+    tap = LayerTap(own.network, names)
+    samples = {
+        name: EmbeddingSample(embeddings, setup.bundle.num_classes, setup.seed) for name in names
+    }
+    for one in setup.walk('flow'):
+        with torch.inference_mode():
+            _, taken = tap(own.to_input(one.image))
+        for name, sample in samples.items():
+            sample.update(taken[name][0], one.targets)
+    flows = {}
+    for name, sample in samples.items():
+        values, _ = sample.take()
+        tell(f'{name}: {len(values)} of {sample.seen} embeddings, {values.shape[1]} dimensions')
+        flows[name] = fit_flow(
+            values,
+            FlowPlan(iterations=iterations, seed=setup.seed),
+            checkpoint=None if checkpoints is None else checkpoints / f'{name}.ckpt',
+            tell=tell,
+        )
+    return flows
+
+
+def fit_regression(
+    scorer: FlowMinimumScorer, frames: Iterator[Observation], *, seed: int = 0
+) -> NDArray[np.float64]:
+    """Return the weights (L + 1,) of a logistic regression of OoD on the layers' scores."""
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(seed)
+    rows, answers = [], []
+    for one in frames:
+        layers = np.stack(scorer.layer_scores(one.image)).reshape(len(scorer.flows), -1)
+        targets = one.targets.ravel()
+        for kind in (True, False):
+            # below OOD stand the classes, and what is in-distribution without a class
+            of_kind = np.flatnonzero(targets == OOD if kind else targets < OOD)
+            chosen = random.permutation(of_kind)[:REGRESSION_PIXELS]
+            rows.append(layers[:, chosen].T)
+            answers.append(np.full(len(chosen), kind))
+    values = np.concatenate(rows) if rows else np.zeros((0, len(scorer.flows)))
+    is_ood = np.concatenate(answers) if answers else np.zeros(0, dtype=bool)
+    if not is_ood.any() or is_ood.all():
+        raise ValueError(
+            f'the regression needs OoD and in-distribution pixels, got {int(is_ood.sum())} and '
+            f'{int((~is_ood).sum())}. Give labelled frames with both: --ood-data NAME=PATH'
+        )
+    mean, spread = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-12)
+    model = LogisticRegression(class_weight='balanced').fit((values - mean) / spread, is_ood)
+    weights = model.coef_[0] / spread
+    return np.append(weights, model.intercept_[0] - weights @ mean)
