@@ -37,7 +37,7 @@ MAY_IMPORT = {
     'datasets': 'core',
     'scores': '',
     'heads': 'core',
-    'methods': 'core datasets scores heads',
+    'methods': 'core provenance datasets scores heads',
     'overlays': 'core provenance datasets',
     'finetuning': 'core scenes provenance datasets scores heads',
     'bundles': 'core scenes provenance datasets finetuning heads',
@@ -52,7 +52,7 @@ MAY_IMPORT = {
     'meta_ood_training': (
         'overlays finetuning bundles segments meta evaluation prediction adaptation'
     ),
-    'cli': 'overlays finetuning bundles segments meta evaluation prediction adaptation',
+    'cli': 'overlays finetuning bundles segments meta methods evaluation prediction adaptation',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

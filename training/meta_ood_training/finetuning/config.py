@@ -46,6 +46,8 @@ class StreetConfig:
         label is 253 and nothing where it is 255, as `adapt` marks what the teacher is sure of.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
+    count : int
+        How many scenes are drawn, for `scenes` alone.
     ood_objects : int
         Unknown objects in a scene at most, for `scenes` alone.
     void : str
@@ -82,10 +84,18 @@ class ProxyConfig:
 
     Attributes
     ----------
+    layout : str
+        `ecssd`, `coco`, or `folder`: cut-outs, or images and masks of one's own.
+    data : str
+        Name under `data` of its folder.
     split : str
         Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
     rules : str
         For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
+    background : str
+        What pixels beside the objects count as: `ignore`, or `class:NAME` of Cityscapes.
+    min_share, max_share : float
+        Bounds on the share of labelled pixels of an image, in [0, 1].
     known_categories : tuple of str
         For COCO: categories that are not unknown, besides those named like a class of the
         network (with Cityscapes' classes: besides COCO's nine that these know).
@@ -125,6 +135,12 @@ class FinetuneConfig:
 
     Attributes
     ----------
+    network : NetworkConfig
+        What is trained.
+    street : tuple of StreetConfig
+        In-distribution images.
+    objective : ObjectiveConfig
+        The loss.
     proxies : tuple of ProxyConfig
         Whole proxy images, as many per epoch as `mixing` says.
     objects : tuple of ProxyConfig
@@ -132,6 +148,24 @@ class FinetuneConfig:
     controls : str
         Name under `data` of CamVid, whose cars, people and bicycles are pasted with their own
         labels as `mixing.control_probability` says; '' for none.
+    mixing : MixingSettings
+        Shares of proxies and pasted objects.
+    augmentation : AugmentationSettings
+        What happens to every sample.
+    pasting : PasteSettings
+        How objects are placed and blended.
+    hard_negatives : HardNegativeSettings
+        Shadows and paint that are no objects.
+    optimizer : OptimizerConfig
+        Adam and its learning rate.
+    training : TrainingConfig
+        The loop.
+    validation : ValidationConfig or None
+        What the best checkpoint is chosen on; None validates nothing.
+    bundle : BundleConfig
+        What the bundle made of the run says.
+    data : mapping of str to str
+        Name -> path of each folder or file that other keys name; --data adds to it.
 
     """
 

@@ -9,12 +9,12 @@ from itertools import islice
 import math
 import os
 from pathlib import Path
-import re
 from typing import Protocol
 
 import cv2
 from meta_ood_ros.bags import Bag, RecordedMessage
 from meta_ood_ros.bags.bag import IMAGE_TYPES
+from meta_ood_ros.core.files.natural_order import natural_order
 from meta_ood_training.datasets.paired import read_image
 import numpy as np
 
@@ -121,15 +121,7 @@ def _find_images(folder: Path) -> list[Path]:
             f'a folder must hold images ({", ".join(sorted(IMAGE_ENDINGS))}) or a bag, got '
             f'{str(folder)!r}, which holds none. Name the folder in which they lie.'
         )
-    return sorted(found, key=lambda path: _natural(path.relative_to(folder)))
-
-
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """Sort 9.jpg before 10.jpg."""
-    return [
-        (text, int(part or 0))
-        for text, part in re.findall(r'(\D*)(\d*)', str(path.with_suffix('')))
-    ]
+    return natural_order(found)
 
 
 class ImageFiles:
