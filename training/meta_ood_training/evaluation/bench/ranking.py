@@ -131,7 +131,7 @@ def format_ranking(
         Wrong classes found, by data.
 
     """
-    shown = [*ranked.values(), *(wrong or {}).values()]
+    shown: list[Sequence[Row | WrongRow]] = [*ranked.values(), *(wrong or {}).values()]
     several = len({row.bundle for rows in shown for row in rows}) > 1
     return render(
         'meta_ood_training.evaluation.bench',
