@@ -37,7 +37,7 @@ MAY_IMPORT = {
     'datasets': 'core',
     'scores': '',
     'heads': 'core',
-    'methods': 'core datasets scores heads',
+    'methods': 'core provenance datasets scores heads',
     'overlays': 'core provenance datasets',
     'finetuning': 'core scenes provenance datasets scores heads',
     'bundles': 'core scenes provenance datasets finetuning heads',
@@ -46,13 +46,13 @@ MAY_IMPORT = {
     'evaluation': 'core provenance datasets scores methods segments meta demo',
     'prediction': 'core bags datasets',
     'adaptation': (
-        'core scenes demo provenance datasets overlays finetuning bundles segments meta '
+        'core scenes demo provenance datasets scores overlays finetuning bundles segments meta '
         'evaluation prediction'
     ),
     'meta_ood_training': (
         'overlays finetuning bundles segments meta evaluation prediction adaptation'
     ),
-    'cli': 'overlays finetuning bundles segments meta evaluation prediction adaptation',
+    'cli': 'overlays finetuning bundles segments meta methods evaluation prediction adaptation',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

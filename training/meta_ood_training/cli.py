@@ -51,6 +51,7 @@ INSTALL = {
 
 PACKAGES = {
     'cv2': 'opencv-python-headless',
+    'faiss': 'faiss-cpu',
     'google': 'protobuf',
     'sklearn': 'scikit-learn',
     'yaml': 'PyYAML',

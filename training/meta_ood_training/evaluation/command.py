@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # PyTorch, for which --help would wait
     from meta_ood_training.evaluation.deployed_run import DeployedEvaluation
 
 
-#: Tracks of SegmentMeIfYouCan; `test_help` compares them with `SIZE_RULES`, which need more imports.
+#: Tracks of SegmentMeIfYouCan; `test_help` compares them with `SIZE_RULES`, which import more.
 COMPONENTS = ('anomaly_track', 'obstacle_track', 'all')
 
 
@@ -219,6 +219,7 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         limit=arguments.limit,
         gallery=arguments.gallery,
         misclassification=arguments.misclassification,
+        components=arguments.components or '',
         draws=arguments.draws,
         seed=arguments.seed,
         device=arguments.device,

@@ -15,12 +15,6 @@ from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets import parse_dataset, SampleDataset
-from meta_ood_training.evaluation.bundle_scores import (
-    check_parts,
-    describe_bundle,
-    load_bundles,
-    open_datasets,
-)
 from meta_ood_training.evaluation.deployed import PublishedDecisions, score_decisions
 from meta_ood_training.evaluation.deployed_comparison import (
     compare_decisions,
@@ -32,6 +26,12 @@ from meta_ood_training.evaluation.deployed_report import (
     to_deployed_record,
 )
 from meta_ood_training.evaluation.gallery import draw_gallery
+from meta_ood_training.evaluation.opening import (
+    check_parts,
+    describe_bundle,
+    load_bundles,
+    open_datasets,
+)
 from meta_ood_training.evaluation.pixel_evaluation import is_of_part
 from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
 from meta_ood_training.plain_arguments import as_tuple

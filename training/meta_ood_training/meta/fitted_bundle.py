@@ -269,7 +269,11 @@ def _fitted_bundle(
         core_threshold=_core_threshold(options, bundle),
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
-            replace(one.fits[kind].classifier, network_sha256=bundle.network_sha256)
+            replace(
+                one.fits[kind].classifier,
+                network_sha256=bundle.network_sha256,
+                score=sidecar['score'],
+            )
             for one in evaluations
             if kind in one.fits
         ),

@@ -10,8 +10,9 @@ Every OoD score of the papers: one room a method, fitted on labelled frames, on 
 7. `bayesian`      dropout and ensembles
 8. `density`       Mahalanobis, nearest neighbours, flows
 9. `trained`       those whose network was trained again, or with a head: a bundle each
-10. `fitted_file`  what was fitted <-> a file
-11. `registry`     name -> method; those of the robot are in `meta_ood_ros.core.scorers`
+10. `resynthesis`  what cannot be made again of its classes; a verb trains it
+11. `fitted_file`  what was fitted <-> a file; `served`: and what a bundle keeps of it
+12. `registry`     name -> method; those of the robot are in `meta_ood_ros.core.scorers`
 """
 
 from typing import TYPE_CHECKING
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 __getattr__ = export_lazily(
     __name__,
     {
-        **dict.fromkeys(('Method', 'MethodNeedsError', 'Setup'), 'method'),
-        **dict.fromkeys(('METHODS', 'find_methods'), 'registry'),
+        'METHODS': 'registry',
+        'Method': 'method',
+        'MethodNeedsError': 'method',
         'Observation': 'observation',
         'Observer': 'observer',
+        'Setup': 'method',
+        'find_methods': 'registry',
     },
 )

@@ -60,7 +60,7 @@ def describe_segments(
         'bundle_sha256': bundle.digest,
         # recorded segments name a model; whose network it was only its owner knows
         'network_sha256': None if options.recorded else bundle.network_sha256,
-        'score': 'entropy',
+        'score': 'entropy' if options.recorded else bundle.score,
         'entropy_thresholds': [float(one) for one in thresholds],
         'metric_names': list(metric_names(bundle.num_classes)),
         'connectivity': 8,

@@ -60,6 +60,7 @@ def found(data, small_bundle, tmp_path_factory):
         fit_data=f'folder={data / "fit"}',
         output=output,
         gallery=1,
+        components='all',
         draws=20,
         device='cpu',
     )
@@ -71,6 +72,8 @@ def test_methods_are_ranked_by_ap_with_the_scores_that_evaluate_gives(found, dat
     precisions = [row.scores.average_precision for row in rows]
     assert precisions == sorted(precisions, reverse=True)
     assert all(row.seconds > 0 for row in rows)
+    assert all(0 <= row.f1 <= 1 for row in rows)
+    assert rows[0].f1 > 0
     assert found.missing == {small_bundle.name: {}}
     alone = evaluate(f'folder={data / "judged"}', bundles=small_bundle, draws=0, device='cpu')
     ((by_bundle,),) = [list(one.values()) for one in alone.results.values()]

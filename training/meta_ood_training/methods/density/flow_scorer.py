@@ -53,7 +53,12 @@ class FlowScorer(Scorer):
     ) -> None:
         if not 0 <= noise < math.inf:
             raise ValueError(f'noise of a flow must be at least 0 grey levels, got {noise}.')
-        self._pass, self.flows, self.noise, self.weights = network_pass, dict(flows), noise, weights
+        self._pass, self.flows, self.noise, self.weights = (
+            network_pass,
+            dict(flows),
+            noise,
+            weights,
+        )
         for flow in self.flows.values():
             flow.to(network_pass.device).eval().requires_grad_(False)
         self._tap = LayerTap(network_pass.network, self.used())

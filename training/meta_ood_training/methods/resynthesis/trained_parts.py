@@ -36,7 +36,7 @@ GENERATOR_POINT, PAIR_POINT = 'generator.resume', 'discrepancy.resume'
 EXAMPLES_FILE = 'examples.jpg'
 _EXAMPLES = 6
 _PIXELS_PER_FRAME = 5000
-#: Steps of which the first and the last mean loss are taken.
+#: Steps at most of which the first and the last mean loss are taken, else a quarter of all.
 _MEAN_OVER = 25
 
 
@@ -186,9 +186,10 @@ class TrainedParts:
 
 
 def _ends(losses: Sequence[float]) -> dict[str, float]:
+    over = max(1, min(_MEAN_OVER, len(losses) // 4))
     return {
-        'first': float(np.mean(losses[:_MEAN_OVER])),
-        'last': float(np.mean(losses[-_MEAN_OVER:])),
+        'first': float(np.mean(losses[:over])),
+        'last': float(np.mean(losses[-over:])),
         'steps': len(losses),
     }
 
