@@ -46,7 +46,7 @@ MAY_IMPORT = {
     'evaluation': 'core provenance datasets scores methods segments meta demo',
     'prediction': 'core bags datasets',
     'adaptation': (
-        'core scenes demo provenance datasets overlays finetuning bundles segments meta '
+        'core scenes demo provenance datasets scores overlays finetuning bundles segments meta '
         'evaluation prediction'
     ),
     'meta_ood_training': (

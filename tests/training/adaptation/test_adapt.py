@@ -10,6 +10,7 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training import adapt, AdaptOptions
 from meta_ood_training.adaptation import stages, taught, unknown
 from meta_ood_training.adaptation.pasted import paste_unknown
+from meta_ood_training.adaptation.recordings import Masks, open_recordings
 from meta_ood_training.adaptation.report import _verdicts
 from meta_ood_training.cli import main
 from meta_ood_training.datasets.folder import Folder
@@ -237,10 +238,10 @@ def test_a_frame_of_another_size_is_left_out(small_bundle, tmp_path):
         return picture(number)[: 40 if number == 3 else None]
 
     folder = write_images(tmp_path / 'drive', draw, 30)
-    recordings = taught_recordings(folder)
+    recordings = open_recordings(AdaptOptions(images=folder))
     facts = taught.write_frames(
         recordings,
-        stages.Masks(None, None, recordings),
+        Masks(None, None, recordings),
         load_bundle(small_bundle),
         tmp_path / 'frames',
         sure=0.1,
@@ -250,10 +251,6 @@ def test_a_frame_of_another_size_is_left_out(small_bundle, tmp_path):
     (skipped,) = (one['skipped'] for one in facts['recordings'])
     assert skipped['003'].endswith('64 x 96 px, got 40 x 96.')
     assert facts['frames']['fit'] == 13
-
-
-def taught_recordings(folder):
-    return stages.open_recordings(AdaptOptions(images=folder))
 
 
 def test_frames_larger_than_the_work_grid_are_kept_on_it(small_bundle, tmp_path):
