@@ -43,7 +43,7 @@ help:
 	@echo 'make test   run the tests        make lint   run the linters'
 	@echo '            ROS=jazzy: those of the node on another ROS, in an environment of its own'
 	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
-	@echo 'make bench  measure              make docs   write docs/interfaces.md, config/ood.yaml'
+	@echo 'make bench  measure              make docs   write what docs holds of the code'
 	@echo 'make soak   attack everything for 40 minutes: docs/reliability.md'
 	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
 
@@ -80,6 +80,7 @@ gpu: install
 
 docs: install
 	$(RUN) docs/generate.py
+	$(RUN) docs/generate_training.py
 
 clean:
 	rm -rf .venv .venv-jazzy build install log dist demo_output *.egg-info training/*.egg-info

@@ -13,7 +13,7 @@ from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.files.whole_folders import recover_folder
 from meta_ood_training.datasets import Folder
 from meta_ood_training.finetuning.loop.checkpoints import RESUME_FILE, RUN_FILES
-from meta_ood_training.finetuning.loop.run_log import LOG_FILES, read_rows
+from meta_ood_training.finetuning.loop.csv_rows import LOG_FILES, read_rows
 from meta_ood_training.segments.table import read_sidecar, read_table, TABLES
 import torch
 

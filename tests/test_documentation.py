@@ -88,8 +88,26 @@ def test_changelog_is_readable_for_the_release_tools_and_ends_with_this_version(
 # ---- defaults ----
 
 
-def test_generated_documents_are_up_to_date(generate):
-    for path, make in generate['GENERATED'].items():
+@pytest.fixture(scope='module')
+def generate_training(repository):
+    return runpy.run_path(str(repository / 'docs' / 'generate_training.py'))
+
+
+def test_every_key_of_a_training_run_has_a_meaning_and_a_user(generate_training):
+    sections = generate_training['find_sections']()
+    assert len(sections) >= 13
+    for section in sections:
+        meanings = generate_training['read_meanings'](section.kind)
+        users = generate_training['find_users'](section)
+        names = {field.name for field in fields(section.kind)}
+        assert names - meanings.keys() == set(), section.kind
+        assert {name for name in names if not users[name]} == set(), section.kind
+
+
+def test_generated_documents_are_up_to_date(generate, generate_training):
+    generated = generate['GENERATED'] | generate_training['GENERATED']
+    assert len(generated) == 3
+    for path, make in generated.items():
         assert path.read_text(encoding='utf-8') == make(), f'{path.name}: run make docs'
 
 

@@ -45,8 +45,14 @@ MAY_IMPORT = {
     'meta': 'core provenance datasets scores segments',
     'evaluation': 'core provenance datasets scores methods segments meta demo',
     'prediction': 'core bags datasets',
-    'meta_ood_training': 'overlays finetuning bundles segments meta evaluation prediction',
-    'cli': 'overlays finetuning bundles segments meta methods evaluation prediction',
+    'adaptation': (
+        'core scenes demo provenance datasets scores overlays finetuning bundles segments meta '
+        'evaluation prediction'
+    ),
+    'meta_ood_training': (
+        'overlays finetuning bundles segments meta evaluation prediction adaptation'
+    ),
+    'cli': 'overlays finetuning bundles segments meta methods evaluation prediction adaptation',
 }
 VAGUE_NAMES = {'utils.py', 'helpers.py', 'common.py', 'misc.py'}
 VERSION = {'meta_ood_ros', 'meta_ood_ros.__version__'}

@@ -278,6 +278,7 @@ IMPORT_NAMES = {
     'PIL': 'pillow',
     'backports': 'backports.zstd',
     'cv2': 'opencv-python-headless',
+    'faiss': 'faiss-cpu',
     'jinja2': 'Jinja2',
     'skimage': 'scikit-image',
     'sklearn': 'scikit-learn',

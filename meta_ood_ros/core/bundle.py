@@ -22,6 +22,7 @@ from meta_ood_ros.core.networks import (
 )
 from meta_ood_ros.core.networks.checkpoints import load_weights
 from meta_ood_ros.core.networks.onnx_network import OnnxNetwork
+from meta_ood_ros.core.scorers import check_servable, FittedScore
 from meta_ood_ros.core.segment_metrics import metric_names
 import torch
 from torch import Tensor
@@ -61,6 +62,9 @@ class Bundle:
         4096; 0 is the size received.
     min_size_px : int
         Segments of fewer work pixels are dropped, when fitting and when serving.
+    score : str
+        What is thresholded, one of `settings.SCORES`; the thresholds and the meta classifiers are
+        of this score.
     label_rule : str
         'deployed' or 'published': on which pixels the classifier's segments were found.
     weights : mapping of str to Tensor
@@ -69,6 +73,8 @@ class Bundle:
         The ONNX file; empty otherwise.
     meta_classifiers : tuple of MetaClassifier
         One for each entropy threshold; may be empty.
+    fitted_score : FittedScore or None
+        State and scale of the score; None for one that needs none, such as entropy.
     provenance : mapping
         Data, command, git revision, scores.
     licence_of_weights, data_terms : str
@@ -96,17 +102,20 @@ class Bundle:
     work_short_side: int = 0
     min_size_px: int = 0
     label_rule: str = 'deployed'
+    score: str = 'entropy'
     provenance: Mapping[str, Any] = field(default_factory=dict)
     licence_of_weights: str = ''
     data_terms: str = ''
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     onnx: bytes = b''
     meta_classifiers: tuple[MetaClassifier, ...] = ()
+    fitted_score: FittedScore | None = None
     digest: str = ''
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together."""
         check_fields(vars(self))
+        self._check_score()
         classes = len(self.class_names)
         expected = metric_names(classes)
         for one in self.meta_classifiers:
@@ -116,6 +125,18 @@ class Bundle:
                     f'{classes} classes, got {len(one.metric_names)} others. It belongs to '
                     'another network: fit one with meta-ood-train fit-meta'
                 )
+
+    def _check_score(self) -> None:
+        fitted = self.fitted_score
+        if fitted is not None and (fitted.name != self.score or self.score == 'entropy'):
+            raise BundleError(
+                f'score of a bundle must be the one that was fitted, {fitted.name}, and entropy '
+                f'takes no fit, got {self.score}. Fit again: meta-ood-train fit-score'
+            )
+        try:
+            check_servable(self.score, is_fitted=fitted is not None)
+        except ValueError as error:
+            raise BundleError(str(error)) from error
 
     def __repr__(self) -> str:
         """Return name, network and what it knows in a line."""
@@ -149,7 +170,7 @@ class Bundle:
 
     def check_classifiers(self) -> None:
         """
-        Refuse meta classifiers that were fitted for the segments of another network.
+        Refuse meta classifiers and a score that were fitted for another network.
 
         Raises
         ------
@@ -157,6 +178,13 @@ class Bundle:
             One says that it belongs to another network.
 
         """
+        fitted = self.fitted_score
+        if fitted is not None and fitted.network_sha256 not in ('', self.network_sha256):
+            raise BundleError(
+                f'score {fitted.name} must be fitted for the network beside it, '
+                f'{self.network_sha256[:12]}..., got one for {fitted.network_sha256[:12]}.... '
+                'Take the one of this bundle, or fit one with meta-ood-train fit-score'
+            )
         for one in self.meta_classifiers:
             if one.network_sha256 not in ('', self.network_sha256):
                 raise BundleError(

@@ -19,6 +19,7 @@ from meta_ood_ros.core.files.meta_classifier_file import (
     pack_meta_classifiers,
     parse_meta_classifiers,
 )
+from meta_ood_ros.core.files.score_file import pack_score, parse_score
 from meta_ood_ros.core.files.tensor_header import check_header
 from meta_ood_ros.core.files.whole_folders import recover_folder, replace_folder
 from meta_ood_ros.core.meta_classifier import MetaClassifier
@@ -32,7 +33,8 @@ DESCRIPTION_FILE = 'bundle.yaml'
 NETWORK_FILE = 'network.safetensors'
 ONNX_FILE = 'network.onnx'
 META_CLASSIFIER_FILE = 'meta_classifier.safetensors'
-FILES = (DESCRIPTION_FILE, NETWORK_FILE, ONNX_FILE, META_CLASSIFIER_FILE)
+SCORE_FILE = 'score.safetensors'
+FILES = (DESCRIPTION_FILE, NETWORK_FILE, ONNX_FILE, META_CLASSIFIER_FILE, SCORE_FILE)
 
 #: Bytes that a file may have: what is larger is none of ours and would fill the memory.
 _LARGEST = {
@@ -40,6 +42,7 @@ _LARGEST = {
     NETWORK_FILE: 1 << 33,
     ONNX_FILE: (1 << 31) - 1,
     META_CLASSIFIER_FILE: 1 << 26,
+    SCORE_FILE: 1 << 26,
 }
 
 
@@ -108,8 +111,9 @@ def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
     onnx = description['architecture'] == ONNX_ARCHITECTURE
     network_file = ONNX_FILE if onnx else NETWORK_FILE
     contents = {network_file: _read(directory, network_file)}
-    if (directory / META_CLASSIFIER_FILE).exists():
-        contents[META_CLASSIFIER_FILE] = _read(directory, META_CLASSIFIER_FILE)
+    for name in (META_CLASSIFIER_FILE, SCORE_FILE):
+        if (directory / name).exists():
+            contents[name] = _read(directory, name)
     classifiers: tuple[MetaClassifier, ...] = ()
     if sums is not None:
         check_sums(directory, sums, contents)
@@ -122,13 +126,16 @@ def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
     digest = hashlib.sha256(description_bytes)
     for content in contents.values():
         digest.update(content)
-    if META_CLASSIFIER_FILE in contents:
-        try:
+    fitted_score = None
+    try:
+        if META_CLASSIFIER_FILE in contents:
             classifiers = parse_meta_classifiers(
                 contents[META_CLASSIFIER_FILE], directory / META_CLASSIFIER_FILE
             )
-        except ValueError as error:
-            raise BundleError(str(error)) from error
+        if SCORE_FILE in contents:
+            fitted_score = parse_score(contents[SCORE_FILE], directory / SCORE_FILE)
+    except ValueError as error:
+        raise BundleError(str(error)) from error
     _check_classifiers(directory, declared, [one.entropy_threshold for one in classifiers])
     network = contents[network_file]
     try:
@@ -137,6 +144,7 @@ def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
             weights={} if onnx else _parse_weights(directory / NETWORK_FILE, network),
             onnx=network if onnx else b'',
             meta_classifiers=classifiers,
+            fitted_score=fitted_score,
             digest=digest.hexdigest(),
         )
         check_weights(bundle.weights)
@@ -186,7 +194,10 @@ def save_bundle(bundle: Bundle, path: str | Path) -> Bundle:
     owned = tuple(
         replace(one, network_sha256=bundle.network_sha256) for one in bundle.meta_classifiers
     )
-    bundle = replace(bundle, meta_classifiers=owned)
+    fitted = bundle.fitted_score
+    if fitted is not None:
+        fitted = replace(fitted, network_sha256=bundle.network_sha256)
+    bundle = replace(bundle, meta_classifiers=owned, fitted_score=fitted)
     contents = _pack(bundle)
     with replace_folder(target, ours=FILES) as made:
         for name, content in contents.items():
@@ -205,6 +216,8 @@ def _pack(bundle: Bundle) -> dict[str, bytes]:
         files[NETWORK_FILE] = save_tensors(tensors)
     if bundle.meta_classifiers:
         files[META_CLASSIFIER_FILE] = pack_meta_classifiers(bundle.meta_classifiers)
+    if bundle.fitted_score is not None:
+        files[SCORE_FILE] = pack_score(bundle.fitted_score)
     description = write_description(
         {name: getattr(bundle, name) for name in FIELDS},
         classifier_thresholds=[one.entropy_threshold for one in bundle.meta_classifiers],

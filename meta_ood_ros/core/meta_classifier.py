@@ -39,6 +39,8 @@ class MetaClassifier:
         Slope and intercept on the logit, fitted on held-out predictions; (1, 0) changes nothing.
     network_sha256 : str
         `Bundle.network_sha256` of the network whose segments it was fitted on; '' where unknown.
+    score : str
+        What was thresholded into its segments.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class MetaClassifier:
     entropy_threshold: float
     calibration: tuple[float, float] = (1.0, 0.0)
     network_sha256: str = ''
+    score: str = 'entropy'
 
     def __post_init__(self) -> None:
         """Check that the layers form a chain from D metrics to one logit."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from meta_ood_ros.core.decision import judge_segments, publish_cores
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.image import open_image, to_network_input, to_work_grid, to_work_size
 from meta_ood_ros.core.meta_classifier import find_nearest_classifier
+from meta_ood_ros.core.networks.feature_network import FeatureNetwork
+from meta_ood_ros.core.networks.ood_network import OodNetwork
 from meta_ood_ros.core.result import OodResult
+from meta_ood_ros.core.scorers import bundle_threshold, check_classifiers, SCORERS, serve
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits, SegmentMetrics
 from meta_ood_ros.core.segments import find_segments, summarize_segments
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
@@ -44,6 +48,8 @@ class OodPipeline:
     ----------
     backend : Backend
         The network, ready to run.
+    score : str
+        What is thresholded.
     fixed_size : (int, int) or None
         Height and width of the network's input where it takes no other.
     has_fixed_batch : bool
@@ -71,14 +77,21 @@ class OodPipeline:
     ) -> None:
         self.bundle = load_bundle(bundle)
         self.settings = settings or PipelineSettings()
-        network = self.bundle.build_network()
-        self._stride = network.stride
-        self._align_corners = network.align_corners
-        self.fixed_size = network.fixed_size
-        self.has_fixed_batch = network.has_fixed_batch
+        self.score = self.settings.score or self.bundle.score
+        check_classifiers(self.score, [one.score for one in self.bundle.meta_classifiers])
+        self.effective_thresholds(self.settings)
+        network = self.build_network()
+        self._stride, self._align_corners = network.stride, network.align_corners
+        self.fixed_size, self.has_fixed_batch = network.fixed_size, network.has_fixed_batch
+        self._served = serve(self.score, self.bundle, align_corners=self._align_corners)
         self.backend = load_backend(
             backend, network, device=device, precision=precision, **options
         )
+
+    def build_network(self) -> OodNetwork:
+        """Return the bundle's network; where the score looks at features, logits and these."""
+        network = self.bundle.build_network()
+        return FeatureNetwork(network) if SCORERS[self.score].uses_features else network
 
     def __repr__(self) -> str:
         """Return network, backend and device in a line."""
@@ -138,8 +151,7 @@ class OodPipeline:
         Returns
         -------
         list of OodResult
-            The same as one call an image gives, up to the rounding of the network. The time of
-            the network is that of all images, because each waits for all.
+            As of one call an image, up to rounding; the network's time is that of all images.
 
         Raises
         ------
@@ -171,16 +183,8 @@ class OodPipeline:
         results = []
         for number, watch in enumerate(watches):
             watch.milliseconds |= together.milliseconds
-            results.append(
-                self._from_logits(
-                    logits[number],
-                    work_size,
-                    sizes[number],
-                    chosen[number],
-                    masks[number],
-                    watch,
-                )
-            )
+            given = logits[number], work_size, sizes[number], chosen[number], masks[number]
+            results.append(self._from_logits(*given, watch))
         return results
 
     def from_logits(
@@ -196,14 +200,12 @@ class OodPipeline:
 
         Parameters
         ----------
-        logits : Tensor of shape (C, h', w')
-            On the grid of the network's output.
+        logits : Tensor of shape (C, h', w'), or (C + D, h', w') with the features
+            As `backend` gives them, on the grid of the network's output.
         size : (int, int)
             Height and width of the work grid, in pixels.
-        settings : PipelineSettings, optional
-            For this image only.
-        ignore_mask : ndarray of shape (height, width), bool, optional
-            True where nothing is ever OoD, on the work grid.
+        settings, ignore_mask : optional
+            For this image only, as in a call; the mask is on the work grid.
 
         Returns
         -------
@@ -232,14 +234,15 @@ class OodPipeline:
         bundle = self.bundle
         entropy, meta = settings.entropy_threshold, settings.meta_threshold
         return (
-            bundle.entropy_threshold if entropy == FROM_BUNDLE else entropy,
+            bundle_threshold(bundle, self.score) if entropy == FROM_BUNDLE else entropy,
             bundle.meta_threshold if meta == FROM_BUNDLE else meta,
         )
 
     def effective_core_threshold(self, settings: PipelineSettings) -> float:
         """Return where accepted segments are cut; 0 where they are published as judged."""
         core = settings.core_threshold
-        core = self.bundle.core_threshold if core == FROM_BUNDLE else core
+        if core == FROM_BUNDLE:
+            core = self.bundle.core_threshold if self.score == self.bundle.score else 0.0
         return core if core > self.effective_thresholds(settings)[0] else 0.0
 
     def _to_input(self, image: np.ndarray, work_size: tuple[int, int]) -> torch.Tensor:
@@ -262,7 +265,10 @@ class OodPipeline:
     ) -> OodResult:
         entropy_threshold, meta_threshold = self.effective_thresholds(settings)
         with watch('dense'):
+            outputs, logits = logits, logits[: self.bundle.num_classes]
             dense = predict_dense(logits, work_size, align_corners=self._align_corners)
+            if self._served is not None:
+                dense = replace(dense, entropy=self._served(work_size, outputs))
         with watch('segments'):
             ood_mask = dense.entropy >= np.float32(entropy_threshold)
             ignored = to_work_grid(ignore_mask, image_size, work_size)
@@ -302,6 +308,7 @@ class OodPipeline:
             entropy_threshold=entropy_threshold,
             meta_threshold=meta_threshold,
             core_threshold=core_threshold,
+            score=self.score,
             classifier_threshold=None if classifier is None else classifier.entropy_threshold,
             image_size=image_size,
             work_size=work_size,

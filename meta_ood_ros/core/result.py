@@ -34,7 +34,7 @@ class OodResult:
     semantic : ndarray of shape (h, w), uint8
         Most probable class of each pixel; never changed by OoD.
     entropy : ndarray of shape (h, w), float32
-        Normalized softmax entropy in [0, 1].
+        Normalized softmax entropy in [0, 1], or the bundle's other score in its place.
     max_probability : ndarray of shape (h, w), float32
         Largest softmax probability in (0, 1].
     segments : Segments
@@ -54,6 +54,8 @@ class OodResult:
         Where the accepted ones were cut into their cores; 0 = published as judged.
     classifier_threshold : float or None
         The entropy threshold at which the meta classifier used was fitted.
+    score : str
+        What `entropy` holds and the thresholds are of.
     image_size, work_size : (int, int)
         Height and width of the camera image and of the work grid, in pixels.
     ignored : ndarray of shape (h, w), bool, or None
@@ -81,6 +83,7 @@ class OodResult:
     image_size: tuple[int, int]
     work_size: tuple[int, int]
     core_threshold: float = 0.0
+    score: str = 'entropy'
     ignored: np.ndarray | None = None
     milliseconds: dict[str, float] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ _PLAIN = (
     'meta_threshold',
     'core_threshold',
     'classifier_threshold',
+    'score',
     'image_size',
     'work_size',
     'milliseconds',

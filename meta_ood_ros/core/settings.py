@@ -17,7 +17,16 @@ FROM_BUNDLE = -1.0
 SHORT_SIDES = (64, 4096)
 
 #: Per-pixel scores that can be thresholded into OoD segments.
-SCORES = ('entropy',)
+SCORES = (
+    'entropy',
+    'msp',
+    'margin',
+    'variation_ratio',
+    'max_logit',
+    'energy',
+    'standardized_max_logit',
+    'vim',
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,11 @@ class PipelineSettings:
         unit='px',
     )
     score: str = setting(
-        'entropy', 'Per-pixel score that is thresholded into OoD segments.', choices=SCORES
+        '',
+        'Per-pixel score that is thresholded into OoD segments and published on ~/entropy, in '
+        '[0, 1]; empty takes that of the bundle. entropy_threshold and core_threshold are of this '
+        'score: for a fitted one, a threshold t passes a share 1 - t of in-distribution pixels.',
+        choices=(*SCORES, ''),
     )
 
     def __post_init__(self) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-import re
 from typing import Protocol
 
 import cv2
 from meta_ood_ros.bags.bag import Bag, IMAGE_TYPES, RecordedMessage
 from meta_ood_ros.core.error_text import shown
 from meta_ood_ros.core.files.image_file import read_image_file, UPRIGHT
+from meta_ood_ros.core.files.label_image import read_label
+from meta_ood_ros.core.files.natural_order import natural_order
 from meta_ood_ros.scenes import render_sequence, Scene, stereo_depth
 import numpy as np
 
@@ -24,7 +25,9 @@ STREET_FRAMES = 2
 SCENE_SIZE = (360, 640)
 
 #: Values of rendered labels and of recorded ones.
-VOID, OOD_LABEL = 255, 254
+VOID, OOD_LABEL, KNOWN_LABEL = 255, 254, 253
+#: Label files that are looked at before the first is played.
+_LOOKED_AT = 20
 
 _ENDINGS = {'.bmp', '.jpeg', '.jpg', '.png', '.pgm', '.ppm', '.tif', '.tiff', '.webp'}
 
@@ -157,8 +160,10 @@ class FolderSource:
 
     def __init__(self, folder: Path, frames: int | None, labels: Path | None = None) -> None:
         self._labels = labels
-        there = sorted(folder.iterdir(), key=_natural) if folder.is_dir() else []
-        self._files = [one for one in there if one.suffix.lower() in _ENDINGS][:frames]
+        there = natural_order(folder.iterdir()) if folder.is_dir() else []
+        self._files = [
+            one for one in there if one.suffix.lower() in _ENDINGS and not one.name.startswith('.')
+        ][:frames]
         self.title = shown(folder)
         if not self._files:
             got = f'{len(there)} other files' if folder.is_dir() else 'no folder'
@@ -166,6 +171,8 @@ class FolderSource:
                 f'--images must be a folder with pictures ({", ".join(sorted(_ENDINGS))}), got '
                 f'{got} at {folder}. Name the folder in which the pictures lie.'
             )
+        if labels is not None:
+            _refuse_masks(labels, self._files)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -214,19 +221,31 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
         There is none, or it is something else.
 
     """
-    labels = read_image_file(file, flags=cv2.IMREAD_UNCHANGED) if file.is_file() else None
-    if labels is None or labels.dtype != np.uint8 or labels.shape != size:
-        got = 'none' if labels is None else f'{labels.dtype} of shape {labels.shape}'
+    labels = read_label(file) if file.is_file() else None
+    if labels is None or labels.shape != size:
+        got = 'none' if labels is None else f'shape {labels.shape}'
         raise ValueError(
-            f'its labels must be uint8 of shape {size} with class ids, 254 unknown, 255 ignored, '
-            f'got {got} at {shown(file)}. Write them as a grey .png of the same name.'
+            f'its labels must be of shape {size} with class ids, 254 unknown, 255 ignored, got '
+            f'{got} at {shown(file)}. Write them as a .png of the same name.'
         )
     return labels
 
 
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """Sort 9.jpg before 10.jpg."""
-    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.stem)]
+def _refuse_masks(labels: Path, files: Sequence[Path]) -> None:
+    """Refuse masks of 0 and 255, whose objects would be ignored; of many, some are looked at."""
+    values: set[int] = set()
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        try:
+            values |= set(np.unique(read_label(labels / f'{file.stem}.png')).tolist())
+        except (OSError, ValueError):  # said where it is played
+            continue
+    if values == {0, VOID}:
+        raise ValueError(
+            f'--labels must hold class ids, {OOD_LABEL} on unknown objects and {VOID} on what is '
+            f'ignored, got only 0 and {VOID} at {shown(labels)}: every object would be ignored. '
+            f'Of masks save {OOD_LABEL} in the place of {VOID}, and {KNOWN_LABEL} in the place of '
+            '0 where that means any known class.'
+        )
 
 
 class BagSource:

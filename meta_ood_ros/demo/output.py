@@ -85,6 +85,13 @@ class OutputFolder:
                 f'recording     {self._bag.path} ({len(self._bag.counts)} topics, '
                 f'{self._bag.counts.total()} messages, {megabytes:.0f} MB)'
             )
+            labels = sorted(one for one in self._bag.counts if one.endswith('labels'))
+            if labels:
+                image = f'{labels[0].removesuffix("labels")}image'
+                lines.append(
+                    f'to fit on it  meta-ood-train segments runs/segments --bag {self.folder} '
+                    f'--image-topic {image} --label-topic {labels[0]} --block-seconds 2'
+                )
         return '\n'.join(lines)
 
     def close(self) -> None:

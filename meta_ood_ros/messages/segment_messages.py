@@ -82,7 +82,7 @@ def to_segment_array(
         work_height=result.work_size[0],
         work_width=result.work_size[1],
         model_id=model_id,
-        score=settings.score,
+        score=result.score,
         score_threshold=float(result.entropy_threshold),
         meta_threshold=float(result.meta_threshold),
         class_names=list(class_names),

@@ -228,7 +228,7 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> Loade
     if settings.backend == 'auto':
         pipeline.backend = choose_backend(
             first,
-            bundle.build_network(),
+            pipeline.build_network(),
             x,
             device=torch.device(device),
             engine_cache=settings.engine_cache,
@@ -243,7 +243,7 @@ def _make_pipeline(bundle: Bundle, settings: NodeSettings, device: str) -> Loade
     is_reference = (backend.name, backend.precision) == ('eager', 'fp32')
     # One that auto chose has been checked already.
     if settings.self_check and backend is first and not is_reference:
-        self_check(backend, bundle.build_network(), x)
+        self_check(backend, pipeline.build_network(), x)
     return LoadedPipeline(pipeline, sizes, size, warnings)
 
 

@@ -280,7 +280,7 @@ class Session:
             'device': str(backend.device),
             'backend': backend.name,
             'precision': backend.precision,
-            'score': live.score,
+            'score': self.pipeline.score,
             'entropy_threshold': entropy_threshold,
             'meta_threshold': meta_threshold,
             'core_threshold': self.pipeline.effective_core_threshold(live),

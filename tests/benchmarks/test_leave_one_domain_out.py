@@ -2,13 +2,14 @@
 
 import json
 
-from benchmarks import leave_one_domain_out
 import cv2
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_training import extract_segments
 from meta_ood_training.datasets import OOD
 import numpy as np
 import pytest
+
+from benchmarks import leave_one_domain_out
 
 
 def write_domain(folder, seed):

@@ -39,6 +39,31 @@ def test_a_folder_is_played_in_natural_order_and_bad_files_are_named(tmp_path):
     assert [frame.name for frame in FolderSource(tmp_path, 1)] == ['frame1']
 
 
+def test_labels_are_what_their_files_say_and_masks_of_255_are_refused(tmp_path):
+    pictures, labels = tmp_path / 'pictures', tmp_path / 'labels'
+    for folder in (pictures, labels):
+        folder.mkdir()
+    for number in range(3):
+        write_picture(pictures / f'{number}.png', size=(20, 30))
+    write_picture(pictures / '._0.png', size=(20, 30))
+    truth = np.zeros((20, 30), np.uint8)
+    truth[5:9] = 255
+    for number in range(3):
+        cv2.imwrite(str(labels / f'{number}.png'), truth)
+    with pytest.raises(ValueError, match='--labels must hold class ids, 254 .*got only 0 and 255'):
+        FolderSource(pictures, None, labels)
+    truth[5:9] = 254
+    cv2.imwrite(str(labels / '0.png'), truth)
+    cv2.imwrite(str(labels / '1.png'), np.repeat(truth[..., None], 3, 2))  # equal channels
+    _, code = cv2.imencode('.jpg', truth)
+    (labels / '2.png').write_bytes(code.tobytes())
+    first, second, third = FolderSource(pictures, None, labels)
+    for frame in (first, second):
+        np.testing.assert_array_equal(frame.labels, truth)
+    assert third.image is None
+    assert 'must be a lossless label image, got JPEG' in third.complaint
+
+
 def test_a_folder_may_hold_names_of_any_bytes_and_turned_photographs(tmp_path):
     pictures, labels = tmp_path / 'pictures', tmp_path / 'labels'
     for folder in (pictures, labels):

@@ -42,7 +42,7 @@ def load(name):
 
 recording = load('segments/recording.py')
 make_frame = recording.make_frame
-drawn = load('finetuning/conftest.py')
+drawn = load('conftest.py')
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import resource
 import sys
 
 from meta_ood_training import cli
-from meta_ood_training.finetuning.loop.run_log import read_rows
+from meta_ood_training.finetuning.loop.csv_rows import read_rows
 import pytest
 
 from soak.tiny_data import draw_all

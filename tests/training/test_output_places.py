@@ -1,14 +1,21 @@
 """Nothing at --output is replaced untold, and no two processes write into one folder."""
 
+from dataclasses import asdict
 import os
+import re
 import subprocess
 import sys
 
+from meta_ood_ros.core.bundle import LABEL_RULES
 from meta_ood_training import cli
 from meta_ood_training.finetuning.command import describe
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.training_run import FinetuneResult, open_config
 from meta_ood_training.output_places import check_free, check_launcher, hold_folder
+from meta_ood_training.overlays.compositing import BLENDING
+from meta_ood_training.overlays.overlay_set import OBJECTS, SPLITS
+from meta_ood_training.overlays.plan import OverlaySettings, STYLES
+from meta_ood_training.scores import SIZE_RULES
 from meta_ood_training.segments.options import ExtractionOptions
 import pytest
 
@@ -65,6 +72,16 @@ def test_tasks_of_slurm_without_ranks_are_refused(environment, is_refused):
         check_launcher(environment)
 
 
+@pytest.mark.parametrize('name', ['OMPI_COMM_WORLD_SIZE', 'PMI_SIZE'])
+def test_processes_of_mpirun_without_ranks_are_refused(name):
+    with pytest.raises(
+        ValueError, match=f'must know their RANK, got 4 of mpirun .{name}. without'
+    ):
+        check_launcher({name: '4'})
+    check_launcher({name: '1'})
+    check_launcher({name: '4', 'RANK': '0'})
+
+
 def test_four_tasks_start_nothing(tmp_path, monkeypatch, capsys):
     for name, value in {'SLURM_PROCID': '1', 'SLURM_NTASKS': '4'}.items():
         monkeypatch.setenv(name, value)
@@ -82,16 +99,17 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f'meta-ood-train {cli.__version__}\n'
 
 
-@pytest.mark.parametrize('verb', ['finetune', 'bundle', 'predict'])
+@pytest.mark.parametrize('verb', cli.VERBS)
 def test_help_does_not_wait_for_pytorch(verb):
     program = (
         'import sys; from meta_ood_training import cli\n'
+        'slow = {"torch", "numba", "sklearn", "scipy", "matplotlib", "pyarrow", "cv2"}\n'
         'try: cli.main(sys.argv[1:])\n'
-        'except SystemExit as stopped: print(stopped.code, "torch" in sys.modules)'
+        'except SystemExit as stopped: print(stopped.code, slow & set(sys.modules))'
     )
     words = [sys.executable, '-c', program, verb, '--help']
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.splitlines()[-1] == '0 False'
+    assert done.stdout.splitlines()[-1] == '0 set()'
 
 
 def test_overrides_may_stand_anywhere():
@@ -101,6 +119,26 @@ def test_overrides_may_stand_anywhere():
     parsed = parser.parse_args(['config.yaml', *words])
     assert parsed.overrides == ['a=1', 'b=2', 'c=3']
     assert (str(parsed.config), str(parsed.output)) == ('config.yaml', 'runs/x')
+
+
+@pytest.mark.parametrize(
+    'words', [['out', '--bundle', 'b'], ['--bundle', 'b', 'out'], ['--output', 'out']]
+)
+def test_the_folder_of_segments_is_its_output_too(words, monkeypatch, capsys):
+    given = []
+
+    def extract(folder, **options):
+        given.append(folder)
+        raise ValueError('enough')
+
+    monkeypatch.setattr('meta_ood_training.segments.segment_folder.extract_segments', extract)
+    assert cli.main(['segments', *words, '--scenes', '0:1']) == cli.WRONG_USE
+    assert [str(one) for one in given] == ['out']
+    for wrong, count in ((['--scenes', '0:1'], 0), ([*words, '--output', 'a', 'b'], 2)):
+        if count == 2 and '--output' not in words:
+            wrong = [*words, '--output', 'a']
+        assert cli.main(['segments', *wrong]) == cli.WRONG_USE
+        assert f'needs one folder to write to, got {count}' in capsys.readouterr().err
 
 
 def test_an_unknown_option_of_a_sub_verb_names_the_nearest(capsys):
@@ -117,7 +155,10 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys):
 
     monkeypatch.setattr(module, 'run', interrupt)
     assert cli.main(['finetune', 'config.yaml']) == cli.INTERRUPTED
-    assert 'Repeat the command with --resume to go on.' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'finetune: interrupted. To go on: meta-ood-train finetune config.yaml --resume' in said
+    assert cli.main(['finetune', 'config.yaml', '--resume']) == cli.INTERRUPTED
+    assert capsys.readouterr().err.count('--resume') == 1
 
 
 def test_data_that_the_configuration_does_not_name_are_refused(repository):
@@ -151,3 +192,44 @@ def test_a_run_without_best_weights_says_why(tmp_path):
     assert said.startswith('trained for 1.5 min, no best.pth: nothing was validated; weights of')
     assert '\n' not in said
     assert 'lost more mIoU than validation.mean_iou_loss' in describe(result, is_validated=True)
+
+
+def test_help_names_every_choice_that_it_does_not_import(capsys):
+    for verb, words in {
+        'segments': LABEL_RULES,
+        'overlay': (*OBJECTS, *SPLITS, *BLENDING, *STYLES),
+        'evaluate': SIZE_RULES,
+    }.items():
+        with pytest.raises(SystemExit):
+            cli.main([verb, '--help'])
+        text = capsys.readouterr().out
+        assert [word for word in words if not re.search(rf'\b{word}\b', text)] == []
+
+
+def test_the_options_of_overlay_have_the_defaults_of_its_record():
+    parser = cli.NearestParser(allow_abbrev=False)
+    cli.import_module('meta_ood_training.overlays.command').add_arguments(parser)
+    words = ['--frames', 'a=b', '--objects', 'c=d', '--output', 'e']
+    parsed = vars(parser.parse_args(words))
+    parsed['area_min'], parsed['area_max'] = parsed['area']
+    known = asdict(OverlaySettings())
+    assert {name: parsed[name] for name in known} == known
+
+
+def test_options_of_one_name_mean_the_same_in_every_verb():
+    found = {}
+    for verb, (module, _) in cli.VERBS.items():
+        parser = cli.NearestParser(prog=verb, allow_abbrev=False)
+        cli.import_module(f'meta_ood_training.{module}').add_arguments(parser)
+        found[verb] = {word: one for one in parser._actions for word in one.option_strings}
+    del found['bundle']  # its sub-verbs have them
+    assert [verb for verb, options in found.items() if '--output' not in options] == []
+    without_data = [verb for verb, options in found.items() if '--data' not in options]
+    # these take segments, or images as they are
+    assert without_data == ['fit-meta', 'predict', 'adapt']
+    devices = {verb: one['--device'].default for verb, one in found.items() if '--device' in one}
+    assert set(devices) >= {'finetune', 'segments', 'evaluate', 'predict'}
+    assert set(devices.values()) == {'auto'}
+    for options in found.values():
+        if '--limit' in options:
+            assert '0 all' in options['--limit'].help

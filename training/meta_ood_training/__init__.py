@@ -11,9 +11,10 @@ with numbers, paths and figures; what is wrong raises ValueError or OSError, not
 5. `fit_meta`          that table -> the bundle with a meta classifier, judged
 6. `evaluate`          bundles x data sets -> pixel scores
 7. `predict`           bundle + images, a video or a bag -> pictures and segments on disk
+8. `adapt`             bundle + recordings without labels -> a bundle for their domain
 
 The wings, in this order: `datasets`, `overlays`, `finetuning`, `bundles`, `segments`, `meta`,
-`evaluation`, `prediction`; `provenance` says where a result comes from.
+`evaluation`, `prediction`, `adaptation`; `provenance` says where a result comes from.
 """
 
 import os
@@ -25,6 +26,9 @@ from meta_ood_training.lazy_exports import export_lazily
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 if TYPE_CHECKING:
+    from meta_ood_training.adaptation.adapt_run import adapt as adapt
+    from meta_ood_training.adaptation.options import AdaptOptions as AdaptOptions
+    from meta_ood_training.adaptation.stages import AdaptResult as AdaptResult
     from meta_ood_training.bundles.export import BundleResult as BundleResult
     from meta_ood_training.bundles.export import export_bundle as export_bundle
     from meta_ood_training.evaluation.bundle_scores import evaluate as evaluate
@@ -61,6 +65,9 @@ _HOMES = {
     'EvaluationResult': 'evaluation.bundle_scores',
     'predict': 'prediction.prediction_folder',
     'PredictionResult': 'prediction.prediction_folder',
+    'adapt': 'adaptation.adapt_run',
+    'AdaptOptions': 'adaptation.options',
+    'AdaptResult': 'adaptation.stages',
 }
 
 __all__ = list(_HOMES)

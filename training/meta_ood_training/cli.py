@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 import os
 import re
+import shlex
 import sys
 from typing import NoReturn
 
@@ -30,6 +31,10 @@ VERBS = {
         'prediction.command',
         'write pictures and segments of images, a video or a bag, as the node finds them',
     ),
+    'adapt': (
+        'adaptation.command',
+        'adapt a bundle to recordings of a new domain that nobody has labelled',
+    ),
     'bundle': (
         'bundles.command',
         'make a bundle of checkpoints or an ONNX file; list, describe, verify bundles',
@@ -46,6 +51,7 @@ INSTALL = {
 
 PACKAGES = {
     'cv2': 'opencv-python-headless',
+    'faiss': 'faiss-cpu',
     'google': 'protobuf',
     'sklearn': 'scikit-learn',
     'yaml': 'PyYAML',
@@ -75,8 +81,9 @@ class NearestParser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return the parsed arguments, or exit naming the nearest known option."""
         # Words such as key=value behind another one may stand anywhere between options.
-        several = len([one for one in self._actions if not one.option_strings]) > 1
-        parse = self.parse_known_intermixed_args if several else self.parse_known_args
+        words = [one for one in self._actions if not one.option_strings]
+        anywhere = len(words) > 1 or any(one.nargs == '?' for one in words)
+        parse = self.parse_known_intermixed_args if anywhere else self.parse_known_args
         parsed, unknown = parse(args, namespace)
         if unknown:
             options = self._known_options(parsed)
@@ -147,10 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
-        return _explain(verb, error, parser)
+        return _explain(verb, error, parser, rest)
 
 
-def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -> int:
+def _explain(
+    verb: str, error: BaseException, parser: argparse.ArgumentParser, words: Sequence[str]
+) -> int:
     """Say in one sentence what ended a verb, and return its exit status."""
     if isinstance(error, ModuleNotFoundError):
         return _explain_missing(verb, error)
@@ -159,7 +168,8 @@ def _explain(verb: str, error: BaseException, parser: argparse.ArgumentParser) -
     resumes = any('--resume' in action.option_strings for action in parser._actions)
     after = 'What stood there before is unchanged.'
     if resumes:
-        after = 'Repeat the command with --resume to go on.'
+        again = [*words, *['--resume'] * ('--resume' not in words)]
+        after = f'To go on: {shlex.join(["meta-ood-train", verb, *again])}'
     _complain(f'{verb}: interrupted. {after}')
     return INTERRUPTED
 

@@ -44,7 +44,9 @@ def check_free(path: Path | None, *, overwrite: bool, option: str = '--output') 
 
 
 @contextmanager
-def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
+def hold_folder(
+    folder: Path, *, is_ours: bool = True, shown: Path | None = None
+) -> Iterator[None]:
     """
     Make a folder if need be and keep other processes out of it as long as the block lasts.
 
@@ -52,6 +54,8 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
     ----------
     is_ours : bool
         False lets a rank in whose first one holds the folder.
+    shown : Path, optional
+        The output that an error names, where another folder is held for it.
 
     """
     if folder.exists() and not folder.is_dir():
@@ -67,8 +71,8 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f'output must be of one process, got {str(folder)!r}, into which another is '
-                'writing. Wait for it, or choose another.'
+                f'output must be of one process, got {str(shown or folder)!r}, into which another '
+                'is writing. Wait for it, or choose another.'
             ) from error
         except OSError:  # a file system without locks
             pass
@@ -79,9 +83,18 @@ def hold_folder(folder: Path, *, is_ours: bool = True) -> Iterator[None]:
 
 
 def check_launcher(environment: Mapping[str, str]) -> None:
-    """Refuse to be one of several tasks of SLURM that do not know their ranks."""
+    """Refuse to be one of several tasks of SLURM or MPI that do not know their ranks."""
+    if 'RANK' in environment:
+        return
+    for size in ('OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'MPI_WORLD_SIZE'):
+        if environment.get(size, '1') not in ('', '1'):
+            raise ValueError(
+                f'several processes must know their RANK, got {environment[size]} of mpirun '
+                f'({size}) without it: each would do everything, all into one folder. Start them '
+                'with torchrun --nproc-per-node N -m meta_ood_training.cli ...; or one alone.'
+            )
     tasks = environment.get('SLURM_STEP_NUM_TASKS') or environment.get('SLURM_NTASKS') or '1'
-    if 'RANK' in environment or 'SLURM_PROCID' not in environment or tasks in ('', '1'):
+    if 'SLURM_PROCID' not in environment or tasks in ('', '1'):
         return
     raise ValueError(
         f'several processes must know their RANK, got {tasks} tasks of SLURM (SLURM_NTASKS) '

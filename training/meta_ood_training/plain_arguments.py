@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import fields, MISSING
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -24,9 +24,13 @@ def check_choice(name: str, value: object, known: Sequence[str]) -> None:
         raise ValueError(f'{name} must be one of {", ".join(known)}, got {value!r}.')
 
 
-def set_defaults(parser: argparse.ArgumentParser, record: Any) -> None:
+def set_defaults(parser: argparse.ArgumentParser, kind: type) -> None:
     """Give the options of a verb the defaults of its record, which are their one home."""
-    plain = asdict(record)
+    plain = {
+        one.name: one.default if one.default_factory is MISSING else one.default_factory()
+        for one in fields(kind)
+        if one.default is not MISSING or one.default_factory is not MISSING
+    }
     parser.set_defaults(
         **{name: list(one) if isinstance(one, tuple) else one for name, one in plain.items()}
     )

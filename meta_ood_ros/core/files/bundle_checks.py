@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from meta_ood_ros.core.error_text import brief
-from meta_ood_ros.core.settings import SHORT_SIDES
+from meta_ood_ros.core.settings import SCORES, SHORT_SIDES
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,6 +41,11 @@ def check_fields(fields: Mapping[str, Any]) -> None:
         raise BundleError(
             f'label_rule must be one of {", ".join(LABEL_RULES)}, got '
             f'{brief(fields["label_rule"])}. fit-meta writes the right one.'
+        )
+    if fields['score'] not in SCORES:
+        raise BundleError(
+            f'score must be one of {", ".join(SCORES)}, got {brief(fields["score"])}. '
+            'fit-score writes the right one.'
         )
     _check_thresholds(
         fields['entropy_threshold'], fields['meta_threshold'], fields['core_threshold']

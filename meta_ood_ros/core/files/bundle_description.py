@@ -31,6 +31,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     'work_short_side': int,
     'min_size_px': int,
     'label_rule': str,
+    'score': str,
     'provenance': dict,
     'licence_of_weights': str,
     'data_terms': str,
@@ -38,7 +39,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
 
 
 #: What stands for a key that is missing, and is not written.
-ABSENT: dict[str, Any] = {'core_threshold': 0.0}
+ABSENT: dict[str, Any] = {'core_threshold': 0.0, 'score': 'entropy'}
 
 
 def write_description(fields: Mapping[str, Any], *, classifier_thresholds: list[float]) -> str:

@@ -21,6 +21,7 @@ _PNM_SIZE = re.compile(
 )
 _TIFF_TYPES = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
 _TIFF_WIDTHS, _TIFF_HEIGHTS, _TIFF_BITS = (256, 322), (257, 323), 258
+_TIFF_COMPRESSION = 259
 
 #: What OpenCV may read as well, but whose size is not known here.
 _REFUSED = {
@@ -200,6 +201,24 @@ def _tiff(content: bytes) -> tuple[int, int] | None:
             'no picture: choose the topic of the colour or grey image.'
         )
     return (max(heights), max(widths)) if len(widths) > 1 < len(heights) else None
+
+
+def tiff_compression(content: bytes) -> int:
+    """Return the number of a TIFF's compression, 1 (none) where nothing says it."""
+    if re.match(rb'II\*\0|MM\0\*', content) is None:
+        return 1
+    order = '<' if content[0] == 0x49 else '>'
+    try:
+        (at,) = struct.unpack_from(order + 'I', content, 4)
+        (count,) = struct.unpack_from(order + 'H', content, at)
+        for place in range(at + 2, at + 2 + 12 * min(count, _MOST_SEGMENTS), 12):
+            tag, kind = struct.unpack_from(order + 'HH', content, place)
+            if tag == _TIFF_COMPRESSION:
+                value = struct.unpack_from(order + _TIFF_TYPES.get(kind, 'H'), content, place + 8)
+                return int(value[0])
+    except struct.error:
+        pass  # a decoder will say that it is damaged
+    return 1
 
 
 _READERS: tuple[tuple[re.Pattern[bytes], str, Callable[[bytes], tuple[int, ...] | None]], ...] = (

@@ -78,9 +78,9 @@ def pack_meta_classifiers(classifiers: Sequence[MetaClassifier]) -> bytes:
             'entropy_threshold': one.entropy_threshold,
             'calibration': list(one.calibration),
         }
-        records.append(
-            record | ({'network_sha256': one.network_sha256} if one.network_sha256 else {})
-        )
+        record |= {'network_sha256': one.network_sha256} if one.network_sha256 else {}
+        record |= {'score': one.score} if one.score != 'entropy' else {}
+        records.append(record)
     # One key only: safetensors writes several in random order, and the bundle's digest would vary.
     content: bytes = save(tensors, metadata={_FORMAT: json.dumps(records)})
     return content
@@ -120,4 +120,5 @@ def _read_classifier(
         entropy_threshold=float(record['entropy_threshold']),
         calibration=(float(slope), float(intercept)),
         network_sha256=str(record.get('network_sha256', '')),
+        score=str(record.get('score', 'entropy')),
     )

@@ -11,7 +11,8 @@ The names of their layers are those of the published checkpoints, which therefor
 6. `efficientvit_seg`   made of `conv_norm_act` and `linear_attention`
 7. `onnx_network`       the user's own; `onnx_file`: its file, refused where it may never end;
    `onnx_outputs`: what it gives, refused where it is no logits
-8. `checkpoints`        published files -> weights, running nothing found in them
+8. `feature_network`    logits and features in one output, for any backend
+9. `checkpoints`        published files -> weights, running nothing found in them
 """
 
 from collections.abc import Callable, Mapping

@@ -73,9 +73,7 @@ def test_which_value_marks_anomalies_is_found_and_said(tmp_path, labels, marker,
     ],
 )
 def test_values_that_could_mean_several_things_are_refused(tmp_path, labels):
-    with pytest.raises(
-        ValueError, match=r'got the values \[0, .*\] in \d labels .*cannot be t'
-    ):
+    with pytest.raises(ValueError, match=r'got the values \[0, .*\] in \d labels .*cannot be t'):
         SegmentMeIfYouCan(write_set(tmp_path, labels))
 
 
@@ -116,9 +114,7 @@ def test_street_hazards_gives_train_ids_and_counts_the_sky(tmp_path):
     draw(tmp_path / 'test/annotations/test/t5/300.png', list(range(2, 8)))
     assert columns(StreetHazards(tmp_path / 'test')[0]) == [2, 4, IN_DISTRIBUTION, 11, 5, 0]
     draw(tmp_path / 'test/annotations/test/t5/300.png', [0, 14])
-    with pytest.raises(
-        ValueError, match=r'StreetHazards expects label values \[1, .*got \[0\]'
-    ):
+    with pytest.raises(ValueError, match=r'StreetHazards expects label values \[1, .*got \[0\]'):
         StreetHazards(tmp_path)[0]
 
 
@@ -149,9 +145,7 @@ def test_bdd_anomaly_holds_the_images_with_unknown_classes(tmp_path, kind):
         (tmp_path / 'anom.odgt').write_text(text)
         assert BddAnomaly(tmp_path).names == ('c',)
     (tmp_path / 'anom.odgt').write_text('{"images": 1}')
-    with pytest.raises(
-        ValueError, match=r'anom.odgt must list records with fpath_img, got some'
-    ):
+    with pytest.raises(ValueError, match=r'anom.odgt must list records with fpath_img, got some'):
         BddAnomaly(tmp_path)
 
 

@@ -436,3 +436,48 @@ def test_case_of_fishyscapes_as_downloaded(case):
     assert dataset.names == ('04_Maurener_Weg_8_000000_000030',)
     assert isinstance(dataset.pairs[0].image, Path)
     assert (dataset[0].target == OOD).any()
+
+
+def test_lossy_labels_in_other_clothes_are_refused(tmp_path):
+    grey = Image.fromarray(VALUES)
+    for compression, is_lossy in (('jpeg', True), ('tiff_lzw', False), (None, False)):
+        path = tmp_path / f'{compression}.tif'
+        grey.save(path, compression=compression)
+        if is_lossy:
+            with pytest.raises(
+                ValueError, match='lossless label image, got a TIFF that holds JPEG'
+            ):
+                read_label(path)
+        else:
+            np.testing.assert_array_equal(read_label(path), VALUES)
+    frames = [Image.fromarray(np.full((40, 40, 3), value, np.uint8)) for value in (3, 90)]
+    frames[0].save(tmp_path / 'm.webp', save_all=True, append_images=frames[1:], quality=40)
+    with pytest.raises(ValueError, match='lossless label image, got lossy WebP'):
+        read_label(tmp_path / 'm.webp')
+
+
+@pytest.mark.parametrize('orientation', [2, 3, 4])
+def test_annotated_images_that_a_tag_turns_within_their_size_are_refused(tmp_path, orientation):
+    write_coco(tmp_path, [square(1)])
+    (source,) = find_coco_objects(tmp_path)
+    content = np.zeros((80, 100, 3), np.uint8)
+    content[:20, :20] = 255
+    path, exif = tmp_path / '1.png', Image.Exif()  # JPEG inside: content counts, not the name
+    for value in (orientation, 1):
+        exif[0x0112] = value
+        with path.open('wb') as stream:
+            Image.fromarray(content).save(stream, 'JPEG', exif=exif)
+        if value == 1:
+            assert source.load().image[:5, :5].min() > 200
+            assert len(CocoOod(tmp_path)) > 0
+            continue
+        for read in (source.load, lambda: CocoOod(tmp_path)):
+            with pytest.raises(ValueError, match='orientation tag .EXIF. that turns or mirrors'):
+                read()
+
+
+def test_annotations_with_a_byte_order_mark_are_read(tmp_path):
+    write_coco(tmp_path, [square(1)])
+    path = next(tmp_path.rglob('*.json'))
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    assert len(find_coco_objects(tmp_path)) == 1

@@ -15,6 +15,7 @@ from meta_ood_training.evaluation.deployed import (
     measure_reliability,
     score_decisions,
 )
+from meta_ood_training.evaluation.deployed_comparison import compare_decisions
 from meta_ood_training.evaluation.gallery import draw_gallery, FALSE, FOUND, MISSED, TRUE
 from meta_ood_training.evaluation.publishing import parse_decision, publish_segments
 import numpy as np
@@ -224,3 +225,64 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
 def test_the_verb_refuses_what_does_not_belong_together(streets, capsys, options, message):
     assert main(['evaluate', '--dataset', f'folder={streets}', *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_two_decisions_are_compared_in_pairs(pipeline, streets):
+    settings = {
+        'single': PipelineSettings(entropy_threshold=0.5, core_threshold=0.0),
+        'nested': PipelineSettings(entropy_threshold=0.5, core_threshold=0.9),
+        'nothing': PipelineSettings(entropy_threshold=0.5, meta_threshold=1.0),
+    }
+    published = publish_segments(pipeline, Folder(streets), settings)
+
+    def compare(first, second, **options):
+        titles = ('streets', first, second)
+        return compare_decisions(published[first], published[second], titles=titles, **options)
+
+    same = compare('single', 'single')
+    for one in (same.found, same.touched, same.false_a_frame):
+        # drawn apart, found would lie anywhere in [-1, 1]
+        assert (one.value, one.low, one.high) == (0, 0, 0)
+    cores = compare('single', 'nested')
+    assert (cores.images, cores.first, cores.second) == (2, 'single', 'nested')
+    assert (cores.found.value, cores.touched.value) == (0, 0)
+    # one false segment more, in the first image: drawn never, once or twice for two frames
+    assert (cores.false_a_frame.value, cores.false_a_frame.low) == (0.5, 0)
+    assert cores.false_a_frame.high == 1.0
+    lost = compare('single', 'nothing')
+    assert lost.found.value == pytest.approx(-1 / 3)
+    assert lost.touched.value == pytest.approx(-2 / 3)
+    # of two objects in the first image one is touched, of one in the second one is
+    assert (lost.touched.low, lost.touched.high) == (-1.0, -0.5)
+    assert np.isnan(compare('single', 'nested', draws=0).found.low)
+
+
+def test_only_images_that_both_have_judged_are_compared(pipeline, streets):
+    settings = {'a': PipelineSettings(entropy_threshold=0.5, core_threshold=0.0)}
+    both, second, first = (
+        publish_segments(pipeline, Folder(streets), settings, indices=one)['a']
+        for one in ([0, 1], [1], [0])
+    )
+    titles = ('streets', 'a', 'b')
+    one = compare_decisions(both, second, titles=titles)
+    assert (one.images, one.found.value) == (1, 0)
+    turned = both.of_frames(np.array([True, True]))
+    assert compare_decisions(turned, both, titles=titles).images == 2
+    with pytest.raises(ValueError, match='got none in common of a and b. Judge both on the same'):
+        compare_decisions(first, second, titles=titles)
+
+
+def test_the_verb_compares_two_bundles(tiny_bundle, streets, tmp_path, capsys):
+    for name, threshold in (('lr=0.1/one', 0.3), ('other', 0.9)):
+        save_bundle(replace(tiny_bundle, entropy_threshold=threshold), tmp_path / name)
+    words = ['evaluate', '--data', f'folder={streets}', '--segments', '--limit', '0']
+    words += ['--bundle', str(tmp_path / 'lr=0.1' / 'one'), str(tmp_path / 'other')]
+    assert main([*words, '--output', str(tmp_path / 'out')]) == 0
+    printed = capsys.readouterr().out
+    assert '| folder | 2 | other, bundle | one, bundle |' in printed
+    (row,) = json.loads((tmp_path / 'out/segments.json').read_text())['differences']
+    assert (row['first'], row['second'], row['images']) == ('one, bundle', 'other, bundle', 2)
+    assert main([*words, '--limit', '-1']) == 2
+    assert '--limit must be at least 0, got -1' in capsys.readouterr().err
+    assert main([*words, str(tmp_path / 'lr=0.1' / 'one')]) == 2
+    assert "titles, got 'one' twice. Name them: --bundle TITLE=PATH" in capsys.readouterr().err

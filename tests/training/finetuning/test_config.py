@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.cli import main
+from meta_ood_training.finetuning.command import _device_options
+from meta_ood_training.finetuning.config import FinetuneConfig, StreetConfig
 from meta_ood_training.finetuning.config_reader import ConfigError, read_config
+from meta_ood_training.finetuning.data.street import open_street
 import pytest
+import yaml
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,57 @@ def test_every_committed_configuration_is_read(repository):
     for path in paths:
         config = read_config(FinetuneConfig, path)
         assert config.network.num_classes == (5 if 'own_classes' in path.name else 19)
+
+
+def test_what_is_printed_of_a_configuration_is_read_as_the_same(repository, tmp_path, capsys):
+    for path in sorted((repository / 'config').glob('finetune_*.yaml')):
+        words = [
+            'optimizer.learning_rate=1e-5',
+            '--output',
+            str(tmp_path / 'run'),
+            'training.seed=7',
+        ]
+        assert main(['finetune', str(path), '--print-config', *words]) == 0
+        printed = write(tmp_path, capsys.readouterr().out)
+        expected = read_config(FinetuneConfig, path, [words[0], words[-1]])
+        assert expected.optimizer.learning_rate == 1e-5
+        assert read_config(FinetuneConfig, printed) == expected
+        assert yaml.safe_load(printed.read_text())['training']['resume_steps'] == 50
+    assert not (tmp_path / 'run').exists()
+
+
+def test_the_folder_that_keeps_scenes_is_made_and_other_data_must_exist(tmp_path):
+    kept = tmp_path / 'new' / 'scenes'
+    source = open_street(StreetConfig('scenes', 'kept', count=1), {'kept': str(kept)}, 19)
+    assert kept.is_dir()
+    source.samples[0]
+    assert [one.name for one in sorted(kept.iterdir())] == [
+        'train_3_640x360_scene_10000_image.png',
+        'train_3_640x360_scene_10000_label.png',
+    ]
+    (tmp_path / 'file').touch()
+    with pytest.raises(ConfigError, match='must be a folder to keep things in, got the file'):
+        open_street(StreetConfig('scenes', 'kept'), {'kept': str(tmp_path / 'file')}, 19)
+    with pytest.raises(ConfigError, match='data camvid must exist'):
+        open_street(StreetConfig('camvid_fit', 'camvid'), {'camvid': str(tmp_path / 'no')}, 19)
+    assert not (tmp_path / 'no').exists()
+
+
+def test_a_device_is_one_that_training_can_use(monkeypatch):
+    assert _device_options('auto') == {}
+    assert _device_options('cpu') == {'accelerator': 'cpu'}
+    with pytest.raises(ValueError, match='device must be auto, cpu, cuda, .*got .gpu.'):
+        _device_options('gpu')
+    with pytest.raises(ValueError, match='--device must be auto, cpu, cuda or cuda:N for train'):
+        _device_options('xpu')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 4)
+    assert _device_options('cuda') == {'accelerator': 'gpu'}
+    assert _device_options('cuda:2') == {'accelerator': 'gpu', 'devices': [2]}
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert _device_options('cuda') == {'accelerator': 'gpu'}
+    with pytest.raises(ValueError, match='--device must be cuda for several ranks, got .cuda:2'):
+        _device_options('cuda:2')
 
 
 def test_the_papers_numbers_stand_in_the_papers_configurations(repository):

@@ -22,7 +22,7 @@ from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.data.street import open_samples
 from meta_ood_training.finetuning.dry_run import try_one_step
 from meta_ood_training.finetuning.loop.checkpoints import save_whole
-from meta_ood_training.finetuning.loop.run_log import read_rows
+from meta_ood_training.finetuning.loop.csv_rows import read_rows
 from meta_ood_training.finetuning.loop.schedule import learning_rate_share
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores

@@ -10,8 +10,8 @@ import sys
 import lightning
 from meta_ood_ros.core.networks import build_network, load_checkpoint
 from meta_ood_training.datasets.sample import IGNORED, OOD
+from meta_ood_training.finetuning.loop.csv_rows import read_rows
 from meta_ood_training.finetuning.loop.losses import entropy_maximization_loss
-from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.training_run import finetune
 import pytest

@@ -13,9 +13,9 @@ from meta_ood_ros.core.networks import load_checkpoint
 from meta_ood_training.cli import main
 from meta_ood_training.finetuning.config_reader import ConfigError
 from meta_ood_training.finetuning.data.batches import RunBatches
+from meta_ood_training.finetuning.loop.csv_rows import read_rows
 from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
-from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop_config import TrainingConfig
 from meta_ood_training.finetuning.training_run import finetune, open_config
 import pytest

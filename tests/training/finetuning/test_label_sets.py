@@ -36,3 +36,10 @@ def test_a_label_that_the_teacher_finds_impossible_stays_finite():
     logits = torch.tensor([500.0, 0.0, -500.0]).reshape(1, 3, 1, 1)
     allowed = torch.tensor([False, True, True]).reshape(1, 3, 1, 1)
     assert restrict_teacher(logits, allowed).flatten().tolist() == pytest.approx([0, 1, 0])
+
+
+def test_where_nobody_is_sure_a_teacher_says_nothing():
+    table = label_sets(19, 'sure')
+    assert np.array_equal(table[:19], np.eye(19, dtype=bool))
+    assert table[IN_DISTRIBUTION].all()
+    assert not table[[OOD, IGNORED]].any()

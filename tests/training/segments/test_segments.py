@@ -240,7 +240,9 @@ def test_broken_images_are_counted_and_the_others_used(small_bundle, tmp_path):
     assert extract(tmp_path / 'out', small_bundle, *words) == TRUNCATED
     frames = read_table([tmp_path / 'out'], 'frames')
     assert frames['stamp_ns'].to_pylist() == [stamp_of(index) for index in (0, 2, 4)]
-    assert '2 images not readable' in read_sidecar(tmp_path / 'out')['lost'][0]
+    sidecar = read_sidecar(tmp_path / 'out')
+    assert '2 images not readable' in sidecar['lost'][0]
+    assert [one['frames'] for one in sidecar['sources']] == [3]
 
 
 def test_malformed_bags_of_another_writer_are_refused_with_a_reason(

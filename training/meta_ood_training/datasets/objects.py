@@ -10,6 +10,7 @@ from meta_ood_training.datasets.coco.annotations import (
     decode_instance,
     read_instances,
     require_size,
+    require_unturned,
 )
 from meta_ood_training.datasets.coco.rules import KNOWN_CATEGORIES, same_case
 from meta_ood_training.datasets.coco.run_lengths import decode_segmentation, encode_mask
@@ -97,6 +98,8 @@ class ObjectSource:
         box = slice(y, y + height), slice(x, x + width)
         image = read_image(self.image)
         require_size(image, self.size, self.image)
+        if not isinstance(self.segmentation, Path):
+            require_unturned(image, self.image)
         return CutOut(image[box], mask[box], (y, x))
 
 

@@ -141,4 +141,4 @@ def parse_dataset(text: str) -> tuple[str, str, Path]:
             f'a dataset must be given as [title:]name=path, got {text!r}. '
             f'Example: road_anomaly=data/road_anomaly.'
         )
-    return title, name if colon else title, Path(path)
+    return title, name if colon else title, Path(path).expanduser()

@@ -1,7 +1,7 @@
 """
 Bundles x data sets -> scores of pixels, and of published segments.
 
-1. `bundle_scores`     `evaluate`, the whole way; `command` is its verb
+1. `bundle_scores`     `evaluate`, the whole way; `command` is its verb, `opening` opens its data
 2. `prediction`        network -> semantic, entropy and max_probability at the size of the labels
 3. `pixel_evaluation`  predictions on a data set, in one pass
                        `frame_walk`: damaged frames skipped, interrupted passes resumed;
@@ -14,6 +14,7 @@ Bundles x data sets -> scores of pixels, and of published segments.
 6. `deployed_run`      `evaluate --segments`, of these rooms:
    `publishing`        bundle + labelled images -> the segments that the node would publish
    `deployed`          published segments -> found objects, false segments, reliability
+   `deployed_comparison`  published segments of two bundles -> their difference, in pairs
    `deployed_report`   Markdown, JSON; `gallery`: the images with most errors
 """
 

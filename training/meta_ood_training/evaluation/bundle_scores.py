@@ -3,16 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-import json
 from pathlib import Path
 import time
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
-from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
+from meta_ood_training.datasets import parse_dataset
 from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation.components import (
     ComponentRow,
@@ -21,7 +19,13 @@ from meta_ood_training.evaluation.components import (
     to_component_record,
 )
 from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in, walk_frames
-from meta_ood_training.evaluation.pixel_evaluation import is_of_part, PixelCounts, SCORES
+from meta_ood_training.evaluation.opening import (
+    check_parts,
+    describe_bundle,
+    load_bundles,
+    open_datasets,
+)
+from meta_ood_training.evaluation.pixel_evaluation import PixelCounts, SCORES
 from meta_ood_training.evaluation.prediction import Predictor
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
@@ -229,6 +233,7 @@ def evaluate(
                 for part, evaluation in of_parts.items():
                     row = f'{title}, {part}' if part else title
                     results.setdefault(row, {})[bundle_title] = evaluation
+    skipped = {title: one for title, one in skipped.items() if one}
     table = format_table(results)
     if rows:
         table += f'\n\n{format_components(rows, components)}'
@@ -256,7 +261,7 @@ def evaluate(
         'machine': machine(),
         'seconds': seconds,
         'processes': ranks.count,
-        'skipped': {title: one for title, one in skipped.items() if one},
+        'skipped': skipped,
         'components': [to_component_record(row) for row in rows],
         'results': {
             row: {title: to_record(one) for title, one in by_bundle.items()}
@@ -264,65 +269,4 @@ def evaluate(
         },
     }
     figures = write_report(folder, report, table, results) if folder and not ranks.rank else ()
-    return EvaluationResult(results, table, report, folder, figures, report['skipped'])
-
-
-def check_parts(parts: Sequence[str], datasets: Mapping[str, SampleDataset]) -> None:
-    """Refuse a part that no image belongs to, before an hour of prediction."""
-    for part in parts:
-        if not any(
-            is_of_part(name, getattr(dataset, 'tags', {}), part)
-            for dataset in datasets.values()
-            for name in dataset.names
-        ):
-            raise ValueError(
-                f'--part must begin the name of an image or be a tag of a manifest, got {part!r}, '
-                f'which no image of {", ".join(datasets)} has.'
-            )
-
-
-def load_bundles(given: Any) -> dict[str, Bundle]:
-    """Return bundles by title; the installed one where none is given."""
-    if not given:
-        return {'default': load_bundle()}
-    if isinstance(given, Mapping):
-        return {title: load_bundle(one) for title, one in given.items()}
-    bundles: dict[str, Bundle] = {}
-    for one in as_tuple(given, lambda one: one):
-        title, place = _name_bundle(one)
-        if title in bundles:
-            raise ValueError(f'bundles must have different titles, got {title!r} twice.')
-        bundles[title] = load_bundle(place)
-    return bundles
-
-
-def _name_bundle(given: Any) -> tuple[str, Any]:
-    if isinstance(given, Bundle):
-        return given.name, given
-    title, equals, path = str(given).partition('=')
-    return (title, path) if equals else (Path(given).name, given)
-
-
-def open_datasets(
-    parsed: Sequence[tuple[str, str, Path]], num_classes: int
-) -> dict[str, SampleDataset]:
-    """Return data sets by title, of (title, layout, folder)."""
-    datasets = {}
-    for title, name, path in parsed:
-        if title in datasets:
-            raise ValueError(
-                f'data sets must have different titles, got {title!r} twice. '
-                f'Name them with TITLE:NAME=PATH.'
-            )
-        datasets[title] = open_dataset(name, path, num_classes=num_classes)
-    return datasets
-
-
-def describe_bundle(bundle: Bundle) -> dict[str, Any]:
-    """Return what a report says about a bundle."""
-    return {
-        'model_id': bundle.model_id,
-        'architecture': bundle.architecture,
-        'work_short_side': bundle.work_short_side,
-        'provenance': json.loads(json.dumps(dict(bundle.provenance), default=str)),
-    }
+    return EvaluationResult(results, table, report, folder, figures, skipped)

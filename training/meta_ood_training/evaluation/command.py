@@ -12,17 +12,17 @@ from pathlib import Path
 import sys
 from typing import Any, TYPE_CHECKING
 
-from meta_ood_training.datasets import DATASETS
-from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
-from meta_ood_training.evaluation.deployed_run import DeployedEvaluation, evaluate_segments
-from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
-from meta_ood_training.evaluation.pixel_evaluation import SCORES
 from meta_ood_training.output_places import add_overwrite, check_free
 from meta_ood_training.plain_arguments import parse_size
-from meta_ood_training.scores import SIZE_RULES
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # PyTorch, for which --help would wait
     from meta_ood_training.evaluation.bench.run import MethodsEvaluation
+    from meta_ood_training.evaluation.bundle_scores import EvaluationResult
+    from meta_ood_training.evaluation.deployed_run import DeployedEvaluation
+
+
+#: Tracks of SegmentMeIfYouCan; `test_help` compares them with `SIZE_RULES`, which import more.
+COMPONENTS = ('anomaly_track', 'obstacle_track', 'all')
 
 
 class _ListMethods(argparse.Action):
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
         '--bundle',
-        action='append',
+        action='extend',
+        nargs='+',
         metavar='[TITLE=]PATH',
         help='bundle to score; several are compared in every figure (default: the installed one)',
     )
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='dataset',
         required=True,
         metavar='[TITLE:]NAME=PATH',
-        help=f'data to score on; NAME is one of {", ".join(sorted(DATASETS))}',
+        help='data to score on; NAME is a layout, such as road_anomaly, camvid_test or folder, '
+        'and a wrong one lists all',
     )
     parser.add_argument(
         '--part',
@@ -60,11 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='report the images whose name begins so, or that a manifest tags so, separately, too',
     )
     parser.add_argument(
-        '--score', action='append', choices=sorted(SCORES), help='OoD score (default: all)'
+        '--score',
+        action='append',
+        metavar='SCORE',
+        help='OoD score, such as max_softmax (default: all); a wrong one lists all',
     )
     parser.add_argument(
         '--components',
-        choices=tuple(SIZE_RULES),
+        choices=COMPONENTS,
         help='score components, too, in a second pass; which sizes count, as in a track of '
         'SegmentMeIfYouCan',
     )
@@ -144,6 +149,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
+    from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult
+    from meta_ood_training.evaluation.deployed_run import evaluate_segments
+    from meta_ood_training.evaluation.frame_walk import SOME_SKIPPED
+
     _check_kind(arguments)
     is_first = int(os.environ.get('RANK') or '0') == 0
     if is_first and not arguments.resume:
@@ -210,6 +219,7 @@ def _run_methods(arguments: argparse.Namespace) -> MethodsEvaluation:
         limit=arguments.limit,
         gallery=arguments.gallery,
         misclassification=arguments.misclassification,
+        components=arguments.components or '',
         draws=arguments.draws,
         seed=arguments.seed,
         device=arguments.device,

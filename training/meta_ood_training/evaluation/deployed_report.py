@@ -14,6 +14,7 @@ from meta_ood_training.evaluation.deployed import (
     SIZES_PX,
     SMALLEST_PX,
 )
+from meta_ood_training.evaluation.deployed_comparison import DeployedDifference
 from meta_ood_training.markdown import render
 from meta_ood_training.meta.judging.group_intervals import ErrorInterval
 import numpy as np
@@ -29,8 +30,10 @@ class DeployedRow:
     scores: DeployedScores
 
 
-def format_deployed(rows: Sequence[DeployedRow]) -> str:
-    """Return the decisions as Markdown: one table of scores, one of objects by size."""
+def format_deployed(
+    rows: Sequence[DeployedRow], differences: Sequence[DeployedDifference] = ()
+) -> str:
+    """Return the decisions as Markdown: scores, objects by size, differences from the first."""
     limits = [*SIZES_PX, None]
     sizes = [
         f'{least} or more' if limit is None else f'{least} to {limit - 1}'
@@ -40,6 +43,8 @@ def format_deployed(rows: Sequence[DeployedRow]) -> str:
         'meta_ood_training.evaluation',
         'deployed.md.jinja',
         rows=rows,
+        differences=differences,
+        signed=_signed,
         sizes=sizes,
         smallest=SMALLEST_PX,
         found_siou=f'{FOUND_SIOU:g}',
@@ -61,6 +66,12 @@ def _cell(value: ErrorInterval) -> str:
     if math.isnan(value.low):
         return f'{value.value:.3f}'
     return f'{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]'
+
+
+def _signed(value: ErrorInterval) -> str:
+    if math.isnan(value.low):
+        return f'{value.value:+.3f}'
+    return f'{value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}]'
 
 
 def _plain(value: Any) -> Any:

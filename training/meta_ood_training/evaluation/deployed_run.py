@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
 import time
@@ -15,19 +15,23 @@ from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets import parse_dataset, SampleDataset
-from meta_ood_training.evaluation.bundle_scores import (
-    check_parts,
-    describe_bundle,
-    load_bundles,
-    open_datasets,
-)
 from meta_ood_training.evaluation.deployed import PublishedDecisions, score_decisions
+from meta_ood_training.evaluation.deployed_comparison import (
+    compare_decisions,
+    DeployedDifference,
+)
 from meta_ood_training.evaluation.deployed_report import (
     DeployedRow,
     format_deployed,
     to_deployed_record,
 )
 from meta_ood_training.evaluation.gallery import draw_gallery
+from meta_ood_training.evaluation.opening import (
+    check_parts,
+    describe_bundle,
+    load_bundles,
+    open_datasets,
+)
 from meta_ood_training.evaluation.pixel_evaluation import is_of_part
 from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
 from meta_ood_training.plain_arguments import as_tuple
@@ -51,6 +55,8 @@ class DeployedEvaluation:
         Folder of segments.json, segments.md and the galleries.
     skipped : dict of str to dict of str to str
         Title of the data -> image that could not be read -> why; it counts nowhere.
+    differences : tuple of DeployedDifference
+        Of each decision from the first one, on the same images.
 
     """
 
@@ -58,6 +64,7 @@ class DeployedEvaluation:
     table: str
     output: Path | None
     skipped: dict[str, dict[str, str]]
+    differences: tuple[DeployedDifference, ...] = ()
 
     def __repr__(self) -> str:
         """Return the table."""
@@ -101,6 +108,8 @@ def evaluate_segments(
     datasets, parts = as_tuple(datasets, str), as_tuple(parts, str)
     if gallery and output is None:
         raise ValueError('--gallery needs a folder, got no --output. Name one.')
+    if limit is not None and limit < 0:
+        raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all images.')
     settings = parse_decisions(as_tuple(decisions, str), work_short_side)
     loaded = load_bundles(bundles)
     parsed = [parse_dataset(text) for text in datasets]
@@ -110,13 +119,14 @@ def evaluate_segments(
     if folder:
         folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     rows: list[DeployedRow] = []
+    judged: dict[str, list[tuple[str, PublishedDecisions]]] = {}
     seconds: dict[str, float] = {}
     skipped: dict[str, dict[str, str]] = {title: {} for title in opened}
     for bundle_title, bundle in loaded.items():
         pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         for title, dataset in opened.items():
             name, start = f'{bundle_title}, {title}', time.perf_counter()
-            length = len(dataset) if limit is None else min(limit, len(dataset))
+            length = min(limit, len(dataset)) if limit else len(dataset)
             indices = tqdm(range(length), desc=name, unit='image', disable=not progress)
             published = publish_segments(
                 pipeline, dataset, settings, indices=indices, skipped=skipped[title]
@@ -131,10 +141,19 @@ def evaluate_segments(
                     names = whole.segments.frame_name
                     keep = np.array([is_of_part(one, tags, part) for one in names])
                     if keep.any():
-                        scores = score_decisions(whole.of_frames(keep), draws=draws, seed=seed)
+                        kept = whole.of_frames(keep)
+                        scores = score_decisions(kept, draws=draws, seed=seed)
                         data = f'{title}, {part}' if part else title
+                        judged.setdefault(data, []).append((f'{bundle_title}, {decision}', kept))
                         rows.append(DeployedRow(data, bundle_title, decision, scores))
-    table = format_deployed(rows)
+    differences = [
+        compare_decisions(
+            several[0][1], one, titles=(data, several[0][0], title), draws=draws, seed=seed
+        )
+        for data, several in judged.items()
+        for title, one in several[1:]
+    ]
+    table = format_deployed(rows, differences)
     if folder:
         report = {
             'bundles': {title: describe_bundle(bundle) for title, bundle in loaded.items()},
@@ -155,10 +174,11 @@ def evaluate_segments(
             'seconds': seconds,
             'skipped': {title: one for title, one in skipped.items() if one},
             'decisions': [to_deployed_record(row) for row in rows],
+            'differences': [asdict(one) for one in differences],
         }
         (folder / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
         (folder / 'segments.md').write_text(table + '\n')
-    return DeployedEvaluation(tuple(rows), table, folder, skipped)
+    return DeployedEvaluation(tuple(rows), table, folder, skipped, tuple(differences))
 
 
 def _draw(

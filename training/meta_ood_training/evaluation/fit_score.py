@@ -1,6 +1,6 @@
 """`fit-score`: a method, a bundle and labelled streets -> what it was fitted to, in a folder."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 import inspect
 from pathlib import Path
@@ -9,13 +9,14 @@ import time
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_training.datasets import open_dataset, parse_dataset, SampleDataset
 from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation.bench.fitting import FitFrames
 from meta_ood_training.methods import METHODS, Observation, Observer, Setup
 from meta_ood_training.methods.density.entries import SHARED
 from meta_ood_training.methods.fitted_file import FittedFile, SUFFIX
+from meta_ood_training.methods.served import fit_served, with_score
 from meta_ood_training.output_places import hold_folder
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import machine, source_revision
@@ -29,7 +30,7 @@ class FittedScore:
     Attributes
     ----------
     files : tuple of Path
-        One a method that it serves, for `evaluate --fitted`.
+        One a method that it serves, for `evaluate --fitted`; or the folder of a bundle.
     frames : int
         That it was fitted on.
 
@@ -62,11 +63,13 @@ def fit_score(
     Parameters
     ----------
     method : str
-        A method of METHODS that is fitted.
+        A method of METHODS that is fitted, or served.
     data : str or sequence of str
         '[TITLE:]NAME=PATH' of labelled streets; their OoD pixels are not used.
     output : str or Path
-        Folder; `<method>.safetensors` is written into it. Other methods in it stay.
+        Folder; `<method>.safetensors` is written into it, other methods in it stay. A method
+        that the node serves gives a bundle instead: its score is the method's, its threshold
+        lets 1 % of the in-distribution pixels pass, it has no meta classifiers.
     bundle : Bundle, str or Path, optional
         Whose network it is fitted for; the installed one where absent.
     ood_data : str or sequence of str
@@ -89,11 +92,7 @@ def fit_score(
     if limit < 0:
         raise ValueError(f'--limit must be at least 0, got {limit}. 0 takes all frames.')
     known = inspect.signature(chosen.build).parameters
-    for name in options:
-        if name not in known:
-            raise ValueError(f'--{name} is no option of {method}. Leave it out.')
-    if ood_data and 'ood' not in known:
-        raise ValueError(f'{method} uses no OoD data, got --ood-data. Leave it out.')
+    _check_options(method, known, options, has_ood_data=bool(ood_data))
     folder, start = Path(output), time.perf_counter()
     files = [folder / f'{one}{SUFFIX}' for one in (method, *SHARED.get(method, ()))]
     there = [one.name for one in files if one.exists()]
@@ -102,11 +101,21 @@ def fit_score(
             f'--output must not hold {", ".join(there)} yet, got {folder}. Choose another, or add '
             '--overwrite.'
         )
+    if chosen.is_served and folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise ValueError(
+            f'--output must be a new folder for the bundle that serves {method}, got {folder}. '
+            'Choose another, or add --overwrite.'
+        )
     model = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
     observer = Observer.from_bundle(model, work_short_side=work_short_side, device=device)
     frames = FitFrames(observer, _open(as_tuple(data, str), model), limit=limit)
     if ood_data:
         options['ood'] = _walk_of(observer, _open(as_tuple(ood_data, str), model), limit)
+    if chosen.is_served:
+        tell(f'{method} of {model.model_id}: {len(frames)} frames')
+        fitted = fit_served(chosen, Setup(model, observer.network, frames, seed=seed))
+        save_bundle(with_score(model, fitted), folder)
+        return FittedScore((folder,), len(frames), time.perf_counter() - start)
     with hold_folder(folder):
         checkpoints = folder / f'{method}.unfinished'
         if checkpoints.exists() and not resume:
@@ -141,12 +150,21 @@ def fit_score(
     return FittedScore(tuple(files), len(frames), seconds)
 
 
+def _check_options(
+    method: str, known: Collection[str], given: Collection[str], *, has_ood_data: bool
+) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f'--{name} is no option of {method}. Leave it out.')
+    if has_ood_data and 'ood' not in known:
+        raise ValueError(f'{method} uses no OoD data, got --ood-data. Leave it out.')
+
+
 def _find(method: str) -> Any:
-    fitted = [one.name for one in METHODS.values() if one.is_fitted and not one.is_served]
+    fitted = [one.name for one in METHODS.values() if one.is_fitted or one.is_served]
+    fitted.remove('entropy')
     if method not in fitted:
         why = 'which needs no fit' if method in METHODS else 'no such method'
-        if method in METHODS and METHODS[method].is_served and METHODS[method].is_fitted:
-            why = 'which evaluate --fit-data fits in seconds'
         raise ValueError(f'method must be one of {", ".join(fitted)}, got {method!r}, {why}.')
     return METHODS[method]
 

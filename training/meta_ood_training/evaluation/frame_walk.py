@@ -167,13 +167,14 @@ def check_mostly_read(skipped: Mapping[str, str], frames: int, title: str) -> No
 
 def _save(path: Path, facts: str, counts: Counts, skipped: Mapping[str, str], done: int) -> None:
     content = io.BytesIO()
-    np.savez_compressed(
-        content,
-        **{_DONE: np.array(done), _FACTS: np.array(facts)},
-        **{_NAMES: np.array(list(skipped), np.str_)},
-        **{_REASONS: np.array(list(skipped.values()), np.str_)},
+    arrays: dict[str, Any] = {
+        _DONE: np.array(done),
+        _FACTS: np.array(facts),
+        _NAMES: np.array(list(skipped), np.str_),
+        _REASONS: np.array(list(skipped.values()), np.str_),
         **counts.to_arrays(),
-    )
+    }
+    np.savez_compressed(content, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content.getvalue())
 

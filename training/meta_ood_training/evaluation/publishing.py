@@ -83,7 +83,7 @@ def publish_segments(
         By title, over the same images and objects, on the work grid.
 
     """
-    records = {title: _Record(pipeline.bundle.num_classes) for title in decisions}
+    records = {title: DecisionRecord(pipeline.bundle.num_classes) for title in decisions}
     first = next(iter(decisions.values()))
     frames = 0
     for index in range(len(dataset)) if indices is None else indices:
@@ -106,8 +106,8 @@ def publish_segments(
 
 
 @dataclass(eq=False)
-class _Record:
-    """The columns of a SegmentSet, image by image."""
+class DecisionRecord:
+    """What one decision publishes, image by image."""
 
     num_classes: int
     columns: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -119,6 +119,7 @@ class _Record:
     def add(
         self, sample: Sample, target: np.ndarray, objects: np.ndarray, result: OodResult
     ) -> None:
+        """Add an image with its target and objects on the grid of the result."""
         found = label_segments(
             result.segments.labels,
             result.segments.count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TYPE_CHECKING
 
 if TYPE_CHECKING:  # PyTorch, for which --help would wait
     from meta_ood_training.finetuning.config import FinetuneConfig
@@ -25,6 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', action='store_true', help='go on with a killed run in --output'
     )
+    parser.add_argument('--device', default='auto', help='cpu, cuda, cuda:N or auto')
+    parser.add_argument(
+        '--print-config',
+        action='store_true',
+        help='print the whole configuration, defaults too, as YAML, and train nothing',
+    )
     parser.add_argument(
         '--dry-run', action='store_true', help='check data, memory and one step, train nothing'
     )
@@ -32,15 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    if arguments.print_config:
+        from meta_ood_training.finetuning.run_config import open_config, to_yaml
+
+        config = open_config(arguments.config, _named(arguments.data), arguments.overrides)
+        print(to_yaml(config), end='')
+        return 0
     from meta_ood_training.finetuning.dry_run import try_one_step
     from meta_ood_training.finetuning.training_run import finetune, open_config
     import torch
 
     config = open_config(arguments.config, _named(arguments.data), arguments.overrides)
     if arguments.dry_run:
-        print(try_one_step(config))
+        print(try_one_step(config, device=arguments.device))
         return 0
-    if torch.cuda.device_count() > int(os.environ.get('LOCAL_WORLD_SIZE', 1)):
+    device = _device_options(arguments.device)
+    if arguments.device == 'auto' and torch.cuda.device_count() > int(
+        os.environ.get('LOCAL_WORLD_SIZE', 1)
+    ):
         print(
             f'{torch.cuda.device_count()} GPUs are here. To use them all: torchrun '
             f'--nproc-per-node {torch.cuda.device_count()} -m meta_ood_training.cli finetune ...'
@@ -51,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         resume=arguments.resume,
         progress=True,
         command=_command(arguments, config),
+        **device,
     )
     if int(os.environ.get('RANK', 0)) == 0:
         print(describe(result, is_validated=config.validation is not None))
@@ -74,6 +90,25 @@ def describe(result: FinetuneResult, *, is_validated: bool) -> str:
     else:
         found = f'no best.pth: nothing was validated; weights of the last step in {result.weights}'
     return f'{trained}, {found}; curves in {result.figure}'
+
+
+def _device_options(name: str) -> dict[str, Any]:
+    """Return the options of Lightning's trainer for a device; none for `auto`."""
+    from meta_ood_ros.core.backends.device import resolve_device
+
+    if name == 'auto':
+        return {}
+    device = resolve_device(name).device
+    if device.type not in ('cpu', 'cuda'):
+        raise ValueError(f'--device must be auto, cpu, cuda or cuda:N for training, got {name!r}.')
+    if device.type == 'cpu':
+        return {'accelerator': 'cpu'}
+    if ':' in name and int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        raise ValueError(
+            f'--device must be cuda for several ranks, got {name!r}: each takes the GPU of its '
+            'own number. Choose among them with CUDA_VISIBLE_DEVICES.'
+        )
+    return {'accelerator': 'gpu', **({'devices': [device.index]} if ':' in name else {})}
 
 
 def _named(given: list[str]) -> dict[str, str]:

@@ -42,9 +42,12 @@ class StreetConfig:
         to the classes that the label may stand for and renormalised: a label that names one
         class stays hard, a coarse one is refined, an absent one is the teacher's. `cautious` is
         the same but for IDD-Lite's living things and vehicles, which animals and carts are among:
-        they are left to the teacher alone.
+        they are left to the teacher alone. `sure` takes the teacher's probabilities where the
+        label is 253 and nothing where it is 255, as `adapt` marks what the teacher is sure of.
     short_side : int
         Images are scaled to this short side [px] before `augmentation.scale_*`; 0 keeps them.
+    count : int
+        How many scenes are drawn, for `scenes` alone.
     ood_objects : int
         Unknown objects in a scene at most, for `scenes` alone.
     void : str
@@ -56,7 +59,7 @@ class StreetConfig:
     layout: str
     data: str = ''
     repeats: float = 1.0
-    targets: Literal['labels', 'teacher', 'consistent', 'cautious'] = 'labels'
+    targets: Literal['labels', 'teacher', 'consistent', 'cautious', 'sure'] = 'labels'
     short_side: int = 0
     count: int = 200
     ood_objects: int = 3
@@ -81,10 +84,18 @@ class ProxyConfig:
 
     Attributes
     ----------
+    layout : str
+        `ecssd`, `coco`, or `folder`: cut-outs, or images and masks of one's own.
+    data : str
+        Name under `data` of its folder.
     split : str
         Of its source images: `train`, so that `select` and `test` stay unseen, or `all`.
     rules : str
         For COCO images: `ours` or `published` (the authors' eight classes, 480 px).
+    background : str
+        What pixels beside the objects count as: `ignore`, or `class:NAME` of Cityscapes.
+    min_share, max_share : float
+        Bounds on the share of labelled pixels of an image, in [0, 1].
     known_categories : tuple of str
         For COCO: categories that are not unknown, besides those named like a class of the
         network (with Cityscapes' classes: besides COCO's nine that these know).
@@ -124,6 +135,12 @@ class FinetuneConfig:
 
     Attributes
     ----------
+    network : NetworkConfig
+        What is trained.
+    street : tuple of StreetConfig
+        In-distribution images.
+    objective : ObjectiveConfig
+        The loss.
     proxies : tuple of ProxyConfig
         Whole proxy images, as many per epoch as `mixing` says.
     objects : tuple of ProxyConfig
@@ -131,6 +148,24 @@ class FinetuneConfig:
     controls : str
         Name under `data` of CamVid, whose cars, people and bicycles are pasted with their own
         labels as `mixing.control_probability` says; '' for none.
+    mixing : MixingSettings
+        Shares of proxies and pasted objects.
+    augmentation : AugmentationSettings
+        What happens to every sample.
+    pasting : PasteSettings
+        How objects are placed and blended.
+    hard_negatives : HardNegativeSettings
+        Shadows and paint that are no objects.
+    optimizer : OptimizerConfig
+        Adam and its learning rate.
+    training : TrainingConfig
+        The loop.
+    validation : ValidationConfig or None
+        What the best checkpoint is chosen on; None validates nothing.
+    bundle : BundleConfig
+        What the bundle made of the run says.
+    data : mapping of str to str
+        Name -> path of each folder or file that other keys name; --data adds to it.
 
     """
 

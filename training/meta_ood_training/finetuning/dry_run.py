@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import resource
 import time
 
+from meta_ood_ros.core.backends.device import resolve_device
 from meta_ood_training.datasets.coco import CocoOod
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.data.batches import (
@@ -24,7 +25,7 @@ _STEPS = 2
 """The first step pays for memory and caches; the second is the one to extrapolate from."""
 
 
-def try_one_step(config: FinetuneConfig) -> str:
+def try_one_step(config: FinetuneConfig, *, device: str = 'auto') -> str:
     """Run two steps on this process alone, and say what the whole run would take."""
     training = config.training
     if training.threads:
@@ -56,35 +57,35 @@ def try_one_step(config: FinetuneConfig) -> str:
         steps=steps,
         batches_per_epoch=batches.batches_per_epoch,
     )
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    module.to(device)
+    place = resolve_device(device).device
+    module.to(place)
     module.on_fit_start()
     set_modes(network, training)
     is_mixed = training.precision in _PRECISIONS
     optimizer = module.configure_optimizers()['optimizer']
     for batch in _first_batches(TrainingSamples(samples, with_clean=teacher is not None), batches):
-        start = _read_clock(device)
-        batch = module.transfer_batch_to_device(batch, device, 0)
-        with torch.autocast(device.type, _PRECISIONS.get(training.precision), is_mixed):
+        start = _read_clock(place)
+        batch = module.transfer_batch_to_device(batch, place, 0)
+        with torch.autocast(place.type, _PRECISIONS.get(training.precision), is_mixed):
             loss = module.objective(batch, module.teach(batch))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
-        seconds = _read_clock(device) - start
+        seconds = _read_clock(place) - start
     if not torch.isfinite(loss.total):
         raise ValueError(
             f'the loss of the second step must be finite, got {float(loss.total)}. '
             'Lower optimizer.learning_rate.'
         )
     peak = (
-        torch.cuda.max_memory_allocated() / 2**30
-        if device.type == 'cuda'
+        torch.cuda.max_memory_allocated(place) / 2**30
+        if place.type == 'cuda'
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     )
     lines += [
         f'l_in {float(loss.in_distribution):.3f} over {int(loss.in_distribution_pixels)} px, '
         f'l_out {float(loss.ood):.3f} over {int(loss.ood_pixels)} px',
-        f'peak memory {peak:.1f} GiB on {device}',
+        f'peak memory {peak:.1f} GiB on {place}',
         f'{seconds:.2f} s a step: about {seconds * len(batches) / 60:.0f} min without making '
         'samples and validation',
     ]

@@ -12,11 +12,19 @@ class OptimizerConfig:
 
     Attributes
     ----------
+    learning_rate : float
+        Its peak, for the batch of all ranks.
     part_factors : mapping of str to float
         Beginning of parameter names -> factor on their learning rate, such as `decoder.` -> 10 for
         a part that starts from random weights.
     schedule : str
         `constant`, or `cosine` to a twentieth of the peak at the last step.
+    warmup_steps : int
+        Over which the learning rate rises linearly from 0 [steps].
+    weight_decay : float
+        L2 penalty of Adam.
+    clip_norm : float
+        Largest norm of the gradient; 0 leaves it as it is.
     reset_optimizer_each_epoch : bool
         Forgets Adam's moments after each epoch, as the published code does.
 
@@ -45,6 +53,24 @@ class TrainingConfig:
 
     Attributes
     ----------
+    epochs : int
+        Passes over the street images, as `street.repeats` counts them.
+    max_steps : int
+        Ends the run after so many [steps]; 0 lets `epochs` decide.
+    batch_size : int
+        Samples of one rank that go through the network together.
+    accumulate : int
+        Batches whose gradients make one step.
+    seed : int
+        Decides every draw: samples, augmentation, random weights.
+    precision : str
+        Of forward and backward pass: `32-true`, `bf16-mixed` or `16-mixed`.
+    frozen_batch_norm : bool
+        Keeps the running statistics of the start, and normalizes with them.
+    dropout : bool
+        Whether layers that drop activations do.
+    threads : int
+        Of PyTorch on the CPU, for one rank; 0 leaves its own number.
     channels_last : bool
         Memory layout of images and weights; on a CPU it halves the time of ESPNetv2's forward.
     average_decay : float
@@ -95,6 +121,12 @@ class ValidationConfig:
 
     Attributes
     ----------
+    every_steps : int
+        Between two validations [steps]; 0 validates after each epoch.
+    frames : int
+        Validated at most of each source, spread evenly over it.
+    short_side : int
+        To which frames are scaled [px]; should be the work size of the bundle.
     camvid : str
         Name under `data` of CamVid, whose select block is used; '' leaves it out.
     idd_lite : str
@@ -147,6 +179,8 @@ class BundleConfig:
         At which the node works until a meta classifier brings its own.
     work_short_side : int
         At which the node shall run [px]; `validation.short_side` should be the same.
+    min_size_px : int
+        Smaller segments are not published [work px].
     licence_of_weights, data_terms : str
         Of the weights that training started from and that the result derives from, and terms of
         the data; `bundle` asks for both and quotes what stands here.

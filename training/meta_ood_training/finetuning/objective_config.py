@@ -19,6 +19,12 @@ class NetworkConfig:
 
     Attributes
     ----------
+    architecture : str
+        A name that `build_network` knows, such as espnet_v2.
+    arguments : mapping of str
+        Of the architecture, such as scale: 2.0.
+    num_classes : int
+        In-distribution classes; 19 are Cityscapes', others come with `layout: folder`.
     weights : str
         Name under `data` of the checkpoint or bundle to start from; '' is random weights.
     new_head : bool
@@ -88,10 +94,15 @@ class ObjectiveConfig:
         Of the prior network.
     ood_loss_weight : float
         lambda. It belongs to its normalisation: the paper's 0.9 is for `all_pixels`.
+    normalization : str
+        `per_term` takes the mean of each loss over its own pixels; `all_pixels` divides both sums
+        by all pixels and classes, as the published code does.
     teacher : str
         Name under `data` of the checkpoint or bundle whose probabilities are soft targets;
         '' takes the network's own start, frozen (self-distillation). Used only where a street
         source asks for it.
+    teacher_architecture : NetworkConfig or None
+        Where the teacher is another network than the one trained.
     class_weights : tuple of C float
         Factor of each class in l_in; () is 1 for all, as in the paper.
 

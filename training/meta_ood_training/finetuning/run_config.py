@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from difflib import get_close_matches
+import json
 from pathlib import Path
 from typing import Any
 
 from meta_ood_training.finetuning.config import FinetuneConfig
 from meta_ood_training.finetuning.config_reader import ConfigError, read_config
+import yaml
 
 
 def open_config(
@@ -28,6 +30,11 @@ def open_config(
     config = replace(config, data={**config.data, **named})
     _check_names(config, named)
     return config
+
+
+def to_yaml(config: FinetuneConfig) -> str:
+    """Return a configuration with all its defaults as text that `read_config` takes."""
+    return yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False, width=99)
 
 
 def _check_names(config: FinetuneConfig, given: Collection[str]) -> None:

@@ -31,9 +31,11 @@ from meta_ood_training.finetuning.loop.checkpoints import (
     RUN_FILES,
     WholeFiles,
 )
+from meta_ood_training.finetuning.loop.csv_rows import LOG_FILES
+from meta_ood_training.finetuning.loop.curves import FIGURE_FILE
 from meta_ood_training.finetuning.loop.modes import depends_on_ranks
 from meta_ood_training.finetuning.loop.module import FinetuneModule
-from meta_ood_training.finetuning.loop.run_log import FIGURE_FILE, LOG_FILES, RunLog
+from meta_ood_training.finetuning.loop.run_log import RunLog
 from meta_ood_training.finetuning.loop.starting_network import open_networks
 from meta_ood_training.finetuning.loop.validation import Scores, ValidationFrames
 from meta_ood_training.finetuning.run_config import open_config
@@ -241,6 +243,7 @@ def _train(
             remove_leftovers(output, name)
         write_whole(output / CONFIG_FILE, json.dumps(asdict(config), indent=1))
     on_host = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    on_gpu = torch.cuda.is_available() and trainer_options.get('accelerator') != 'cpu'
     options: dict[str, Any] = {
         'accelerator': 'auto',
         'devices': on_host,
@@ -261,8 +264,8 @@ def _train(
         'callbacks': [RunLog(output), keeper],
         # On a GPU the deterministic gradient of bilinear upsampling sorts every pixel of every
         # class: with it 500 small steps did not end in three minutes.
-        'deterministic': False if torch.cuda.is_available() else 'warn',
-        'benchmark': torch.cuda.is_available(),
+        'deterministic': False if on_gpu else 'warn',
+        'benchmark': on_gpu,
         'default_root_dir': output,
     }
     if world > 1:

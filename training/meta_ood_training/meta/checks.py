@@ -186,7 +186,7 @@ def _check_same_network(bundle: Bundle, sidecar: dict[str, Any]) -> None:
             f'{sidecar["model_id"]} and the bundle {bundle.model_id}. Pass the bundle that the '
             'segments were extracted with, or extract them again.'
         )
-    for name in ('work_short_side', 'min_size_px'):
+    for name in ('work_short_side', 'min_size_px', 'score'):
         if sidecar[name] != getattr(bundle, name):
             raise ValueError(
                 f'segments and bundle must share {name}, got {sidecar[name]} in the segments and '

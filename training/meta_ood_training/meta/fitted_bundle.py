@@ -26,6 +26,7 @@ from meta_ood_training.meta.checks import (
 from meta_ood_training.meta.fitting.fit import MetaFitSettings
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.comparison import choose_entropy_threshold, compare_stages
+from meta_ood_training.meta.judging.decision_pictures import draw_decisions
 from meta_ood_training.meta.judging.evaluation import evaluate_threshold, ThresholdEvaluation
 from meta_ood_training.meta.judging.explanation import draw_everything, explain_evaluation
 from meta_ood_training.meta.options import FitMetaOptions, KINDS
@@ -35,7 +36,8 @@ from meta_ood_training.meta.result import FitMetaResult
 from meta_ood_training.meta.stages import load_segments, make_stages
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
-from meta_ood_training.segments.folders import check_folders
+from meta_ood_training.segments.folders import check_folders, list_used_sources
+from meta_ood_training.segments.table import read_sidecar
 import numpy as np
 from tqdm import tqdm
 
@@ -104,7 +106,10 @@ def fit_meta(
         'command': command,
         'revision': source_revision(),
         'date': datetime.now(timezone.utc).date().isoformat(),
-        'data': sidecar,
+        'data': {
+            **sidecar,
+            'sources': list_used_sources(sidecar['sources'], options.segments, options.split),
+        },
         'leaky_scaler': settings.leaky_scaler,
         'group_by': settings.group_by,
         'gap': settings.gap if settings.group_by == 'group' else 0.0,
@@ -142,10 +147,19 @@ def fit_meta(
                 metric_counts=[] if options.only else options.metric_counts,
                 images=options.explain,
                 test=stages[-1].segments if stages else None,
+                class_names=bundle.class_names,
                 folder=folder,
                 figures=report['figures'],
             )
             report['notes'] += report['explanation']['notes']
+            undrawn = draw_decisions(
+                folder,
+                report['explanation']['segments'],
+                [read_sidecar(one) for one in (*options.segments, *options.test)],
+                bundle,
+                best.segments.entropy_threshold,
+            )
+            report['notes'] += undrawn if options.explain else []
         draw_everything(folder, evaluations, baseline, best, report['figures'])
         path = options.report / write_report(folder, report).name
     fitted = None
@@ -255,7 +269,11 @@ def _fitted_bundle(
         core_threshold=_core_threshold(options, bundle),
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
-            replace(one.fits[kind].classifier, network_sha256=bundle.network_sha256)
+            replace(
+                one.fits[kind].classifier,
+                network_sha256=bundle.network_sha256,
+                score=sidecar['score'],
+            )
             for one in evaluations
             if kind in one.fits
         ),

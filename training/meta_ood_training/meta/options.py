@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meta_ood_training.meta.fitting.calibration import RULES
 from meta_ood_training.output_places import add_overwrite
 from meta_ood_training.plain_arguments import as_tuple, check_choice, set_defaults
 
 KINDS = ('logistic_regression', 'neural_network')
 GROUPS = ('group', 'image', 'split')
 MEASURES = ('errors', 'f1', 'siou')
+RULES = ('max_f1', 'max_missed', 'max_false')
 
 
 @dataclass(frozen=True)
@@ -229,4 +229,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='N of Algorithm 1; nothing leaves it out',
     )
     output.add_argument('--explain', nargs='*', metavar='IMAGE', help='why, for each')
-    set_defaults(parser, FitMetaOptions())
+    set_defaults(parser, FitMetaOptions)

@@ -11,7 +11,7 @@ Every OoD score of the papers: one room a method, fitted on labelled frames, on 
 8. `density`       Mahalanobis, nearest neighbours, flows
 9. `trained`       those whose network was trained again, or with a head: a bundle each
 10. `resynthesis`  what cannot be made again of its classes; a verb trains it
-11. `fitted_file`  what was fitted <-> a file
+11. `fitted_file`  what was fitted <-> a file; `served`: and what a bundle keeps of it
 12. `registry`     name -> method; those of the robot are in `meta_ood_ros.core.scorers`
 """
 

@@ -57,7 +57,7 @@ def last_layer(network: OodNetwork) -> str:
 
 
 def deep_layers(network: OodNetwork) -> list[str]:
-    """Return, of the later half of the activations, the last on each grid; `last_layer` ends it."""
+    """Return of the later half of the activations the last on each grid; `last_layer` ends."""
     order = _activations(network)
     latest = {grid: name for name, grid in order[len(order) // 2 :]}
     chosen = set(latest.values())

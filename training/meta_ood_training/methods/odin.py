@@ -69,7 +69,7 @@ class OdinScorer(LogitScorer):
     def of_logits(self, logits: Tensor) -> Tensor:
         """Return -log max softmax at T minus log C, in [-log C, 0]."""
         distances = (logits - logits.amax(0)) / self.temperature
-        # At T = 1000 all classes are nearly equal: what is left of log C is far below its rounding.
+        # At T = 1000 all classes are nearly equal: what differs is near the rounding of log C.
         return torch.log1p(torch.expm1(distances).mean(0))
 
 

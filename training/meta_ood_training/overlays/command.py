@@ -3,15 +3,22 @@
 import argparse
 from pathlib import Path
 
-from meta_ood_training.overlays.compositing import BLENDING
-from meta_ood_training.overlays.overlay_set import make_overlay, OBJECTS, SPLITS
-from meta_ood_training.overlays.plan import AREA_MAX, AREA_MIN, OverlaySettings, STYLES
+#: Of an overlay set; `test_overlay` compares them with what their rooms have, which need PyTorch.
+OBJECTS = ('coco', 'ecssd', 'folder')
+SPLITS = ('train', 'select', 'test', 'all')
+BLENDING = ('none', 'border', 'colour', 'full')
+STYLES = ('street', 'fishyscapes')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
-        '--frames', required=True, metavar='NAME=PATH', help='street frames, as camvid_test=PATH'
+        '--data',
+        '--frames',
+        dest='frames',
+        required=True,
+        metavar='NAME=PATH',
+        help='street frames, as camvid_test=PATH',
     )
     parser.add_argument(
         '--objects',
@@ -46,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--area',
         nargs=2,
         type=float,
-        default=(AREA_MIN, AREA_MAX),
+        default=(0.004, 0.06),
         metavar=('MIN', 'MAX'),
         help='share of the frame that an object covers, log-uniform',
     )
@@ -60,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write an overlay set."""
+    from meta_ood_training.overlays.overlay_set import make_overlay
+    from meta_ood_training.overlays.plan import OverlaySettings
+
     area_min, area_max = arguments.area
     settings = OverlaySettings(
         object_share=arguments.object_share,

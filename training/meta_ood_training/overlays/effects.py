@@ -71,7 +71,7 @@ def blur_radially(layer: F32, alpha: F32, zoom: float) -> tuple[F32, F32]:
     for scale in np.linspace(1 - zoom, 1 + zoom, steps):
         matrix = np.column_stack([scale * np.eye(2), (1 - scale) * centre])
         total += cv2.warpAffine(stack, matrix, (width, height))
-    return _divide(total / steps)
+    return _divide(total / np.float32(steps))
 
 
 def depth_sigma(row: float, largest: float) -> float:
@@ -84,7 +84,7 @@ def blur_evenly(layer: F32, alpha: F32, sigma: float) -> tuple[F32, F32]:
     if sigma < 0.2:
         return layer, alpha
     stack = np.dstack([layer * alpha[..., None], alpha])
-    return _divide(cv2.GaussianBlur(stack, (0, 0), sigma))
+    return _divide(np.asarray(cv2.GaussianBlur(stack, (0, 0), sigma), np.float32))
 
 
 def add_colour_noise(pixels: F32, sigma: float, rng: np.random.Generator) -> F32:
@@ -124,5 +124,5 @@ def add_fog(frame: F32, distance: F32, *, visibility: float, air: float) -> F32:
 
 def _divide(stack: F32) -> tuple[F32, F32]:
     """Return layer and alpha of a layer that was multiplied by its alpha."""
-    alpha = np.clip(stack[..., 3], 0, 1)
-    return stack[..., :3] / np.maximum(stack[..., 3], 1e-6)[..., None], alpha
+    layer = stack[..., :3] / np.maximum(stack[..., 3:], np.float32(1e-6))
+    return layer, np.clip(stack[..., 3], 0, 1)

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+import math
 import os
 from pathlib import Path
-import re
 from typing import Protocol
 
 import cv2
 from meta_ood_ros.bags import Bag, RecordedMessage
 from meta_ood_ros.bags.bag import IMAGE_TYPES
+from meta_ood_ros.core.files.natural_order import natural_order
 from meta_ood_training.datasets.paired import read_image
 import numpy as np
 
@@ -40,12 +41,15 @@ class Frame:
         RGB; None where it cannot be read, or need not be.
     complaint : str
         Why it cannot be read; '' where it can, or need not be.
+    seconds : float
+        When it was taken, from any zero [s]; NaN where nothing says so.
 
     """
 
     name: str
     image: np.ndarray | None
     complaint: str = ''
+    seconds: float = math.nan
 
 
 class Input(Protocol):
@@ -117,15 +121,7 @@ def _find_images(folder: Path) -> list[Path]:
             f'a folder must hold images ({", ".join(sorted(IMAGE_ENDINGS))}) or a bag, got '
             f'{str(folder)!r}, which holds none. Name the folder in which they lie.'
         )
-    return sorted(found, key=lambda path: _natural(path.relative_to(folder)))
-
-
-def _natural(path: Path) -> list[tuple[str, int]]:
-    """Sort 9.jpg before 10.jpg."""
-    return [
-        (text, int(part or 0))
-        for text, part in re.findall(r'(\D*)(\d*)', str(path.with_suffix('')))
-    ]
+    return natural_order(found)
 
 
 class ImageFiles:
@@ -176,6 +172,8 @@ class Video:
         capture = self._open()
         # What the container states: some state nothing, others too many.
         self._stated = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+        # Frames a second; some state none.
+        self._rate = capture.get(cv2.CAP_PROP_FPS) or math.nan
         is_readable = capture.grab()
         capture.release()
         if not is_readable:
@@ -212,15 +210,17 @@ class Video:
                 name = f'frame_{self._count:06d}'
                 if not capture.grab():
                     return
+                seconds = self._count / self._rate
                 self._count += 1
                 if is_done(name):
-                    yield Frame(name, None)
+                    yield Frame(name, None, seconds=seconds)
                     continue
                 is_good, pixels = capture.retrieve()
                 if not is_good:
                     yield Frame(name, None, f'{name} of {self._path} cannot be decoded.')
                     continue
-                yield Frame(name, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+                image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+                yield Frame(name, image, seconds=seconds)
         finally:
             capture.release()
 
@@ -272,7 +272,8 @@ class BagImages:
             seen[name] += 1
             if seen[name] > 1:  # drivers that do not set the stamp send the same one
                 name = f'{name}_{seen[name]}'
-            return Frame(name, None if is_done(name) else message.to_rgb())
+            image = None if is_done(name) else message.to_rgb()
+            return Frame(name, image, seconds=stamp / 1e9)
         except ValueError as error:
             return Frame(name, None, str(error))
 

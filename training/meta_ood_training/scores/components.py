@@ -177,4 +177,4 @@ def _join(arrays: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _label(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32]]:
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return count - 1, labels
+    return count - 1, np.asarray(labels, np.int32)

@@ -10,11 +10,9 @@ import argparse
 from pathlib import Path
 import sys
 
-from meta_ood_ros.core.bundle import LABEL_RULES
 from meta_ood_training.plain_arguments import set_defaults
 from meta_ood_training.provenance.command_line import describe_command
 from meta_ood_training.segments.options import ExtractionOptions, SHAPES
-from meta_ood_training.segments.segment_folder import extract_segments
 
 #: Exit status when a bag ended early.
 TRUNCATED = 3
@@ -22,7 +20,10 @@ TRUNCATED = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument('output', type=Path, help='folder for the tables and their sidecar')
+    parser.add_argument(
+        'folder', nargs='?', type=Path, metavar='OUTPUT', help='folder for the tables'
+    )
+    parser.add_argument('--output', type=Path, help='the same, as other verbs have it')
     source = parser.add_argument_group('frames with ground truth')
     source.add_argument(
         '--data',
@@ -68,22 +69,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='THRESHOLD',
         help='entropy thresholds; default: the one of the bundle',
     )
-    method.add_argument('--label-rule', choices=LABEL_RULES, help='how void pixels count')
+    method.add_argument(
+        '--label-rule',
+        metavar='RULE',
+        help='how void pixels count: deployed or published',
+    )
     method.add_argument('--split', help='value of the column split')
     method.add_argument('--device', help='cpu, cuda, cuda:N or auto')
     method.add_argument('--backend', help='how the network runs')
+    method.add_argument(
+        '--resume', action='store_true', help='go on with an interrupted run into the folder'
+    )
     method.add_argument(
         '--overwrite',
         action='store_true',
         help='replace the segments in the folder: at the end; of several processes, at the start',
     )
-    set_defaults(parser, ExtractionOptions())
+    set_defaults(parser, ExtractionOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the tables."""
+    from meta_ood_training.segments.segment_folder import extract_segments
+
+    given = dict(vars(arguments))
+    places = [one for one in (given.pop('folder'), given.pop('output')) if one is not None]
+    if len(places) != 1:
+        raise ValueError(
+            f'segments needs one folder to write to, got {len(places)}. Give it first, or as '
+            '--output.'
+        )
     result = extract_segments(
-        **vars(arguments), progress=True, command=describe_command(sys.argv[1:])
+        places[0], **given, progress=True, command=describe_command(sys.argv[1:])
     )
     counts = ', '.join(f'{number} {table}' for table, number in result.counts.items())
     print(f'part {result.part + 1} of {result.parts}: {counts} -> {result.folder}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 import logging
 from pathlib import Path
@@ -112,7 +112,7 @@ class LabelledBag:
         """Return the number of frames with ground truth."""
         return len(self.number)
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
+    def share(self, part: int, parts: int, done: Container[int] = ()) -> Iterator[tuple[int, Any]]:
         """Yield number and content of every parts-th frame, from number `part` on."""
         raise NotImplementedError
 
@@ -145,10 +145,14 @@ class LabelledBag:
         )
 
     def match(
-        self, others: tuple[str, ...], part: int, parts: int
+        self, others: tuple[str, ...], part: int, parts: int, done: Container[int]
     ) -> Iterator[tuple[int, dict[str, RecordedMessage]]]:
         """Yield stamp and messages, of `topic` and all others, for each frame of the share."""
-        wanted = {stamp for stamp, number in self.number.items() if number % parts == part}
+        wanted = {
+            stamp
+            for stamp, number in self.number.items()
+            if number % parts == part and number not in done
+        }
         others = tuple(filter(None, others))
         yield from match_stamps(self.bag, self.topic, others, wanted, losses=self.losses)
 
@@ -156,11 +160,13 @@ class LabelledBag:
 class BagFrames(LabelledBag):
     """Images of a bag with their ground truth; every frame, at the pace of the reader."""
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
+    def share(
+        self, part: int, parts: int, done: Container[int] = ()
+    ) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th labelled image, from number `part` on."""
         damaged: Counter[str] = Counter()
         label_topic = self.options.label_topic
-        for stamp, found in self.match((label_topic,), part, parts):
+        for stamp, found in self.match((label_topic,), part, parts, done):
             try:
                 target = self.read_target(stamp, found.get(label_topic))
             except DamagedMessageError as error:

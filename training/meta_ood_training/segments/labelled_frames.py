@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from meta_ood_ros.scenes import render_scene
 from meta_ood_training.datasets.sample import OOD, SampleDataset
 import numpy as np
+
+SCENE_SIZE = (360, 640)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +50,8 @@ class FrameSource(Protocol):
     def __len__(self) -> int:
         """Return how many frames there are."""
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
-        """Yield number and frame of every parts-th frame, from number `part` on."""
+    def share(self, part: int, parts: int, done: Container[int] = ()) -> Iterator[tuple[int, Any]]:
+        """Yield number and frame of every parts-th frame, from `part` on, but those done."""
 
 
 class DatasetFrames:
@@ -67,9 +69,13 @@ class DatasetFrames:
         """Return the number of samples."""
         return len(self.dataset)
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
+    def share(
+        self, part: int, parts: int, done: Container[int] = ()
+    ) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th sample, from number `part` on."""
         for index in range(part, len(self.dataset), parts):
+            if index in done:
+                continue
             sample = self.dataset[index]
             yield (
                 index,
@@ -96,7 +102,7 @@ class SceneFrames:
         *,
         shapes: str = 'train',
         split: str = 'fit',
-        size: tuple[int, int] = (360, 640),
+        size: tuple[int, int] = SCENE_SIZE,
     ) -> None:
         self.title = f'scenes_{shapes}'
         self.seeds = seeds
@@ -108,9 +114,13 @@ class SceneFrames:
         """Return the number of scenes."""
         return len(self.seeds)
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, LabelledFrame]]:
+    def share(
+        self, part: int, parts: int, done: Container[int] = ()
+    ) -> Iterator[tuple[int, LabelledFrame]]:
         """Yield number and frame of every parts-th scene, from number `part` on."""
         for index in range(part, len(self.seeds), parts):
+            if index in done:
+                continue
             seed = self.seeds[index]
             scene = render_scene(seed, size=self.size, split=self.shapes)
             name = f'{self.title}/{seed}'

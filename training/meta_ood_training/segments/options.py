@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.bundle import LABEL_RULES
 from meta_ood_training.plain_arguments import as_tuple, check_choice
 
 SHAPES = ('train', 'test')
@@ -82,6 +81,8 @@ class ExtractionOptions:
             object.__setattr__(self, name, as_tuple(getattr(self, name), kind))
         if self.label_folder is not None:
             object.__setattr__(self, 'label_folder', Path(self.label_folder))
+        from meta_ood_ros.core.bundle import LABEL_RULES  # it loads PyTorch: not for --help
+
         check_choice('--scene-shapes', self.scene_shapes, SHAPES)
         check_choice('--label-rule', self.label_rule, LABEL_RULES)
         if self.limit < 0:

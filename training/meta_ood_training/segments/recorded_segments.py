@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,11 @@ class RecordedSegments(LabelledBag):
         self.thresholds = tuple(sorted(thresholds))
         self.model_id: str = models.pop()
 
-    def share(self, part: int, parts: int) -> Iterator[tuple[int, Any]]:
+    def share(self, part: int, parts: int, done: Container[int] = ()) -> Iterator[tuple[int, Any]]:
         """Yield number and (stamp, messages) of every parts-th labelled frame."""
         others = (self.options.ids_topic, self.options.label_topic)
         damaged: Counter[str] = Counter()
-        for stamp, found in self.match(others, part, parts):
+        for stamp, found in self.match(others, part, parts, done):
             try:  # here, so that a damaged message costs no more than its frame
                 self._read_whole(found[self.topic])
                 for one in found.values():

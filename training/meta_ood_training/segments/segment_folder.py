@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 import os
 from pathlib import Path
@@ -13,10 +13,11 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_ros.core.segment_metrics import metric_names
-from meta_ood_training.provenance.revision import source_revision
+from meta_ood_training.segments.description import describe_run, describe_segments
 from meta_ood_training.segments.extraction import SegmentExtractor
 from meta_ood_training.segments.labelled_frames import DatasetFrames, FrameSource, SceneFrames
 from meta_ood_training.segments.options import ExtractionOptions
+from meta_ood_training.segments.pieces import has_pieces, hold_pieces, Pieces
 from meta_ood_training.segments.recorded_rows import to_frame_rows
 from meta_ood_training.segments.recorded_segments import RecordedSegments
 from meta_ood_training.segments.sources import open_sources
@@ -31,13 +32,6 @@ from meta_ood_training.segments.table import (
     write_sidecar,
 )
 from tqdm import tqdm
-
-#: What void pixels do, for each rule.
-_VOID_RULES = {
-    'deployed': 'segments over the whole image; truth from non-void pixels; '
-    'segments more than half void left out',
-    'published': 'non-void pixels: predictions on void are erased before segments are formed',
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +74,7 @@ def extract_segments(
     bundle: Bundle | str | Path | None = None,
     options: ExtractionOptions | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: bool = False,
     command: str = '',
     **chosen: Any,
@@ -96,7 +91,10 @@ def extract_segments(
     options : ExtractionOptions, optional
         Frames and thresholds.
     overwrite : bool
-        Whether segments that lie in the folder are replaced.
+        Whether segments that lie in the folder are replaced, and what an interrupted run has
+        left is thrown away.
+    resume : bool
+        Whether an interrupted run is gone on with; frames that it has done are kept.
     progress : bool
         Whether bars are shown.
     command : str
@@ -119,7 +117,8 @@ def extract_segments(
     Notes
     -----
     Under torchrun every process takes its share of the frames and writes its own part; reading
-    needs all parts.
+    needs all parts. What is done is kept beside the folder until all is, so that little is lost
+    when a run is interrupted.
 
     """
     options = replace(options or ExtractionOptions(), **chosen)
@@ -127,7 +126,8 @@ def extract_segments(
     part, parts = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
     # the first one looks for what all have finished: others may start after it has
     last = SIDECAR if part == 0 else part_path(folder, TABLES[0], part, parts).name
-    _check_output(folder, last, overwrite=overwrite)
+    may_hold = overwrite or (resume and has_pieces(folder, part, parts))
+    _check_output(folder, last, overwrite=may_hold)
     bundle = load_bundle(bundle or None)
     thresholds = sorted(set(options.thresholds or [bundle.entropy_threshold]))
     sources = open_sources(options, bundle)
@@ -149,65 +149,65 @@ def extract_segments(
                 'of them the other frames would count as missed. Record anew with one, or leave '
                 'out --recorded, so that the network runs again.'
             )
-    with _place(folder, part, parts) as place:
-        writer, losses = _write_tables(
-            place, sources, bundle, extractor, (part, parts), options.limit, progress=progress
+    names = metric_names(bundle.num_classes)
+    facts = describe_run(options, bundle, thresholds, sources)
+    with hold_pieces(
+        folder, part, parts, facts, names, resume=resume, overwrite=overwrite
+    ) as pieces:
+        if parts > 1:
+            _remove_finished(folder, part, parts)
+        _process(
+            sources, bundle, extractor, pieces, (part, parts), options.limit, progress=progress
         )
-        if part == 0:
-            write_sidecar(
-                place,
-                _describe(
-                    options,
-                    bundle,
-                    thresholds,
-                    sources,
-                    parts,
-                    writer.counts,
-                    losses,
-                    command or 'meta_ood_training.extract_segments',
-                ),
-            )
+        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+        with replace_folder(folder, ours=OURS) if parts == 1 else nullcontext(folder) as place:
+            counts = _write_tables(place, pieces, names, losses, (part, parts))
+            if part == 0:
+                write_sidecar(
+                    place,
+                    describe_segments(
+                        options,
+                        bundle,
+                        thresholds,
+                        sources,
+                        parts,
+                        counts,
+                        pieces.done,
+                        losses,
+                        command or 'meta_ood_training.extract_segments',
+                    ),
+                )
     if losses and 'TORCHELASTIC_RUN_ID' in os.environ:
         # torchrun ends all others at the first exit status but 0, and its own is 1 then
         wait_for_parts(folder, parts)
-    return SegmentsResult(
-        folder, dict(writer.counts), tuple(losses), part, parts, tuple(thresholds)
-    )
+    return SegmentsResult(folder, counts, tuple(losses), part, parts, tuple(thresholds))
 
 
-@contextmanager
-def _place(output: Path, part: int, parts: int) -> Iterator[Path]:
-    """Give the folder to write to: of one process a new one, of several the one they share."""
-    if parts == 1:
-        with replace_folder(output, ours=OURS) as made:
-            yield made
-        return
+def _remove_finished(folder: Path, part: int, parts: int) -> None:
+    """Remove what a run before has left, so that it is not taken for this one's."""
     if part == 0:
-        (output / SIDECAR).unlink(missing_ok=True)
-    yield output
+        (folder / SIDECAR).unlink(missing_ok=True)
+    for table in TABLES:
+        part_path(folder, table, part, parts).unlink(missing_ok=True)
 
 
 def _write_tables(
     folder: Path,
-    sources: Sequence[FrameSource],
-    bundle: Bundle,
-    extractor: SegmentExtractor | None,
+    pieces: Pieces,
+    names: Sequence[str],
+    losses: Sequence[str],
     share: tuple[int, int],
-    limit: int,
-    *,
-    progress: bool,
-) -> tuple[SegmentTableWriter, list[str]]:
+) -> dict[str, int]:
     part, parts = share
-    writer = SegmentTableWriter(folder, metric_names(bundle.num_classes), part=part, parts=parts)
+    writer = SegmentTableWriter(folder, names, part=part, parts=parts)
     finished = False
     try:
-        _write_frames(sources, bundle, extractor, writer, share, limit, progress=progress)
-        losses = [loss for source in sources for loss in getattr(source, 'losses', [])]
+        pieces.join(writer)
         write_losses(folder, losses, part=part, parts=parts)
         finished = True
     finally:
         writer.close(keep=finished)
-    return writer, losses
+    return dict(writer.counts)
 
 
 def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
@@ -219,11 +219,11 @@ def _check_output(folder: Path, file: str, *, overwrite: bool) -> None:
     )
 
 
-def _write_frames(
+def _process(
     sources: Sequence[FrameSource],
     bundle: Bundle,
     extractor: SegmentExtractor | None,
-    writer: SegmentTableWriter,
+    pieces: Pieces,
     share: tuple[int, int],
     limit: int,
     *,
@@ -235,70 +235,24 @@ def _write_frames(
         size = min(len(source), limit) if limit else len(source)
         total = max(0, (size - part + parts - 1) // parts)
         quiet = part != 0 or not progress
-        bar = tqdm(total=total, desc=source.title, unit='frame', mininterval=1, disable=quiet)
-        with bar:
-            for number, frame in source.share(part, parts):
+        done = {number - offset for number in pieces.done if number >= offset}
+        done &= set(range(size))
+        with tqdm(
+            total=total,
+            initial=len(done),
+            desc=source.title,
+            unit='frame',
+            mininterval=1,
+            disable=quiet,
+        ) as bar:
+            for number, frame in source.share(part, parts, done):
                 if number >= size:
                     if isinstance(source, DatasetFrames | SceneFrames):
                         break  # their numbers ascend; a bag's frames come as they were recorded
                     continue
                 if isinstance(source, RecordedSegments):
-                    writer.write(to_frame_rows(source, frame, offset + number, bundle))
+                    pieces.write(to_frame_rows(source, frame, offset + number, bundle))
                 elif extractor is not None:
-                    writer.write(extractor(frame, offset + number))
+                    pieces.write(extractor(frame, offset + number))
                 bar.update()
-                bar.set_postfix(segments=writer.counts['segments'], refresh=False)
         offset += len(source)
-
-
-def _describe(
-    options: ExtractionOptions,
-    bundle: Bundle,
-    thresholds: Sequence[float],
-    sources: Sequence[FrameSource],
-    parts: int,
-    counts: dict[str, int],
-    losses: Sequence[str],
-    command: str,
-) -> dict[str, Any]:
-    return {
-        'model_id': _model_id(bundle, sources),
-        'bundle_sha256': bundle.digest,
-        # recorded segments name a model; whose network it was only its owner knows
-        'network_sha256': None if options.recorded else bundle.network_sha256,
-        'score': 'entropy',
-        'entropy_thresholds': [float(one) for one in thresholds],
-        'metric_names': list(metric_names(bundle.num_classes)),
-        'connectivity': 8,
-        'label_rule': options.label_rule,
-        'void_rule': _VOID_RULES[options.label_rule],
-        'min_size_px': bundle.min_size_px,
-        'work_short_side': bundle.work_short_side,
-        # recorded segments are counted on the received images
-        'pixel_grid': 'received' if options.recorded else 'work',
-        'missed_object_unit': sorted({source.object_unit for source in sources}),
-        'sources': [
-            {
-                'title': one.title,
-                'frames': min(len(one), options.limit) if options.limit else len(one),
-                'region_of_interest': one.region_of_interest,
-            }
-            for one in sources
-        ],
-        'parts': parts,
-        'rows_of_part_0': counts,
-        'lost': list(losses),
-        'command': command,
-        'revision': source_revision(),
-    }
-
-
-def _model_id(bundle: Bundle, sources: Sequence[FrameSource]) -> str:
-    """Return the model that the segments come from; recorded ones carry it."""
-    recorded = {one.model_id for one in sources if isinstance(one, RecordedSegments)}
-    if len(recorded) > 1:
-        raise ValueError(
-            f'recorded segments must come from one model, got {", ".join(sorted(recorded))}. '
-            'Write each into a folder of its own.'
-        )
-    return recorded.pop() if recorded else bundle.model_id

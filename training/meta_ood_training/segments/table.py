@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 import json
 from pathlib import Path
@@ -111,8 +112,14 @@ class SegmentTableWriter:
                 if name not in columns:
                     columns[name] = [shared[name]] * length
             self._add(table, columns)
-        if len(self._pending['frames']) >= _FRAMES_A_ROW_GROUP:
-            self._flush()
+        self._flush_where_many()
+
+    def append(self, tables: Mapping[str, pa.Table]) -> None:
+        """Add images that another writer has written."""
+        for name, table in tables.items():
+            self._pending[name] += table.to_batches()
+            self.counts[name] += len(table)
+        self._flush_where_many()
 
     def close(self, *, keep: bool = True) -> None:
         """Finish the files, or remove them."""
@@ -126,11 +133,22 @@ class SegmentTableWriter:
             else:
                 unfinished.unlink()
 
+    def give_up(self) -> None:
+        """Remove what cannot be finished, on a full disk too."""
+        for table, writer in self._writers.items():
+            with suppress(OSError, pa.ArrowException):
+                writer.close()
+            _unfinished(self.paths[table]).unlink(missing_ok=True)
+
     def _add(self, table: str, columns: Mapping[str, Any]) -> None:
         schema = self.schemas[table]
         arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
         self._pending[table].append(pa.RecordBatch.from_arrays(arrays, schema=schema))
         self.counts[table] += len(arrays[0])
+
+    def _flush_where_many(self) -> None:
+        if sum(map(len, self._pending['frames'])) >= _FRAMES_A_ROW_GROUP:
+            self._flush()
 
     def _flush(self) -> None:
         for table, batches in self._pending.items():

@@ -14,7 +14,7 @@ from meta_ood_training.evaluation.bench.fitting import find_artefacts, FitFrames
 from meta_ood_training.evaluation.bench.pictures import draw_scores
 from meta_ood_training.evaluation.bench.published import PUBLISHED
 from meta_ood_training.evaluation.bench.ranking import training_of
-from meta_ood_training.evaluation.bench.run import evaluate_methods
+from meta_ood_training.evaluation.bench.run import evaluate_methods, list_methods
 from meta_ood_training.methods import METHODS, Observer
 import numpy as np
 import pytest
@@ -60,6 +60,7 @@ def found(data, small_bundle, tmp_path_factory):
         fit_data=f'folder={data / "fit"}',
         output=output,
         gallery=1,
+        components='all',
         draws=20,
         device='cpu',
     )
@@ -71,6 +72,8 @@ def test_methods_are_ranked_by_ap_with_the_scores_that_evaluate_gives(found, dat
     precisions = [row.scores.average_precision for row in rows]
     assert precisions == sorted(precisions, reverse=True)
     assert all(row.seconds > 0 for row in rows)
+    assert all(0 <= row.f1 <= 1 for row in rows)
+    assert rows[0].f1 > 0
     assert found.missing == {small_bundle.name: {}}
     alone = evaluate(f'folder={data / "judged"}', bundles=small_bundle, draws=0, device='cpu')
     ((by_bundle,),) = [list(one.values()) for one in alone.results.values()]
@@ -243,6 +246,10 @@ def test_training_of_a_bundle_by_its_provenance():
     assert (plain.retrains, plain.uses_ood_data) == (True, False)
     published = training_of({'command': 'converted as published'})
     assert (published.retrains, published.uses_ood_data) == (False, False)
+
+
+def test_the_document_lists_every_method(repository):
+    assert list_methods() in (repository / 'docs/evaluation.md').read_text()
 
 
 def test_the_verb_lists_methods(capsys):

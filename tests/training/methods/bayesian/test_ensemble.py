@@ -4,7 +4,7 @@ from dataclasses import replace
 import math
 
 from meta_ood_ros.core.bundle_files import save_bundle
-from meta_ood_training.methods import METHODS, MethodNeedsError, Observer, Setup
+from meta_ood_training.methods import MethodNeedsError, METHODS, Observer, Setup
 from meta_ood_training.methods.bayesian.ensemble import EnsembleScorer, load_members
 import numpy as np
 import pytest
@@ -20,7 +20,9 @@ def folder(tiny_bundle, tmp_path):
         weights = dict(tiny_bundle.weights)
         key = 'bu_dec_l4.merge_layer.3.bias'
         weights[key] = weights[key] + torch.arange(19) % (index + 1) * 2.0
-        save_bundle(replace(tiny_bundle, weights=weights, name=f'm{index}'), tmp_path / f'm{index}')
+        save_bundle(
+            replace(tiny_bundle, weights=weights, name=f'm{index}'), tmp_path / f'm{index}'
+        )
     (tmp_path / 'notes').mkdir()
     return tmp_path
 

@@ -31,9 +31,7 @@ def test_equal_answers_have_none():
 @pytest.mark.parametrize('align', [False, True])
 def test_both_are_those_of_scipy_on_upsampled_answers_of_any_grid(align):
     random = torch.Generator().manual_seed(0)
-    answers = [
-        Answer(3 * torch.randn(5, 3 + n, 4 + n, generator=random), align) for n in range(3)
-    ]
+    answers = [Answer(3 * torch.randn(5, 3 + n, 4 + n, generator=random), align) for n in range(3)]
     maps = measure_answers(answers, (9, 11))
     p = [
         interpolate(one.logits[None].double(), (9, 11), mode='bilinear', align_corners=align)[0]

@@ -1,9 +1,9 @@
-"""Densities as scores: fitted on labelled frames, kept, read back, and refused where they misfit."""
+"""Densities as scores: fitted on labelled frames, kept, read back, refused where they misfit."""
 
 from dataclasses import replace
 
 from meta_ood_training.datasets import OOD, Sample
-from meta_ood_training.methods import METHODS, MethodNeedsError, Observation, Observer, Setup
+from meta_ood_training.methods import MethodNeedsError, METHODS, Observation, Observer, Setup
 from meta_ood_training.methods.density.flow_method import fit_regression
 from meta_ood_training.methods.density.flow_scorer import FlowScorer
 from meta_ood_training.methods.density.scorers import KnnClassDensityScorer, MahalanobisScorer
@@ -151,7 +151,8 @@ def test_the_regression_is_fitted_where_ood_frames_are_given(setup, tiny_bundle,
     frame = next(setup.observations())
     scores = scorer.score(frame.image, frame.logits)
     expected = scorer.weights[-1] + sum(
-        weight * one for weight, one in zip(scorer.weights, scorer.layer_scores(frame.image), strict=False)
+        weight * one
+        for weight, one in zip(scorer.weights, scorer.layer_scores(frame.image), strict=False)
     )
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
     scorer.weights = scorer.weights[:-1]
@@ -169,11 +170,13 @@ def test_a_file_of_another_network_or_method_is_refused(setup, tiny_bundle, tmp_
     scorer = METHODS['mahalanobis'].build(setup)
     path = tmp_path / 'mahalanobis.safetensors'
     FittedFile('mahalanobis', 'f' * 64, scorer.state()).save(path)
-    with pytest.raises(ValueError, match=f'must be fitted with the network of .* got .f{{12}}'):
+    with pytest.raises(ValueError, match='must be fitted with the network of .* got .f{12}'):
         load_state(path, 'mahalanobis', tiny_bundle)
     with pytest.raises(ValueError, match="must be fitted for flow, got 'mahalanobis'"):
         load_state(path, 'flow', tiny_bundle)
-    with pytest.raises(ValueError, match='got no such file. Fit it: meta-ood-train fit-score flow'):
+    with pytest.raises(
+        ValueError, match='got no such file. Fit it: meta-ood-train fit-score flow'
+    ):
         load_state(tmp_path, 'flow', tiny_bundle)
 
 
@@ -197,7 +200,9 @@ def test_numbers_that_are_none_are_refused(tmp_path):
 @pytest.mark.parametrize('name', SMALL)
 def test_a_state_that_lacks_something_is_refused(setup, name):
     scorer = METHODS[name].build(setup, **SMALL[name])
-    options = {'network_pass': scorer._pass} if name.startswith('flow') else {'align_corners': True}
+    options = (
+        {'network_pass': scorer._pass} if name.startswith('flow') else {'align_corners': True}
+    )
     for key in [one for one in scorer.state() if one != 'num_classes'][:3]:
         state = {other: one for other, one in scorer.state().items() if other != key}
         with pytest.raises(ValueError, match=f'state of {name} must be what its fit gave, got'):

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 import warnings
 
+import cv2
+from meta_ood_ros.core.files.image_file import AS_STORED, read_image_file
 from meta_ood_training.datasets.coco.files import find_annotations, find_images
 from meta_ood_training.datasets.coco.run_lengths import decode_segmentation, tidy_segmentation
 from meta_ood_training.datasets.paired import read_image
 import numpy as np
 
+_TAGS = 65536
+"""Bytes at the beginning of a file that hold its orientation tag, if any."""
 _TRIED = 32
 """Images whose size is compared at once; the others' when they are read."""
 
@@ -79,7 +83,22 @@ def read_coco_image(image: CocoImage) -> np.ndarray:
     """Return the pixels of an image, (H, W, 3) uint8 RGB, refused where its size is another."""
     pixels = read_image(image.path)
     require_size(pixels, image.size, image.path)
+    require_unturned(pixels, image.path)
     return pixels
+
+
+def require_unturned(pixels: np.ndarray, path: Path) -> None:
+    """Refuse an image that its orientation tag turns within its size: a mask may be of either."""
+    with path.open('rb') as stream:
+        if b'Exif' not in stream.read(_TAGS):
+            return
+    stored = cv2.cvtColor(read_image_file(path, flags=AS_STORED), cv2.COLOR_BGR2RGB)
+    if stored.shape == pixels.shape and not np.array_equal(stored, pixels):
+        raise ValueError(
+            f'{path} must be stored as it is shown, got an orientation tag (EXIF) that turns or '
+            'mirrors it and keeps its size: nobody can tell which way its annotations were drawn. '
+            'Save it again without the tag, turned as it was when it was annotated.'
+        )
 
 
 def require_size(pixels: np.ndarray, size: tuple[int, int], path: Path) -> None:
@@ -105,7 +124,7 @@ def read_instances(root: Path, part: str) -> CocoFile:
     path = find_annotations(root, part)
     reading = _Reading(path)
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(path.read_text(encoding='utf-8-sig'))
         categories = reading.categories(content['categories'])
         reading.instances(content['annotations'], categories, content['images'])
         entries = [_ImageEntry.read(entry) for entry in content['images']]

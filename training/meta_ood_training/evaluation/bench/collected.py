@@ -1,6 +1,7 @@
 """What was found of every method on every data set, and its report."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ import cv2
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import SampleDataset
+from meta_ood_training.evaluation.bench.component_f1 import component_f1
 from meta_ood_training.evaluation.bench.counts import MethodCounts
 from meta_ood_training.evaluation.bench.fitting import View
 from meta_ood_training.evaluation.bench.pictures import draw_method_gallery, save_method_curves
@@ -25,7 +27,7 @@ from meta_ood_training.evaluation.bench.ranking import (
     to_rows_record,
     training_of,
 )
-from meta_ood_training.evaluation.frame_walk import Kept, walk_frames
+from meta_ood_training.evaluation.frame_walk import Kept, UNFINISHED, walk_frames
 from meta_ood_training.evaluation.sharing import Ranks
 from meta_ood_training.methods import Method
 import numpy as np
@@ -46,7 +48,7 @@ class Collected:
         seed: int,
         progress: bool,
     ) -> None:
-        self.misclassification = False
+        self.misclassification, self.components = False, ''
         self.methods = {one.name: one for one in methods}
         self.bundles = bundles
         self.trainings = {title: training_of(one.provenance) for title, one in bundles.items()}
@@ -80,24 +82,30 @@ class Collected:
             names_classes=names_classes,
             misclassification=self.misclassification,
         )
+        bar = partial(
+            tqdm,
+            desc=f'{title}, {data}',
+            unit='image',
+            disable=not self.progress or ranks.rank > 0,
+        )
         counts, skipped = walk_frames(
-            dataset,
-            indices,
-            make,
-            title=data,
-            ranks=ranks,
-            kept=kept,
-            progress=partial(
-                tqdm,
-                desc=f'{title}, {data}',
-                unit='image',
-                disable=not self.progress or ranks.rank > 0,
-            ),
+            dataset, indices, make, title=data, ranks=ranks, kept=kept, progress=bar
         )
         self.skipped.setdefault(data, {}).update(skipped)
         self.missing[title] |= counts.failed
         self.seconds[f'{title}, {data}'] = time.perf_counter() - start
-        for part, by_method in counts.evaluate(self.draws, self.seed).items():
+        evaluated = counts.evaluate(self.draws, self.seed)
+        if self.components:
+            f1 = component_f1(
+                views,
+                evaluated.get('', {}),
+                partial(walk_frames, dataset, indices, title=data, ranks=ranks, progress=bar),
+                num_classes=self.bundles[title].num_classes,
+                rule=self.components,
+            )
+            for name, value in f1.items():
+                evaluated[''][name] = replace(evaluated[''][name], f1=value)
+        for part, by_method in evaluated.items():
             row = f'{data}, {part}' if part else data
             self.results.setdefault(row, {})[title] = by_method
         return counts
@@ -165,7 +173,7 @@ class Collected:
             },
         }
         lines = [table, '']
-        with replace_folder(folder) as made:
+        with replace_folder(folder, ours=(UNFINISHED,)) as made:
             for row, rows in ranked.items():
                 if rows:
                     name = f'{_stem(row)}_curves.png'

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+import math
 import time
 from typing import Any, TypeVar
 
@@ -37,11 +38,14 @@ class MethodEvaluation:
         Of this method's view, its score under its name.
     seconds : float
         Median over frames of network, classes and score of one frame; NaN before any was warm.
+    f1 : float
+        Of components, by a second pass; NaN without.
 
     """
 
     pixels: PixelEvaluation
     seconds: float
+    f1: float = math.nan
 
 
 class MethodCounts:

@@ -79,6 +79,7 @@ def rank(
                     method.retrains or training.retrains,
                     method.uses_ood_data or training.uses_ood_data,
                     one.seconds,
+                    one.f1,
                 )
             )
     return sorted(rows, key=lambda row: (-row.scores.average_precision, row.method, row.bundle))
@@ -130,7 +131,7 @@ def format_ranking(
         Wrong classes found, by data.
 
     """
-    shown = [*ranked.values(), *(wrong or {}).values()]
+    shown: list[Sequence[Row | WrongRow]] = [*ranked.values(), *(wrong or {}).values()]
     several = len({row.bundle for rows in shown for row in rows}) > 1
     return render(
         'meta_ood_training.evaluation.bench',

@@ -13,17 +13,18 @@ from meta_ood_training.datasets.registry import fits_classes
 from meta_ood_training.evaluation.bench.collected import Collected
 from meta_ood_training.evaluation.bench.fitting import check_apart, find_artefacts, prepare
 from meta_ood_training.evaluation.bench.ranking import Row
-from meta_ood_training.evaluation.bundle_scores import (
+from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in
+from meta_ood_training.evaluation.opening import (
     check_parts,
     describe_bundle,
     load_bundles,
     open_datasets,
 )
-from meta_ood_training.evaluation.frame_walk import check_resumable, keep_in
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.methods import find_methods, METHODS, Observer
-from meta_ood_training.plain_arguments import as_tuple
+from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
+from meta_ood_training.scores import SIZE_RULES
 
 #: Frames to fit on, evenly spread over each set, unless told.
 FIT_LIMIT = 100
@@ -89,6 +90,7 @@ def evaluate_methods(
     limit: int | None = None,
     gallery: int = 0,
     misclassification: bool = False,
+    components: str = '',
     draws: int = 1000,
     seed: int = 0,
     device: str = 'auto',
@@ -121,6 +123,8 @@ def evaluate_methods(
         Best and worst frames to draw of each method.
     misclassification : bool
         Whether methods are judged by the wrong classes that they find, too.
+    components : str
+        Rule of SIZE_RULES by which objects count in a second pass; none where empty.
     with_published : bool
         Whether the papers' own tables stand below.
 
@@ -144,12 +148,14 @@ def evaluate_methods(
         None if fitted is None else Path(fitted), as_tuple(artefacts, str), list(METHODS)
     )
     loaded = load_bundles(bundles)
+    if components:
+        check_choice('--components', components, tuple(SIZE_RULES))
     parsed = [parse_dataset(text) for text in as_tuple(datasets, str)]
     opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     check_parts(parts, opened)
     to_fit = [parse_dataset(text) for text in as_tuple(fit_data, str)]
     run = Collected(chosen, loaded, parts=parts, draws=draws, seed=seed, progress=progress)
-    run.misclassification = misclassification
+    run.misclassification, run.components = misclassification, components
     folder = None if output is None else Path(output)
     with join_ranks() as ranks:
         if folder:
@@ -226,6 +232,7 @@ def evaluate_methods(
             'draws': draws,
             'seed': seed,
             'device': device,
+            'components': components,
             'revision': source_revision(),
             'machine': machine(),
             'processes': ranks.count,

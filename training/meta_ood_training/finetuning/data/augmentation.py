@@ -19,10 +19,18 @@ class AugmentationSettings:
     scale_min, scale_max : float
         Bounds of the log-uniform scale factor; 1 and 1 is no jitter. An image whose shorter
         side would be below `crop` is scaled up to it, aspect ratio kept.
+    flip_probability : float
+        Of mirroring left and right, in [0, 1].
     brightness, contrast, saturation : float
         Half width of a factor around 1, such as 0.4 for 0.6..1.4.
     hue : float
         Half width of the hue shift as a share of the circle, in [0, 0.5].
+    blur_probability, noise_probability, jpeg_probability : float
+        Of blurring, of adding noise, of re-encoding as JPEG, each in [0, 1].
+    blur_max : float
+        Largest sigma of the Gaussian blur [px], drawn from 0.3 on.
+    noise_max : float
+        Largest standard deviation of the Gaussian noise [grey levels], drawn from 0 on.
     jpeg_min : int
         Lowest JPEG quality of re-encoding, 1..100; drawn up to 95.
     crop_attempts : int

@@ -60,7 +60,7 @@ def label_sets(
     targets : str
         `labels`: a class id stands for itself, all else for nothing. `teacher`: the same, and
         unlabelled pixels (253, 255) may be anything. `consistent` and `cautious`: like
-        `teacher`, with the given sets.
+        `teacher`, with the given sets. `sure`: like `labels`, and 253 alone may be anything.
 
     Returns
     -------
@@ -72,7 +72,10 @@ def label_sets(
     np.fill_diagonal(table, True)
     if targets == 'labels':
         return table
-    table[[IN_DISTRIBUTION, IGNORED]] = True
+    table[IN_DISTRIBUTION] = True
+    if targets == 'sure':
+        return table
+    table[IGNORED] = True
     if targets in ('consistent', 'cautious'):
         for value, classes in (sets or {}).items():
             table[value] = False

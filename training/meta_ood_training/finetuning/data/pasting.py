@@ -38,6 +38,12 @@ class PasteSettings:
         Of standing on a pixel labelled road (train id 0), at a size that fits its row: the
         object's height is 0.08 to 1.2 times what lies between its foot and the road's far end,
         as of things of 0.1 to 1.5 m before a camera at 1.3 m. Else it lies anywhere.
+    flip_probability : float
+        Of mirroring the object left and right, in [0, 1].
+    rotation_max : float
+        Largest turn to either side [deg].
+    smooth_border : bool
+        Blends the outermost pixels of the object with what lies behind.
     adapt_brightness : bool
         Moves the object's mean brightness toward that of the pixels it covers, by a random share.
     adapt_colour : bool

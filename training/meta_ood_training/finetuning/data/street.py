@@ -93,7 +93,7 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
     sets = coarse.get(config.layout.split('_')[0])
     allowed = label_sets(num_classes, config.targets, sets)
     if config.layout == 'scenes':
-        kept = find_data(config.data, data, use='street') if config.data else None
+        kept = find_data(config.data, data, use='scenes', makes=True) if config.data else None
         samples: SampleDataset = SceneSamples(
             config.count, ood_objects=config.ood_objects, folder=kept
         )

@@ -13,5 +13,5 @@ From a batch to the weights that are kept.
 9.  `module`            one training step (Lightning)
 10. `validation`        select frames with pasted select objects -> scores
 11. `checkpoints`       where a killed run goes on; the best weights and the last
-12. `run_log`           CSV and curves
+12. `run_log`           its log: `csv_rows`, and `curves` drawn of them
 """

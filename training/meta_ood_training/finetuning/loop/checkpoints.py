@@ -9,8 +9,8 @@ import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from meta_ood_ros.core.files.whole_files import explained, replace_whole, sync
 from meta_ood_training.finetuning.config_reader import ConfigError
+from meta_ood_training.finetuning.loop.csv_rows import LOG_FILES
 from meta_ood_training.finetuning.loop.module import FinetuneModule
-from meta_ood_training.finetuning.loop.run_log import LOG_FILES
 from meta_ood_training.finetuning.loop.validation import Scores
 from meta_ood_training.heads.beside import split_weights
 from meta_ood_training.provenance.revision import add_process, OF_ONE_PROCESS

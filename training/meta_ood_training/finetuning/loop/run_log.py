@@ -1,34 +1,34 @@
-"""Loss terms and validation scores of a run -> CSV -> one figure."""
+"""Loss terms and validation scores of a run -> CSV, a figure, TensorBoard."""
 
-from collections.abc import Sequence
-import csv
 from dataclasses import fields
-import io
 from pathlib import Path
 from typing import Any
 
 import lightning
-from meta_ood_ros.core.files.whole_files import explained, replace_whole, write_whole
+from meta_ood_training.finetuning.loop.csv_rows import (
+    append_row,
+    keep_rows,
+    LOSS_FILE,
+    PIXELS,
+    VALIDATION_FILE,
+)
+from meta_ood_training.finetuning.loop.curves import (
+    add_scalars,
+    Curves,
+    open_tensorboard,
+    SMOOTHED_BATCHES,
+)
 from meta_ood_training.finetuning.loop.module import FinetuneModule
 from meta_ood_training.finetuning.loop.validation import Scores
-import numpy as np
-from numpy.typing import NDArray
 import torch.distributed as dist
 
-LOSS_FILE = 'loss.csv'
-VALIDATION_FILE = 'validation.csv'
-LOG_FILES = (LOSS_FILE, VALIDATION_FILE)
-FIGURE_FILE = 'curves.png'
-PIXELS = {'l_in': 'in_distribution_px', 'l_out': 'ood_px'}
-"""Mean of a term -> the column with its pixels."""
-_SMOOTHED_BATCHES = 25
 _LOSS_COLUMNS = ('batch', 'step', 'loss', *PIXELS, *PIXELS.values(), 'learning_rate')
 _VALIDATION_COLUMNS = ('step', *(field.name for field in fields(Scores)))
 
 
 class RunLog(lightning.Callback):
     """
-    Writes one row a batch and one a validation, and draws both when the run ends.
+    Writes one row a batch and one a validation, and draws both while the run goes on.
 
     Parameters
     ----------
@@ -48,6 +48,8 @@ class RunLog(lightning.Callback):
         self.output = output
         self._learning_rate = 0.0
         self._recent: Any = 0.0
+        self._curves = Curves(output)
+        self._tensorboard: Any = None
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -55,9 +57,10 @@ class RunLog(lightning.Callback):
         """Drop rows from beyond the point where this run begins."""
         if trainer.is_global_zero:
             done = trainer.global_step * trainer.accumulate_grad_batches
-            _keep_rows(self.output / LOSS_FILE, _LOSS_COLUMNS, 'batch', done)
+            keep_rows(self.output / LOSS_FILE, _LOSS_COLUMNS, 'batch', done)
             end = trainer.global_step + 1
-            _keep_rows(self.output / VALIDATION_FILE, _VALIDATION_COLUMNS, 'step', end)
+            keep_rows(self.output / VALIDATION_FILE, _VALIDATION_COLUMNS, 'step', end)
+            self._tensorboard = open_tensorboard(self.output, trainer.global_step)
 
     def on_train_batch_start(
         self,
@@ -85,7 +88,7 @@ class RunLog(lightning.Callback):
             # of an accumulation save the last, which cost a meeting more.
             dist.all_reduce(sums)
         loss = sums[0] / trainer.world_size
-        recent = self._recent = (1 - 1 / _SMOOTHED_BATCHES) * self._recent + sums
+        recent = self._recent = (1 - 1 / SMOOTHED_BATCHES) * self._recent + sums
         shown = {'loss': loss, 'l_in': recent[1] / recent[3], 'l_out': recent[2] / recent[4]}
         pl_module.log_dict(shown, prog_bar=True, logger=False, batch_size=1)
         if not trainer.is_global_zero:
@@ -97,7 +100,10 @@ class RunLog(lightning.Callback):
             row[name] = f'{term / pixels:.6g}' if pixels else ''
             row[column] = int(pixels)
         row['learning_rate'] = f'{self._learning_rate:.6g}'
-        _append_row(self.output / LOSS_FILE, _LOSS_COLUMNS, row)
+        append_row(self.output / LOSS_FILE, _LOSS_COLUMNS, row)
+        shown = {name: row[name] for name in ('loss', *PIXELS, 'learning_rate')}
+        add_scalars(self._tensorboard, 'training', shown, trainer.global_step)
+        self._curves.draw_now_and_then()
 
     def on_validation_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -109,124 +115,27 @@ class RunLog(lightning.Callback):
             # A run killed behind a validation repeats it.
             end = 0 if trainer.sanity_checking else trainer.global_step
             path = self.output / VALIDATION_FILE
-            _keep_rows(path, _VALIDATION_COLUMNS, 'step', end)
+            keep_rows(path, _VALIDATION_COLUMNS, 'step', end)
             row = {name: f'{value:.6g}' for name, value in scores.as_dict().items()}
-            _append_row(path, _VALIDATION_COLUMNS, {'step': trainer.global_step, **row})
+            append_row(path, _VALIDATION_COLUMNS, {'step': trainer.global_step, **row})
+            add_scalars(self._tensorboard, 'validation', row, trainer.global_step)
+            self._curves.draw_now_and_then()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Draw what there is of an interrupted run; a failed one has its own error to say."""
+        if isinstance(exception, KeyboardInterrupt) and (self.output / LOSS_FILE).is_file():
+            self.on_train_end(trainer, pl_module)
 
     def on_train_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Draw the figure."""
+        """Draw the whole run."""
         if trainer.is_global_zero:
-            draw_curves(self.output)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """
-    Return the rows of a CSV file.
-
-    Parameters
-    ----------
-    path : Path
-        May be missing; a last row cut short by a kill is left out.
-
-    """
-    if not path.is_file():
-        return []
-    with path.open(newline='', encoding='utf-8') as stream:
-        rows = csv.DictReader(stream)
-        return [row for row in rows if None not in row and None not in row.values()]
-
-
-def draw_curves(output: Path) -> Path:
-    """Draw loss terms and validation scores over the steps."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
-    losses, scores = figure.subplots(1, 2)
-    rows = read_rows(output / LOSS_FILE)
-    steps = np.array([int(row['step']) for row in rows])
-    for name, label in (('l_in', r'$\ell_{in}$'), ('l_out', r'$\ell_{out}$')):
-        if rows:
-            values, pixels = _read_term(rows, name)
-            window = min(_SMOOTHED_BATCHES, len(rows))
-            line = losses.plot(steps[window - 1 :], smooth(values, pixels, window), label=label)[0]
-            there = pixels > 0
-            color = line.get_color()
-            losses.plot(steps[there], values[there], color=color, alpha=0.15, linewidth=0.5)
-    losses.set(xlabel='optimizer step', ylabel='loss [nat]', title='training')
-    rows = read_rows(output / VALIDATION_FILE)
-    steps = np.array([int(row['step']) for row in rows])
-    for name in ('average_precision', 'fpr95', 'mean_iou'):
-        if rows:
-            scores.plot(steps, [float(row[name]) for row in rows], marker='.', label=name)
-    scores.set(xlabel='optimizer step', ylim=(0, 1), title='validation')
-    for axes in (losses, scores):
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend()
-    with replace_whole(output / FIGURE_FILE) as stream:
-        figure.savefig(stream, dpi=130, format='png')
-    return output / FIGURE_FILE
-
-
-def smooth(
-    values: NDArray[np.float64], weights: NDArray[np.float64], window: int
-) -> NDArray[np.float64]:
-    """
-    Return the weighted mean of each window.
-
-    Parameters
-    ----------
-    values, weights : ndarray of shape (N,), float64
-        Weights from 0 on.
-
-    Returns
-    -------
-    ndarray of shape (N - window + 1,), float64
-        NaN where all weights are 0.
-
-    """
-    ones = np.ones(window)
-    total = np.convolve(weights, ones, 'valid')
-    sums = np.convolve(values * weights, ones, 'valid')
-    return np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
-
-
-def _read_term(
-    rows: Sequence[dict[str, str]], name: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a term and its pixels, both 0 in rows without such a pixel."""
-    values = np.array([float(row[name] or 0) for row in rows])
-    # Rows of earlier versions do not tell the pixels; their 0 is of a batch without any.
-    pixels = [
-        float(row.get(PIXELS[name]) or value > 0) for row, value in zip(rows, values, strict=True)
-    ]
-    return values, np.array(pixels)
-
-
-def _append_row(path: Path, columns: Sequence[str], row: dict[str, Any]) -> None:
-    is_new = not path.is_file() or path.stat().st_size == 0
-    with explained(path), path.open('a', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, columns)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def _keep_rows(path: Path, columns: Sequence[str], column: str, end: int) -> None:
-    """Drop all rows from `end` on; what is kept stays on the disk whatever happens meanwhile."""
-    if not path.is_file():
-        return
-    text = io.StringIO(newline='')
-    kept = [row for row in read_rows(path) if int(row[column]) < end]
-    if kept:
-        # Rows of earlier versions may lack columns.
-        writer = csv.DictWriter(text, columns, restval='', extrasaction='ignore')
-        writer.writeheader()
-        writer.writerows(kept)
-    content = text.getvalue().encode()
-    if content != path.read_bytes():
-        write_whole(path, content)
+            self._curves.draw()
+            if self._tensorboard is not None:
+                self._tensorboard.close()

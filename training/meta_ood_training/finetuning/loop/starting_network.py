@@ -22,14 +22,21 @@ PUBLISHED_HEAD = 'bu_dec_l4.merge_layer.3.weight'
 """Last layer of the published ESPNetv2, which has a 20th output for unlabelled pixels."""
 
 
-def find_data(name: str, data: Mapping[str, str], *, use: str) -> Path:
-    """Return the path that a name of the configuration stands for."""
+def find_data(name: str, data: Mapping[str, str], *, use: str, makes: bool = False) -> Path:
+    """Return the path that a name of the configuration stands for; `makes` a missing folder."""
     if name not in data:
         raise ConfigError(
             f'{use} needs the data {name!r}, got {", ".join(sorted(data)) or "none"}. '
             f'Add --data {name}=PATH.'
         )
     path = Path(data[name]).expanduser()
+    if makes:
+        if path.exists() and not path.is_dir():
+            raise ConfigError(
+                f'data {name} must be a folder to keep things in, got the file {str(path)!r} '
+                f'({use}). Choose another.'
+            )
+        path.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         raise ConfigError(f'data {name} must exist, got {str(path)!r}, which does not ({use}).')
     return path

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from meta_ood_training.meta.options import RULES
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-RULES = ('max_f1', 'max_missed', 'max_false')
 _BINS = 10
 # odds of 1 to 3,000: beyond, the calibration is a straight continuation
 _FARTHEST_LOGIT = 8.0

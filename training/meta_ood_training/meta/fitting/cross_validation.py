@@ -75,7 +75,9 @@ def assign_folds(
     if folds < 2:
         raise ValueError(
             f'grouped cross-validation needs at least 2 groups and folds, got {len(names)} groups '
-            f'and {folds} folds. Add images of other places, or group by image.'
+            f'and {folds} folds. Add images of other places; or pass --group-by image, which '
+            'judges too well where neighbouring images repeat; or extract a recording again in '
+            'more groups: segments --block-seconds 2.'
         )
     size = np.stack(
         [np.bincount(index[is_true_ood == truth], minlength=len(names)) for truth in (True, False)]

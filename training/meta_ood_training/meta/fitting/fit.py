@@ -134,8 +134,8 @@ def fit_meta_classifier(
         raise ValueError(
             'grouped cross-validation needs true and false segments in several groups, got '
             f'{grouped.one_class_folds} of {len(np.unique(fold))} folds without which the others '
-            'hold one kind only. Add recordings of other places, or pass --group-by image or '
-            '--gap 0.'
+            'hold one kind only. Add recordings of other places, cut them into more groups '
+            '(segments --block-seconds 2), or pass --group-by image or --gap 0.'
         )
     probability = expit(grouped.logit)
     calibration = (1.0, 0.0)

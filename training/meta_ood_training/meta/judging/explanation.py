@@ -25,6 +25,7 @@ from meta_ood_training.meta.reporting.figures import (
     draw_reliability,
     draw_sizes,
 )
+from meta_ood_training.meta.reporting.metric_names import name_metrics
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
@@ -41,6 +42,7 @@ def explain_evaluation(
     metric_counts: Sequence[int],
     images: Sequence[str],
     test: SegmentSet | None = None,
+    class_names: Sequence[str] = (),
     folder: Path,
     figures: dict[str, str],
 ) -> dict[str, Any]:
@@ -54,11 +56,13 @@ def explain_evaluation(
         All their segments are explained; an image that is not among them, because of --split or
         --max-segments, or that has none gets a note. Without, the largest true segment that was
         rejected and the most certain false one that was accepted are explained.
+    class_names : sequence of str
+        Of the network, for the names of metrics about one class.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
     segments, fit = evaluation.segments, evaluation.fits[kind]
-    names = segments.metric_names
+    names = name_metrics(segments.metric_names, class_names)
     lars = find_lars_path(segments.metrics, segments.is_true_ood)
     intervals = bootstrap_coefficients(
         segments.metrics,
@@ -74,6 +78,9 @@ def explain_evaluation(
     figures.update(lars='lars_path.png', coefficients='coefficients.png')
     largest = np.argsort(-np.abs(intervals.coefficient))
     decisions, notes = _explain_chosen(evaluation, kind, images, test)
+    for one in decisions:
+        metrics, values = zip(*one['contributions'], strict=True)
+        one['contributions'] = list(zip(name_metrics(metrics, class_names), values, strict=True))
     explained: dict[str, Any] = {
         'entropy_threshold': segments.entropy_threshold,
         'lars_order': [names[one] for one in lars.order],

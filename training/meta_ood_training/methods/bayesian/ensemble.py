@@ -55,7 +55,9 @@ class EnsembleScorer(Scorer):
         for member in self.members:  # on the grid of its own stride next to that of the image
             own, _ = member.run(member.to_grid(image))
             answers.append(Answer(own.to(logits.device), member.network.align_corners))
-        return self.checked(measure_answers(answers, (image.shape[0], image.shape[1]))[self.measure])
+        return self.checked(
+            measure_answers(answers, (image.shape[0], image.shape[1]))[self.measure]
+        )
 
 
 class EnsembleInformationScorer(EnsembleScorer):

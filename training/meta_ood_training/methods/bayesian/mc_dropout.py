@@ -1,9 +1,9 @@
 """
 MC dropout: Gal and Ghahramani, ICML 2016; for segmentation Kendall and Gal 2017, Blum et al. 2021.
 
-Dropout stays on while the network answers several times. A network with dropout layers drops there,
-with the share that it was trained with. One without any was never trained for it: then values are
-dropped at the inputs of its last convolutions, and the answers are a heuristic, no posterior.
+Dropout stays on while the network answers several times. A network with dropout layers drops
+there, with the share that it was trained with. One without any was never trained for it: then
+values are dropped at the inputs of its last convolutions: a heuristic, no posterior.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,9 @@ class McDropoutScorer(Scorer):
         network, align = self._pass.network, self._pass.align_corners
         with torch.inference_mode(), dropping(network, self.places, random):
             answers = [Answer(network(x)[0], align) for _ in range(self.answers)]
-        return self.checked(measure_answers(answers, (image.shape[0], image.shape[1]))[self.measure])
+        return self.checked(
+            measure_answers(answers, (image.shape[0], image.shape[1]))[self.measure]
+        )
 
 
 class McDropoutInformationScorer(McDropoutScorer):

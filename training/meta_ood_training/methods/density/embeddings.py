@@ -31,9 +31,7 @@ class Patches:
     classes: NDArray[np.bool_]
 
 
-def label_patches(
-    targets: NDArray[np.uint8], grid: tuple[int, int], num_classes: int
-) -> Patches:
+def label_patches(targets: NDArray[np.uint8], grid: tuple[int, int], num_classes: int) -> Patches:
     """Return what a label map (H, W) says about the patches of a grid (h, w), in raster order."""
     height, width = grid
     classes = np.zeros((num_classes, height * width), dtype=bool)

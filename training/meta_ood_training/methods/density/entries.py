@@ -16,7 +16,11 @@ _BLUM, _LEE = 'Blum et al., IJCV 2021', 'Lee et al., NeurIPS 2018'
 
 DENSITIES = (
     Method(
-        'mahalanobis', _LEE, 'distance to the nearest class mean', build_mahalanobis, is_fitted=True
+        'mahalanobis',
+        _LEE,
+        'distance to the nearest class mean',
+        build_mahalanobis,
+        is_fitted=True,
     ),
     Method(
         'knn_density',

@@ -50,7 +50,9 @@ class FlowPlan:
     def __post_init__(self) -> None:
         for name in ('iterations', 'batch', 'hidden', 'steps'):
             if getattr(self, name) < 1:
-                raise ValueError(f'{name} of a flow must be at least 1, got {getattr(self, name)}.')
+                raise ValueError(
+                    f'{name} of a flow must be at least 1, got {getattr(self, name)}.'
+                )
         if not 0 < self.rate < 1:
             raise ValueError(f'rate of a flow must lie in (0, 1), got {self.rate}.')
 

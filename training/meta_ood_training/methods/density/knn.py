@@ -1,9 +1,9 @@
 """
-Density of the nearest training embeddings: Blum et al. 2021, equations 4 and 5, after
-Papernot and McDaniel 2018, Mandelbaum and Weinshall 2017.
+Density of the nearest training embeddings: Blum et al. 2021, equations 4 and 5.
 
-The paper prints exp(-cos), which grows for neighbours that are not alike; a density is
-sum over the k nearest of exp(+cos), and its share in the predicted class. Scores are minus that.
+After Papernot and McDaniel 2018, Mandelbaum and Weinshall 2017. The paper prints exp(-cos), which
+grows for neighbours that are not alike; a density is the sum over the k nearest of exp(+cos), and
+its share in the predicted class. Scores are minus that.
 """
 
 from dataclasses import dataclass, field

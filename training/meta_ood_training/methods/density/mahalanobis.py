@@ -96,5 +96,6 @@ class GaussianSums:
             )
         whitening = (directions[:, kept] / np.sqrt(variances[kept])).T
         return TiedGaussians(
-            torch.from_numpy(means + self._pivot), torch.from_numpy(np.ascontiguousarray(whitening))
+            torch.from_numpy(means + self._pivot),
+            torch.from_numpy(np.ascontiguousarray(whitening)),
         )

@@ -1,8 +1,9 @@
 """
-Real NVP: a bijection from embeddings to a standard normal variable (Dinh, Sohl-Dickstein, Bengio,
-ICLR 2017), as Blum et al. 2021 use it (B.6): steps of affine coupling, batch normalisation and a
-fixed random permutation, which start as the identity up to the permutations.
+Real NVP: a bijection from embeddings to a standard normal variable, hence their density.
 
+Dinh, Sohl-Dickstein, Bengio, ICLR 2017, as Blum et al. 2021 use it (B.6): steps of affine
+coupling, batch normalisation and a fixed random permutation; but for the last they start as the
+identity.
 log p(z) = log N(g(z); 0, I) + log |det dg/dz| (equation 7).
 """
 

@@ -162,5 +162,7 @@ def _build_knn(
 
 def _features_of(features: Tensor | None, name: str) -> Tensor:
     if features is None:
-        raise ValueError(f'{name} is fitted on features, got observations without. Walk with them.')
+        raise ValueError(
+            f'{name} is fitted on features, got observations without. Walk with them.'
+        )
     return features
