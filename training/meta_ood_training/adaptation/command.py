@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--resume', action='store_true', help='go on with an earlier run in --output'
     )
-    set_defaults(parser, AdaptOptions())
+    set_defaults(parser, AdaptOptions)
 
 
 def run(arguments: argparse.Namespace) -> int:
