@@ -26,7 +26,11 @@ def check_choice(name: str, value: object, known: Sequence[str]) -> None:
 
 def set_defaults(parser: argparse.ArgumentParser, kind: type) -> None:
     """Give the options of a verb the defaults of its record, which are their one home."""
-    plain = {one.name: one.default for one in fields(kind) if one.default is not MISSING}
+    plain = {
+        one.name: one.default if one.default_factory is MISSING else one.default_factory()
+        for one in fields(kind)
+        if one.default is not MISSING or one.default_factory is not MISSING
+    }
     parser.set_defaults(
         **{name: list(one) if isinstance(one, tuple) else one for name, one in plain.items()}
     )

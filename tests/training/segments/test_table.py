@@ -2,6 +2,7 @@
 
 import json
 
+from meta_ood_training.segments.folders import check_folders, list_used_sources
 from meta_ood_training.segments.loading import load_segment_set
 from meta_ood_training.segments.table import (
     FrameRows,
@@ -165,6 +166,15 @@ def test_split_chooses_images(make_segments):
     chosen = load_segment_set([folder], 0.5, split='select')
     assert chosen.frame_name.tolist() == [f'made/{one}' for one in range(0, 10, 2)]
     assert set(chosen.segment_frame) <= set(range(5))
+
+
+def test_only_frames_of_the_split_are_counted_as_used(make_segments):
+    folder = make_segments(11)
+    whole = check_folders([folder])['sources']
+    assert list_used_sources(whole, [folder], None) == whole
+    used = list_used_sources(whole, [folder], 'select')
+    assert [(one['title'], one['frames']) for one in used] == [('made', 6)]
+    assert list_used_sources(whole, [folder], 'other') == []
 
 
 def test_all_thresholds_draw_the_same_images_and_know_their_folders(make_segments):

@@ -36,7 +36,7 @@ from meta_ood_training.meta.result import FitMetaResult
 from meta_ood_training.meta.stages import load_segments, make_stages
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
-from meta_ood_training.segments.folders import check_folders
+from meta_ood_training.segments.folders import check_folders, list_used_sources
 from meta_ood_training.segments.table import read_sidecar
 import numpy as np
 from tqdm import tqdm
@@ -106,7 +106,10 @@ def fit_meta(
         'command': command,
         'revision': source_revision(),
         'date': datetime.now(timezone.utc).date().isoformat(),
-        'data': sidecar,
+        'data': {
+            **sidecar,
+            'sources': list_used_sources(sidecar['sources'], options.segments, options.split),
+        },
         'leaky_scaler': settings.leaky_scaler,
         'group_by': settings.group_by,
         'gap': settings.gap if settings.group_by == 'group' else 0.0,

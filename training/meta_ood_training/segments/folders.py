@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from meta_ood_training.segments.table import read_sidecar
+from meta_ood_training.segments.table import read_sidecar, read_table
 
 # what must be equal for segments to be fitted together: a classifier belongs to all of it
 _MUST_AGREE = (
@@ -57,3 +59,24 @@ def check_folders(folders: Sequence[Path], *, same_network: Collection[str] = ()
         **together,
         'missed_object_unit': sorted(set(together['missed_object_unit'])),
     }
+
+
+def list_used_sources(
+    sources: Sequence[dict[str, Any]], folders: Sequence[Path], split: str | None
+) -> list[dict[str, Any]]:
+    """Return the sources of folders with the frames of one split alone; all where it is None."""
+    if split is None:
+        return list(sources)
+    used = []
+    for folder in folders:
+        frames = read_table([folder], 'frames', columns=['image', 'split']).to_pylist()
+        own = read_sidecar(folder)['sources']
+        titles = Counter(one['title'] for one in own)
+        for one in own:
+            begin = f'{one["title"]}/'
+            count = sum(
+                frame['split'] == split and frame['image'].startswith(begin) for frame in frames
+            )
+            # images of two sources of one title cannot be told apart
+            used.append({**one, 'frames': count} if titles[one['title']] == 1 else one)
+    return [one for one in used if one['frames']]

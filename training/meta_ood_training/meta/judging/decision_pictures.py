@@ -58,7 +58,7 @@ def draw_decisions(
                 'network finds now.'
             )
             continue
-        file = f'explained_{number:02d}.jpg'
+        file = f'explained_{number:02d}.png'
         write_image_file(folder / file, picture[..., ::-1])
         for one in of_image:
             one['picture'] = file

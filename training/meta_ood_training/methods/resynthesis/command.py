@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ('resume-steps', int, 'steps between two points to go on from'),
     ):
         settings.add_argument(f'--{name}', type=kind, help=text)
-    set_defaults(parser, ResynthesisSettings())
+    set_defaults(parser, ResynthesisSettings)
 
 
 def run(arguments: argparse.Namespace) -> int:
