@@ -170,7 +170,7 @@ def to_range(setting: Field[Any]) -> str:
     """
     rule = setting.metadata
     if rule['choices']:
-        return ', '.join(rule['choices'])
+        return ', '.join(one or "''" for one in rule['choices'])
     return f'{rule["allowed"]} {rule["unit"]}'.rstrip() if rule['minimum'] is not None else ''
 
 

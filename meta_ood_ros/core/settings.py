@@ -106,7 +106,7 @@ class PipelineSettings:
         'Per-pixel score that is thresholded into OoD segments and published on ~/entropy, in '
         '[0, 1]; empty takes that of the bundle. entropy_threshold and core_threshold are of this '
         'score: for a fitted one, a threshold t passes a share 1 - t of in-distribution pixels.',
-        choices=('', *SCORES),
+        choices=(*SCORES, ''),
     )
 
     def __post_init__(self) -> None:

@@ -72,7 +72,8 @@ def check_setting(owner: Field[Any], value: Any) -> Any:
     if choices and value not in choices:
         nearest = get_close_matches(value, choices, n=1)
         do = f' Did you mean {nearest[0]!r}?' if nearest else ''
-        raise ValueError(f'{name} must be one of {", ".join(choices)}, got {value!r}.{do}')
+        known = ', '.join(one or "''" for one in choices)
+        raise ValueError(f'{name} must be one of {known}, got {value!r}.{do}')
     return value
 
 

@@ -140,7 +140,8 @@ def to_descriptor(owner: Field[Any]) -> ParameterDescriptor:
     unit = f' [{rule["unit"]}]' if rule['unit'] else ''
     descriptor = ParameterDescriptor(description=f'{rule["description"]}{unit} {when}')
     if rule['choices']:
-        descriptor.additional_constraints = f'One of {", ".join(rule["choices"])}.'
+        known = ', '.join(one or "''" for one in rule['choices'])
+        descriptor.additional_constraints = f'One of {known}.'
     if rule['minimum'] is None:
         return descriptor
     descriptor.additional_constraints = rule['allowed']

@@ -14,7 +14,7 @@ from meta_ood_training.evaluation.bench.fitting import find_artefacts, FitFrames
 from meta_ood_training.evaluation.bench.pictures import draw_scores
 from meta_ood_training.evaluation.bench.published import PUBLISHED
 from meta_ood_training.evaluation.bench.ranking import training_of
-from meta_ood_training.evaluation.bench.run import evaluate_methods
+from meta_ood_training.evaluation.bench.run import evaluate_methods, list_methods
 from meta_ood_training.methods import METHODS, Observer
 import numpy as np
 import pytest
@@ -246,6 +246,10 @@ def test_training_of_a_bundle_by_its_provenance():
     assert (plain.retrains, plain.uses_ood_data) == (True, False)
     published = training_of({'command': 'converted as published'})
     assert (published.retrains, published.uses_ood_data) == (False, False)
+
+
+def test_the_document_lists_every_method(repository):
+    assert list_methods() in (repository / 'docs/evaluation.md').read_text()
 
 
 def test_the_verb_lists_methods(capsys):
