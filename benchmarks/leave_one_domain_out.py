@@ -6,10 +6,10 @@ What a bundle decides on streets that its meta classifier never saw: each domain
         --domain NAME=SEGMENTS=IMAGES --domain ...
 
 SEGMENTS is a folder of `meta-ood-train segments`, IMAGES the labelled images (images/, labels/) of
-the same frames. For each domain the classifier and its threshold (at most --bound false segments a
-frame, over the domains left out in turn among the others) come from all the others; then the whole
-pipeline is judged on the images of the one left out. The last row of each decision is the mean over
-the domains.
+the same frames. For each domain the classifier and its threshold (at most --bound false segments
+a frame, over the domains left out in turn among the others) come from all the others; then the
+whole pipeline is judged on the images of the one left out. The last row of each decision is the
+mean over the domains.
 """
 
 import argparse

@@ -10,7 +10,6 @@
 # interrupted goes on: run it again until RUNS/<name> is there.
 #   RANKS=2            processes for training, one a core (or a GPU: THREADS=0)
 #   THREADS=1          of each
-#   SEEDS='0 1 2'      one training each; the bundle holds the mean of their weights
 #   PYTHON=python3     the interpreter; default is that of .venv, else python3
 #   OVERRIDES='...'    more of `meta-ood-train finetune`, such as training.max_steps=10
 set -euo pipefail
@@ -41,16 +40,9 @@ train() { # torchrun for what all ranks share
 }
 one() { "$PYTHON" -m meta_ood_training.cli "$@"; }
 
-if [[ $name == default ]]; then
-  config=finetune_deeplabv3plus_mobilenet_edgetpu
-  weights=(--data edgetpu_weights="$data/edgetpu.npz")
-else
-  config=finetune_efficientvit_seg_b0
-  weights=(--data efficientvit_weights="$data/efficientvit.pt")
-fi
-
-finetune() { # finetune SEED: the run of that seed
-  local run=$runs/$name.seed$1 resume=()
+finetune() { # finetune CONFIG RUN [more]
+  local config=$1 run=$2 resume=()
+  shift 2
   [[ -e $run/final.pth ]] && return
   if [[ -e $run/last.ckpt ]]; then
     resume=(--resume)
@@ -60,11 +52,13 @@ finetune() { # finetune SEED: the run of that seed
   mkdir -p "$runs/scenes" # drawn once, for all runs
   # shellcheck disable=SC2086  # OVERRIDES are several words
   train finetune "config/$config.yaml" training.threads="$threads" \
-    training.batch_size=$((crops / ranks)) training.seed="$1" ${OVERRIDES:-} \
-    --output "$run" "${resume[@]}" --data camvid="$data/camvid" --data idd_lite="$data/idd_lite" \
-    --data ecssd="$data/ecssd" --data coco="$data/coco" --data scenes="$runs/scenes" \
-    "${weights[@]}"
+    training.batch_size=$((crops / ranks)) ${OVERRIDES:-} --output "$run" "${resume[@]}" \
+    --data camvid="$data/camvid" --data idd_lite="$data/idd_lite" --data ecssd="$data/ecssd" \
+    --data coco="$data/coco" --data scenes="$runs/scenes" "$@"
 }
+facade=(--data labelme="$data/labelme_facade")
+teacher=(--data teacher_weights="$data/efficientvit.pt")
+published=(--data edgetpu_weights="$data/edgetpu.npz")
 
 says() { # says KEY: a text of the configuration's bundle, in one line
   awk -v key="  $1:" 'index($0, key) == 1 { on = 1; $0 = substr($0, length(key) + 1) }
@@ -74,15 +68,29 @@ says() { # says KEY: a text of the configuration's bundle, in one line
   ' "config/$config.yaml"
 }
 
-checkpoints=()
-for seed in ${SEEDS:-0 1 2}; do
-  finetune "$seed"
-  checkpoints+=("$runs/$name.seed$seed/final.pth")
-done
+export_network() { # export_network FOLDER CHECKPOINT ...: their mean
+  local folder=$1
+  shift
+  [[ -e $folder/bundle.yaml ]] ||
+    one bundle export --checkpoint "$@" "${half[@]}" --output "$folder" --name "$name" \
+      --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
+}
+
+half=(--half)
+if [[ $name == default ]]; then
+  config=finetune_deeplabv3plus_mobilenet_edgetpu
+  finetune ${config}_large "$runs/default.large" "${published[@]}"
+  finetune ${config}_small "$runs/default.small" "${published[@]}" "${facade[@]}" "${teacher[@]}"
+  export_network "$runs/default.mean" "$runs"/default.{large,small}/final.pth
+  finetune $config "$runs/default.run" --data mean="$runs/default.mean/network.safetensors" \
+    "${published[@]}" "${facade[@]}"
+else
+  config=finetune_efficientvit_seg_b0 half=() # float16 changes an entropy by 0.012
+  finetune $config "$runs/fast.run" --data efficientvit_weights="$data/efficientvit.pt" \
+    "${facade[@]}"
+fi
 bundle=$runs/$name.network
-[[ -e $bundle/bundle.yaml ]] ||
-  one bundle export --checkpoint "${checkpoints[@]}" --half --output "$bundle" --name "$name" \
-    --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
+export_network "$bundle" "$runs/$name.run/final.pth"
 
 # The classifier's domains: frames that no network was trained on, with objects pasted that none was.
 rows=()

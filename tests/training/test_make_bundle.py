@@ -25,6 +25,13 @@ done
 """
 
 
+DOMAINS = [
+    *('overlay', 'overlay', 'segments'),  # CamVid
+    *('overlay', 'segments') * 3,  # IDD-Lite, LabelMeFacade, the motorway
+    *('segments', 'fit-meta'),  # rendered streets
+]
+
+
 def make(tmp_path, *arguments, **environment):
     """Run the script with the recorder as its interpreter; return the verbs' command lines."""
     python, log = tmp_path / 'python', tmp_path / 'log'
@@ -46,11 +53,8 @@ def make(tmp_path, *arguments, **environment):
 @pytest.mark.parametrize(
     ('name', 'verbs'),
     [
-        ('default', ['finetune', 'bundle', 'overlay', 'segments', 'fit-meta']),
-        (
-            'deeplab_mobilenet',
-            ['finetune'] * 4 + ['bundle', 'overlay', 'segments', 'fit-meta'],
-        ),
+        ('default', ['finetune', 'finetune', 'bundle', 'finetune', 'bundle', *DOMAINS]),
+        ('fast', ['finetune', 'bundle', *DOMAINS]),
     ],
 )
 def test_each_step_is_a_command_that_exists_and_is_done_once(tmp_path, name, verbs):
@@ -82,7 +86,7 @@ def test_each_step_is_a_command_that_exists_and_is_done_once(tmp_path, name, ver
 
 
 def test_an_interrupted_training_goes_on(tmp_path):
-    run = tmp_path / 'runs' / 'espnet_v2'
+    run = tmp_path / 'runs' / 'default.large'
     run.mkdir(parents=True)
     (run / 'last.ckpt').touch()
     _, commands = make(tmp_path, 'default', str(tmp_path), str(tmp_path / 'runs'))

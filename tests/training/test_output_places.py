@@ -214,3 +214,22 @@ def test_the_options_of_overlay_have_the_defaults_of_its_record():
     parsed['area_min'], parsed['area_max'] = parsed['area']
     known = asdict(OverlaySettings())
     assert {name: parsed[name] for name in known} == known
+
+
+def test_options_of_one_name_mean_the_same_in_every_verb():
+    found = {}
+    for verb, (module, _) in cli.VERBS.items():
+        parser = cli.NearestParser(prog=verb, allow_abbrev=False)
+        cli.import_module(f'meta_ood_training.{module}').add_arguments(parser)
+        found[verb] = {word: one for one in parser._actions for word in one.option_strings}
+    del found['bundle']  # its sub-verbs have them
+    assert [verb for verb, options in found.items() if '--output' not in options] == []
+    without_data = [verb for verb, options in found.items() if '--data' not in options]
+    # these take segments, or images as they are
+    assert without_data == ['fit-meta', 'predict', 'adapt']
+    devices = {verb: one['--device'].default for verb, one in found.items() if '--device' in one}
+    assert set(devices) >= {'finetune', 'segments', 'evaluate', 'predict'}
+    assert set(devices.values()) == {'auto'}
+    for options in found.values():
+        if '--limit' in options:
+            assert '0 all' in options['--limit'].help

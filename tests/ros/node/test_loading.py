@@ -46,15 +46,15 @@ def test_relative_path_is_refused_with_the_whole_one(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ('text', 'nearest'),
     [
-        ('deeplab', 'Did you mean deeplab_mobilenet'),
+        ('espnet', 'Did you mean espnet_v2'),
         ('Default', 'Did you mean default'),
-        ('deeplab-mobilenet', 'Did you mean deeplab_mobilenet'),
+        ('espnet-v2', 'Did you mean espnet_v2'),
         ('bundles/mine', None),
         ('xyz', None),
     ],
 )
 def test_name_that_is_not_installed_is_answered_with_those_that_are(text, nearest):
-    names = re.escape(f'got {text!r}. By name are installed: deeplab_mobilenet, default.')
+    names = re.escape(f'got {text!r}. By name are installed: default, espnet_v2, fast.')
     whole = re.escape(repr(str(Path.cwd() / text)))
     with pytest.raises(ValueError, match=f'^bundle must be .*{names}.*{whole}') as caught:
         load_pipeline(NodeSettings(bundle=text, device='cpu'))

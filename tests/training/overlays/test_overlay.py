@@ -67,7 +67,8 @@ def test_stated_sizes_are_kept_and_give_one_per_cent_of_the_pixels():
 
 def test_objects_are_never_enlarged():
     small = sources(20, area=1500)
-    plan = plan_objects(blocks(5, 8), small + sources(5, area=9000), [FRAME] * 1000, OverlaySettings())
+    both = small + sources(5, area=9000)
+    plan = plan_objects(blocks(5, 8), both, [FRAME] * 1000, OverlaySettings())
     assert max(one.scale for one in plan.values()) <= 1
     only_small = plan_objects(blocks(5, 8), small, [FRAME] * 1000, OverlaySettings())
     assert max(one.scale for one in only_small.values()) == 1

@@ -72,9 +72,7 @@ class IddLite(PairedImages):
 
     region_of_interest = 'road and sky: the other coarse labels name no class'
 
-    def __init__(
-        self, root: str | Path, *, part: str = 'all', is_known: bool = False
-    ) -> None:
+    def __init__(self, root: str | Path, *, part: str = 'all', is_known: bool = False) -> None:
         folder = Path(root)
         images = require_folder(folder / 'images', 'IDD-Lite', 'street frames')
         labels = require_folder(folder / 'labels', 'IDD-Lite', 'coarse label images')

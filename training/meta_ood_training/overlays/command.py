@@ -13,7 +13,12 @@ STYLES = ('street', 'fishyscapes')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
     parser.add_argument(
-        '--frames', required=True, metavar='NAME=PATH', help='street frames, as camvid_test=PATH'
+        '--data',
+        '--frames',
+        dest='frames',
+        required=True,
+        metavar='NAME=PATH',
+        help='street frames, as camvid_test=PATH',
     )
     parser.add_argument(
         '--objects',

@@ -27,7 +27,7 @@ from meta_ood_training.evaluation.bench.ranking import (
     to_rows_record,
     training_of,
 )
-from meta_ood_training.evaluation.frame_walk import Kept, walk_frames
+from meta_ood_training.evaluation.frame_walk import Kept, UNFINISHED, walk_frames
 from meta_ood_training.evaluation.sharing import Ranks
 from meta_ood_training.methods import Method
 import numpy as np
@@ -173,7 +173,7 @@ class Collected:
             },
         }
         lines = [table, '']
-        with replace_folder(folder) as made:
+        with replace_folder(folder, ours=(UNFINISHED,)) as made:
             for row, rows in ranked.items():
                 if rows:
                     name = f'{_stem(row)}_curves.png'

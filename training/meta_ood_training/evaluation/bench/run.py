@@ -22,8 +22,9 @@ from meta_ood_training.evaluation.opening import (
 )
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.methods import find_methods, METHODS, Observer
-from meta_ood_training.plain_arguments import as_tuple
+from meta_ood_training.plain_arguments import as_tuple, check_choice
 from meta_ood_training.provenance.revision import machine, source_revision
+from meta_ood_training.scores import SIZE_RULES
 
 #: Frames to fit on, evenly spread over each set, unless told.
 FIT_LIMIT = 100
@@ -147,6 +148,8 @@ def evaluate_methods(
         None if fitted is None else Path(fitted), as_tuple(artefacts, str), list(METHODS)
     )
     loaded = load_bundles(bundles)
+    if components:
+        check_choice('--components', components, tuple(SIZE_RULES))
     parsed = [parse_dataset(text) for text in as_tuple(datasets, str)]
     opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     check_parts(parts, opened)
@@ -229,6 +232,7 @@ def evaluate_methods(
             'draws': draws,
             'seed': seed,
             'device': device,
+            'components': components,
             'revision': source_revision(),
             'machine': machine(),
             'processes': ranks.count,

@@ -7,6 +7,7 @@ from meta_ood_training.datasets.sample import OOD
 from meta_ood_training.methods.density.embeddings import EmbeddingSample
 from meta_ood_training.methods.density.flow_fit import fit_flow, FlowPlan
 from meta_ood_training.methods.density.flow_scorer import (
+    check_noise,
     FlowMinimumScorer,
     FlowRegressionScorer,
     FlowScorer,
@@ -37,6 +38,7 @@ def build_flow(
     tell: Callable[[str], None] = lambda line: None,
 ) -> FlowScorer:
     """Return the scorer of the last of some layers, the last activation where none is named."""
+    check_noise(noise)  # before an hour of fitting
     own = OwnPass.of(setup, FlowScorer.name)
     kept = _kept(FlowScorer, setup, own)
     if kept is not None:
@@ -57,6 +59,7 @@ def build_flow_minimum(
     tell: Callable[[str], None] = lambda line: None,
 ) -> FlowScorer:
     """Return the scorer of the minimum over layers, the deep ones where none is named."""
+    check_noise(noise)  # before an hour of fitting
     own = OwnPass.of(setup, FlowMinimumScorer.name)
     kept = _kept(FlowMinimumScorer, setup, own)
     if kept is not None:
@@ -78,6 +81,7 @@ def build_flow_regression(
     tell: Callable[[str], None] = lambda line: None,
 ) -> FlowScorer:
     """Return the scorer of all layers, joined by a regression on frames with OoD pixels."""
+    check_noise(noise)  # before an hour of fitting
     own = OwnPass.of(setup, FlowRegressionScorer.name)
     kept = _kept(FlowRegressionScorer, setup, own)
     if kept is not None:
@@ -111,6 +115,7 @@ def _fit_layers(
     checkpoints: Path | None,
     tell: Callable[[str], None],
 ) -> dict[str, RealNvp]:
+    plan = FlowPlan(iterations=iterations, seed=setup.seed)
     tap = LayerTap(own.network, names)
     samples = {
         name: EmbeddingSample(embeddings, setup.bundle.num_classes, setup.seed) for name in names
@@ -126,7 +131,7 @@ def _fit_layers(
         tell(f'{name}: {len(values)} of {sample.seen} embeddings, {values.shape[1]} dimensions')
         flows[name] = fit_flow(
             values,
-            FlowPlan(iterations=iterations, seed=setup.seed),
+            plan,
             checkpoint=None if checkpoints is None else checkpoints / f'{name}.ckpt',
             tell=tell,
         )

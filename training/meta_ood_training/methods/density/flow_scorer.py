@@ -51,8 +51,7 @@ class FlowScorer(Scorer):
         noise: float = NOISE,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        if not 0 <= noise < math.inf:
-            raise ValueError(f'noise of a flow must be at least 0 grey levels, got {noise}.')
+        check_noise(noise)
         self._pass, self.flows, self.noise, self.weights = (
             network_pass,
             dict(flows),
@@ -166,6 +165,12 @@ class FlowRegressionScorer(FlowMinimumScorer):
         for weight, layer in zip(self.weights, layers, strict=False):
             total += weight * layer
         return total.astype(np.float32)
+
+
+def check_noise(noise: float) -> None:
+    """Refuse a step that is none."""
+    if not 0 <= noise < math.inf:
+        raise ValueError(f'noise of a flow must be at least 0 grey levels, got {noise}.')
 
 
 def _flow_of(state: Mapping[str, np.ndarray], index: int) -> RealNvp:
