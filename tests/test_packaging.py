@@ -398,7 +398,7 @@ def test_wheel_of_training_carries_every_module_and_template(repository, tmp_pat
         for path in (source / 'meta_ood_training').rglob('*')
         if path.is_file() and '__pycache__' not in path.parts
     }
-    assert sum(name.endswith('.jinja') for name in expected) == 5
+    assert sum(name.endswith('.jinja') for name in expected) >= 5
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 

@@ -1,5 +1,6 @@
 """`evaluate --components`: thresholds of the score, of the bundle, and the meta classifier."""
 
+from dataclasses import replace
 import json
 
 import cv2
@@ -69,6 +70,14 @@ def test_rows_are_those_of_the_masks_measured_one_by_one(small_bundle, data, tmp
         assert row['objects'] == 5
     assert 'size rule obstacle_track' in result.table
     assert '| folder | small | entropy | of the bundle | 0.700 | 5 |' in result.table
+
+
+def test_a_threshold_of_another_score_is_none_of_entropy(small_bundle, data):
+    bundle = replace(load_bundle(small_bundle), score='margin')
+    result = evaluate(
+        f'folder={data}', bundles=bundle, scores='entropy', components='all', draws=0, device='cpu'
+    )
+    assert [row['decision'] for row in result.report['components']] == ['best F1 of pixels']
 
 
 def test_the_classifier_takes_its_segments_from_the_mask(small_bundle, data):

@@ -110,9 +110,9 @@ def count_components(
     ]
     if not decisions:
         return []
-    if 'entropy' in evaluation.scores:
-        decisions.append(('entropy', 'of the bundle', bundle.entropy_threshold))
-    accepted = ('entropy', 'accepted by the classifier', float('nan'))
+    if bundle.score in evaluation.scores:  # the threshold is one of this score
+        decisions.append((bundle.score, 'of the bundle', bundle.entropy_threshold))
+    accepted = (bundle.score, 'accepted by the classifier', float('nan'))
     titles = [f'{score}, {decision}' for score, decision, _ in decisions]
 
     def masks(image: np.ndarray) -> dict[str, np.ndarray]:
