@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import json
 from pathlib import Path
 import tempfile
+from typing import Any
 
 from meta_ood_training.evaluation.deployed import DeployedScores
 from meta_ood_training.evaluation.deployed_run import evaluate_segments
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     print('| left out | decision | images | objects | found | touched | false a frame |')
     print('|---|---|---|---|---|---|---|')
-    records = []
+    records: list[dict[str, Any]] = []
     for decision in next(iter(table.values())):
         rows = [(name, scores[decision]) for name, scores in table.items()]
         for name, one in rows:
@@ -131,11 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         keys = ('found', 'touched', 'false_a_frame')
         mean = {key: float(np.mean([one[key] for one in here])) for key in keys}
         records.append({'left_out': 'mean', 'decision': decision, **mean})
-    for one in records:
+    for row in records:
         print(
-            f'| {one["left_out"]} | {one["decision"]} | {one.get("images", "")} | '
-            f'{one.get("objects", "")} | {one["found"]:.1%} | {one["touched"]:.1%} | '
-            f'{one["false_a_frame"]:.2f} |'
+            f'| {row["left_out"]} | {row["decision"]} | {row.get("images", "")} | '
+            f'{row.get("objects", "")} | {row["found"]:.1%} | {row["touched"]:.1%} | '
+            f'{row["false_a_frame"]:.2f} |'
         )
     if parsed.output:
         parsed.output.write_text(json.dumps({'arguments': arguments, 'rows': records}, indent=1))

@@ -172,6 +172,7 @@ class FolderSource:
                 f'{got} at {folder}. Name the folder in which the pictures lie.'
             )
         if labels is not None:
+            _refuse_twins(self._files)
             _refuse_masks(labels, self._files)
 
     def __len__(self) -> int:
@@ -229,6 +230,18 @@ def read_labels(file: Path, size: tuple[int, int]) -> np.ndarray:
             f'{got} at {shown(file)}. Write them as a .png of the same name.'
         )
     return labels
+
+
+def _refuse_twins(files: Sequence[Path]) -> None:
+    """Refuse two pictures that would share one label."""
+    known: dict[str, Path] = {}
+    for file in files:
+        same = known.setdefault(file.stem, file)
+        if same is not file:
+            raise ValueError(
+                f'one picture must have the name of a label, got {shown(same)} and {shown(file)}. '
+                'Move away the one that is not meant.'
+            )
 
 
 def _refuse_masks(labels: Path, files: Sequence[Path]) -> None:

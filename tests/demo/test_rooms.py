@@ -62,6 +62,10 @@ def test_labels_are_what_their_files_say_and_masks_of_255_are_refused(tmp_path):
         np.testing.assert_array_equal(frame.labels, truth)
     assert third.image is None
     assert 'must be a lossless label image, got JPEG' in third.complaint
+    write_picture(pictures / '1.jpg', size=(20, 30))
+    with pytest.raises(ValueError, match=r'name of a label, got .*1\.jpg and .*1\.png'):
+        FolderSource(pictures, None, labels)
+    assert len(FolderSource(pictures, None)) == 4
 
 
 def test_a_folder_may_hold_names_of_any_bytes_and_turned_photographs(tmp_path):

@@ -89,7 +89,8 @@ def test_names_are_found_when_asked_for_and_nothing_heavy_is_imported():
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert done.stdout.strip() == 'set()', done.stderr
     assert all(callable(getattr(meta_ood_training, name)) for name in meta_ood_training.__all__)
-    for wing in ('bundles', 'evaluation', 'finetuning', 'meta', 'overlays', 'segments'):
+    wings = 'adaptation bundles evaluation finetuning meta overlays segments'
+    for wing in wings.split():
         door = importlib.import_module(f'meta_ood_training.{wing}')
         shared = [name for name in meta_ood_training.__all__ if hasattr(door, name)]
         assert any(name.endswith('Result') for name in shared), wing

@@ -113,7 +113,7 @@ def test_an_interrupt_is_one_sentence_and_nothing_is_lost(place, monkeypatch, ca
     with monkeypatch.context() as patch:
         patch.setattr('meta_ood_training.evaluation.report.FIGURES', {'curves': interrupt})
         assert main(writer.words(place, 1)) == 130
-    assert (
-        'evaluate: interrupted. What stood there before is unchanged.' in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert 'evaluate: interrupted. To go on: meta-ood-train evaluate ' in said
+    assert said.rstrip().endswith('--resume')
     assert writer.read(place) == (0,)

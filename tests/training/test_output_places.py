@@ -161,6 +161,21 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys):
     assert capsys.readouterr().err.count('--resume') == 1
 
 
+@pytest.mark.parametrize(
+    ('words', 'resumes'),
+    [(['--output', 'o'], True), ([], False), (['--output', 'o', '--segments'], False)],
+)
+def test_only_what_is_kept_is_gone_on_with(words, resumes, monkeypatch, capsys):
+    module = cli.import_module('meta_ood_training.evaluation.command')
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, 'run', interrupt)
+    assert cli.main(['evaluate', '--data', 'a=b', *words]) == cli.INTERRUPTED
+    assert ('--resume' in capsys.readouterr().err) == resumes
+
+
 def test_data_that_the_configuration_does_not_name_are_refused(repository):
     config = repository / 'config' / 'finetune_espnet_v2.yaml'
     opened = open_config(config, {'camvid': '/c'})

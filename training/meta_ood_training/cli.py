@@ -147,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     module.add_arguments(parser)
     words = getattr(module, 'prepare', list)(rest)
+    parsed: argparse.Namespace | None = None
     try:
         parsed = parser.parse_args(words)
         check_launcher(os.environ)
@@ -154,18 +155,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, KeyboardInterrupt) as error:
         if debug:
             raise
-        return _explain(verb, error, parser, rest)
+        resumes = any('--resume' in action.option_strings for action in parser._actions)
+        if resumes and parsed is not None:
+            resumes = getattr(module, 'can_resume', lambda _: True)(parsed)
+        return _explain(verb, error, rest, resumes=resumes)
 
 
-def _explain(
-    verb: str, error: BaseException, parser: argparse.ArgumentParser, words: Sequence[str]
-) -> int:
+def _explain(verb: str, error: BaseException, words: Sequence[str], *, resumes: bool) -> int:
     """Say in one sentence what ended a verb, and return its exit status."""
     if isinstance(error, ModuleNotFoundError):
         return _explain_missing(verb, error)
     if not isinstance(error, KeyboardInterrupt):
         return _complain(f'{verb}: {error}')
-    resumes = any('--resume' in action.option_strings for action in parser._actions)
     after = 'What stood there before is unchanged.'
     if resumes:
         again = [*words, *['--resume'] * ('--resume' not in words)]

@@ -97,7 +97,8 @@ def test_bundle_that_cannot_be_used_is_a_failure(robot, damaged, name, sentence)
         ({'device': 'cuda:99'}, r"device must be a GPU that is there, got 'cuda:99'"),
         ({'image_transport': 'jpeg'}, r'image_transport must be one of raw, compressed'),
         ({'score': 'energi'}, r"score must be one of entropy, .* got 'energi'. Did you mean 'ene"),
-        ({'score': 'energy'}, r'must be fitted for segments of score energy, got one for entr'),
+        ({'score': 'energy'}, r'entropy_threshold must be set where score is energy, got -1'),
+        ({'score': 'energy', 'entropy_threshold': 0.5}, r'meta-ood-train fit-score energy'),
         (
             {'work_short_side': 10},
             r'work_short_side must lie in \{-1, 0\} or \[64, 4096\], got 10',

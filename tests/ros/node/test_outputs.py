@@ -292,3 +292,21 @@ def test_threshold_without_its_own_meta_classifier_is_told(
     assert robot.set(entropy_threshold=0.5) == ''
     robot.ask(camera, scene(), segments)
     wait_for(lambda: facts().level == b'\x00')
+
+
+def test_another_score_is_thresholded_published_and_named(robot, colour_network):
+    robot.start(diagnostics_period=0.1, score='variation_ratio', entropy_threshold=0.9)
+    segments, facts = robot.listen('ood/segments'), robot.diagnostics()
+    entropy = robot.listen('ood/entropy', Image)
+    camera = robot.camera()
+    robot.connect(camera, outputs=['ood/segments', 'ood/entropy'])
+    answer = robot.ask(camera, scene((60, 40, 10, 20)), segments)
+    wait_for(lambda: entropy)
+    box = np.zeros((96, 128), bool)
+    box[60:70, 40:60] = True
+    # all 19 classes alike on the box, one certain elsewhere: 1 - p1 is 18/19 and 0
+    assert np.allclose(pixels(entropy[0]), np.where(box, 18 / 19, 0), atol=1e-5)
+    assert (answer.score, answer.segments_found) == ('variation_ratio', 1)
+    assert np.isclose(answer.score_threshold, 0.9)
+    assert np.isclose(answer.segments[0].score_max, 18 / 19)
+    wait_for(lambda: facts().get('score') == 'variation_ratio')

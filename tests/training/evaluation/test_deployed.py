@@ -215,7 +215,7 @@ def test_the_verb_prints_and_writes_decisions(tiny_bundle, streets, tmp_path, ca
     ('options', 'message'),
     [
         (['--decision', '0.4'], '--decision belongs to published segments'),
-        (['--gallery', '2'], '--gallery belongs to published segments'),
+        (['--gallery', '2'], '--gallery belongs to --segments or --methods'),
         (['--segments', '--gallery', '2'], '--gallery needs a folder, got no --output'),
         (['--segments', '--score', 'entropy'], '--score belongs to pixel scores'),
         (['--segments', '--work-size', '8x8'], '--work-size belongs to pixel scores'),

@@ -121,6 +121,23 @@ def test_what_is_printed_of_a_configuration_is_read_as_the_same(repository, tmp_
     assert not (tmp_path / 'run').exists()
 
 
+def test_overrides_may_stand_before_the_file(repository, tmp_path, capsys):
+    path = tmp_path / 'lr=1.yaml'
+    path.write_text((repository / 'config' / 'finetune_espnet_v2.yaml').read_text())
+    printed = []
+    for words in (
+        [path, 'training.seed=7', 'training.epochs=2'],
+        ['training.seed=7', '--print-config', path, 'training.epochs=2'],
+        ['training.seed=7', 'training.epochs=2', path],
+    ):
+        assert main(['finetune', *map(str, words), '--print-config']) == 0
+        printed.append(yaml.safe_load(capsys.readouterr().out)['training'])
+    assert (printed[0]['seed'], printed[0]['epochs']) == (7, 2)
+    assert printed[0] == printed[1] == printed[2]
+    assert main(['finetune', 'training.seed=7']) == 2
+    assert "must be a YAML file, got 'training.seed=7'" in capsys.readouterr().err
+
+
 def test_the_folder_that_keeps_scenes_is_made_and_other_data_must_exist(tmp_path):
     kept = tmp_path / 'new' / 'scenes'
     source = open_street(StreetConfig('scenes', 'kept', count=1), {'kept': str(kept)}, 19)

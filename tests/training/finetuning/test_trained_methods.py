@@ -14,8 +14,8 @@ from meta_ood_training.finetuning.config_reader import ConfigError, read_config
 from meta_ood_training.finetuning.data.mixing import MixingSettings
 from meta_ood_training.finetuning.data.street import open_samples, open_street
 from meta_ood_training.finetuning.dry_run import try_one_step
+from meta_ood_training.finetuning.loop.csv_rows import read_rows
 from meta_ood_training.finetuning.loop.module import FinetuneModule
-from meta_ood_training.finetuning.loop.run_log import read_rows
 from meta_ood_training.finetuning.loop.starting_network import open_network, open_student
 from meta_ood_training.finetuning.training_run import finetune
 from meta_ood_training.heads.beside import HeadSettings, run_network

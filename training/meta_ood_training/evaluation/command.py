@@ -147,6 +147,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite(parser)
 
 
+def can_resume(arguments: argparse.Namespace) -> bool:
+    """Return whether an interrupted evaluation has kept anything to go on with."""
+    return arguments.output is not None and not arguments.segments
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table, write the files."""
     from meta_ood_training.evaluation.bundle_scores import evaluate, EvaluationResult

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train."""
+    _find_file(arguments)
     if arguments.print_config:
         from meta_ood_training.finetuning.run_config import open_config, to_yaml
 
@@ -90,6 +91,15 @@ def describe(result: FinetuneResult, *, is_validated: bool) -> str:
     else:
         found = f'no best.pth: nothing was validated; weights of the last step in {result.weights}'
     return f'{trained}, {found}; curves in {result.figure}'
+
+
+def _find_file(arguments: argparse.Namespace) -> None:
+    """Let overrides stand before the file, too: it is the one word that is no key=value."""
+    words = [str(arguments.config), *arguments.overrides]
+    files = [word for word in words if '=' not in word or Path(word).is_file()]
+    if len(files) == 1 and files[0] != words[0]:
+        words.remove(files[0])
+        arguments.config, arguments.overrides = Path(files[0]), words
 
 
 def _device_options(name: str) -> dict[str, Any]:

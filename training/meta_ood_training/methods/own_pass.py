@@ -48,12 +48,19 @@ class OwnPass:
         """Return that of a bundle, or say that an ONNX file cannot be looked into."""
         network = bundle.build_network()
         if isinstance(network, OnnxNetwork):
-            raise MethodNeedsError(
-                f'{method} needs the layers and gradients of the network, got an ONNX file, which '
-                'gives neither. Make the bundle from a checkpoint.'
-            )
+            raise _no_layers(method)
         return cls(
             network, input_mean=bundle.input_mean, input_std=bundle.input_std, device=device
+        )
+
+    @classmethod
+    def of_running(cls, setup: Setup, method: str) -> 'OwnPass':
+        """Return that of the network that runs, whose normalisations are folded: faster."""
+        if isinstance(setup.network, OnnxNetwork):
+            raise _no_layers(method)
+        bundle, device = setup.bundle, next_device(setup.network)
+        return cls(
+            setup.network, input_mean=bundle.input_mean, input_std=bundle.input_std, device=device
         )
 
     @property
@@ -65,6 +72,13 @@ class OwnPass:
         return to_network_input(
             image, mean=self.input_mean, std=self.input_std, device=self.device
         )
+
+
+def _no_layers(method: str) -> MethodNeedsError:
+    return MethodNeedsError(
+        f'{method} needs the layers and gradients of the network, got an ONNX file, which '
+        'gives neither. Make the bundle from a checkpoint.'
+    )
 
 
 def next_device(network: OodNetwork) -> torch.device:

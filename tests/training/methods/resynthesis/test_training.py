@@ -22,8 +22,8 @@ COLOURS = np.array([[70, 70, 70], [200, 60, 40], [60, 130, 230]], np.uint8)
 SETTINGS = ResynthesisSettings(
     scale=1.0,
     width=4,
-    generator_steps=25,
-    discrepancy_steps=50,
+    generator_steps=20,
+    discrepancy_steps=40,
     generator_rate=5e-3,
     discrepancy_rate=5e-3,
     smallest=0.01,
@@ -65,7 +65,7 @@ def bundle(small_bundle):
 @pytest.fixture(scope='module')
 def streets(tmp_path_factory):
     root = tmp_path_factory.mktemp('streets')
-    return write_streets(root / 'fit', range(6)), write_streets(root / 'select', range(6, 9))
+    return write_streets(root / 'fit', range(4)), write_streets(root / 'select', range(6, 8))
 
 
 def run(streets, output, bundle, settings=SETTINGS, **options):
@@ -97,7 +97,7 @@ def test_a_run_learns_to_find_what_was_swapped(trained):
     assert report['select'] == ['select:folder']
     assert str(trained.folder.parent) not in json.dumps(report)
     picture = cv2.imread(str(trained.folder / 'examples.jpg'))
-    assert picture.shape == (3 * 64, 5 * 96, 3)
+    assert picture.shape == (2 * 64, 5 * 96, 3)
     assert sorted(one.name for one in trained.folder.iterdir()) == [
         'examples.jpg', 'resynthesis.json', 'resynthesis.safetensors',
     ]  # fmt: skip
@@ -206,20 +206,16 @@ def test_frames_take_the_prediction_where_no_label_stands(tmp_path, bundle):
 def test_frames_of_a_step_depend_on_its_number_alone(streets, bundle):
     observer = Observer.from_bundle(bundle, device='cpu')
     frames = ResynthesisFrames({'a': Folder(streets[0], num_classes=3)}, observer, scale=1.0)
-    drawn = [frames.draw(step, 0)[0].image for step in range(6)]
-    again = [frames.draw(step, 0)[0].image for step in reversed(range(6))][::-1]
+    drawn = [frames.draw(step, 0)[0].image for step in range(12)]
+    again = [frames.draw(step, 0)[0].image for step in reversed(range(12))][::-1]
     assert all(np.array_equal(one, other) for one, other in zip(drawn, again, strict=True))
-    images = [draw_street(seed)[0] for seed in range(6)]
-    seen = [
-        next(
-            number
-            for number, image in enumerate(images)
-            if np.array_equal(image, one) or np.array_equal(image[:, ::-1], one)
-        )
-        for one in drawn
-    ]
-    assert sorted(seen) == list(range(6))  # each once an epoch
-    assert any(not np.array_equal(images[seen[k]], one) for k, one in enumerate(drawn))
+    images = [draw_street(seed)[0] for seed in range(4)]
+    shown = [image.tobytes() for image in images]
+    turned = [np.ascontiguousarray(image[:, ::-1]).tobytes() for image in images]
+    places = [(shown + turned).index(one.tobytes()) for one in drawn]
+    for epoch in (places[:4], places[4:8], places[8:]):
+        assert sorted(place % 4 for place in epoch) == [0, 1, 2, 3]
+    assert min(places) < 4 <= max(places)  # some as they are, some mirrored
 
 
 def test_what_was_trained_is_refused_where_it_does_not_belong(trained, bundle, setup, tmp_path):

@@ -42,7 +42,7 @@ def component_f1(
         return {}
 
     def masks(image: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for view in views:
             wanted = {name: one for name, one in view.scorers.items() if name in thresholds}
             _, maps, _ = look(View(view.observer, wanted), image, num_classes)

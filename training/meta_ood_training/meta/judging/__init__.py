@@ -7,4 +7,5 @@ From predictions to errors and reasons.
 4. `comparison`       before against after, thresholds chosen off the test
 5. `explain`          which metrics matter, overall and for one segment
 6. `explanation`      the same as a section of the report
+7. `decision_pictures`  explained segments in their images
 """

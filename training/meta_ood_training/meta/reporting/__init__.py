@@ -1,1 +1,5 @@
-"""From numbers to a report: `report` fills `templates` with `phrases`; `figures` beside."""
+"""
+From numbers to a report.
+
+`report` fills `templates` with `phrases` and `metric_names`; `figures` beside, `summary` in short.
+"""

@@ -122,10 +122,10 @@ def dropping(
 
 def build_mc_dropout(setup: Setup) -> McDropoutScorer:
     """Return the scorer of the predictive entropy."""
-    return McDropoutScorer(OwnPass.of(setup, McDropoutScorer.name), seed=setup.seed)
+    return McDropoutScorer(OwnPass.of_running(setup, McDropoutScorer.name), seed=setup.seed)
 
 
 def build_mc_dropout_information(setup: Setup) -> McDropoutScorer:
     """Return the scorer of the mutual information."""
     name = McDropoutInformationScorer.name
-    return McDropoutInformationScorer(OwnPass.of(setup, name), seed=setup.seed)
+    return McDropoutInformationScorer(OwnPass.of_running(setup, name), seed=setup.seed)
