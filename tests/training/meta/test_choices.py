@@ -65,7 +65,7 @@ def test_groups_by_image_and_by_block(make_segments):
     segments = load_segment_set([make_segments(12)], 0.5)
     np.testing.assert_array_equal(segment_groups(segments, 'image'), segments.segment_frame)
     np.testing.assert_array_equal(segment_groups(segments, 'group'), segments.segment_frame // 4)
-    with pytest.raises(ValueError, match=r"'group' or 'image', got 'city'"):
+    with pytest.raises(ValueError, match=r"'group', 'image' or 'split', got 'city'"):
         segment_groups(segments, 'city')
 
 
