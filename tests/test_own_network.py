@@ -153,7 +153,8 @@ def conversions(data, tmp_path, monkeypatch):
     """Return the blocks by what they make, in an empty working directory."""
     pytest.importorskip('meta_ood_training')
     monkeypatch.chdir(tmp_path)
-    return dict(zip(('camvid', 'idd_lite', 'proxies'), blocks(data, 'python'), strict=True))
+    names = ('camvid', 'idd_lite', 'proxies', 'motorway')
+    return dict(zip(names, blocks(data, 'python'), strict=True))
 
 
 def test_camvid_is_brought_into_its_layout(conversions, tmp_path):
@@ -168,6 +169,22 @@ def test_camvid_is_brought_into_its_layout(conversions, tmp_path):
         (sample,) = CamVid('camvid', part)
         assert sample.name == '0016E5_00390'
         assert sample.target.ravel().tolist() == [0, 0, 18, IGNORED, 10, 2]
+
+
+def test_the_motorway_becomes_a_folder_of_known_frames(conversions, tmp_path):
+    from meta_ood_training.datasets import Folder, IN_DISTRIBUTION
+
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    video = cv2.VideoWriter(str(tmp_path / 'solidWhiteRight.mp4'), codec, 25, (64, 48))
+    for number in range(25):
+        video.write(np.full((48, 64, 3), 10 * number, np.uint8))
+    video.release()
+    exec(compile(conversions['motorway'], 'data.md', 'exec'), {})
+    dataset = Folder('motorway')
+    assert dataset.names == tuple(f'motorway_{number:04d}' for number in range(0, 25, 2))
+    assert set(dataset.groups) == {'motorway_0', 'motorway_1'}
+    assert abs(int(dataset[5].image.mean()) - 100) < 8
+    assert (dataset[0].target == IN_DISTRIBUTION).all()
 
 
 def test_idd_lite_is_brought_into_its_layout(conversions, tmp_path):

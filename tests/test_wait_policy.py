@@ -27,7 +27,7 @@ def policy(program, *arguments, **environment):
     [
         ['-c', 'import meta_ood_ros.core'],
         ['-c', 'import meta_ood_training.finetuning.training_run'],
-        ['-m', 'meta_ood_training.cli', 'evaluate', '--help'],
+        ['-c', 'import meta_ood_training.evaluation.bundle_scores'],
         ['-c', 'import meta_ood_ros.demo.frames, torch'],
     ],
 )

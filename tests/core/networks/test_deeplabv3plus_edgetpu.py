@@ -138,7 +138,8 @@ def test_a_new_decoder_beside_trained_weights_changes_nothing():
     x = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
         plain, decoded = trained(x), network(x)
-    upsampled = interpolate(plain, decoded.shape[2:], mode='bilinear')
+    size, corners = decoded.shape[2:], network.align_corners
+    upsampled = interpolate(plain, size, mode='bilinear', align_corners=corners)
     assert decoded == pytest.approx(upsampled, abs=1e-5)
 
 

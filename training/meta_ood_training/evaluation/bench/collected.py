@@ -9,8 +9,8 @@ import re
 import time
 from typing import Any
 
-import cv2
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.image_file import write_image_file
 from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_training.datasets import SampleDataset
 from meta_ood_training.evaluation.bench.component_f1 import component_f1
@@ -186,7 +186,7 @@ class Collected:
                     lines.append(f'![{row}: curves]({name})')
             for key, page in self.galleries.items():
                 name = f'{_stem(key)}_gallery.jpg'
-                cv2.imwrite(str(made / name), page[..., ::-1])
+                write_image_file(made / name, page[..., ::-1])
                 lines.append(f'![{key}: best and worst]({name})')
             (made / 'methods.json').write_text(json.dumps(record, indent=1) + '\n')
             (made / 'methods.md').write_text('\n'.join(lines) + '\n')
