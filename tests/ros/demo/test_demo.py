@@ -196,13 +196,17 @@ def test_a_picture_without_fitting_labels_is_left_out(tmp_path):
         cv2.imwrite(str(pictures / f'{name}.png'), np.zeros((4, 6, 3), np.uint8))
     cv2.imwrite(str(truth / 'good.png'), np.full((4, 6), 254, np.uint8))
     cv2.imwrite(str(truth / 'large.png'), np.zeros((5, 6), np.uint8))
-    cv2.imwrite(str(truth / 'colour.png'), np.zeros((4, 6, 3), np.uint8))
+    cv2.imwrite(str(truth / 'colour.png'), np.full((4, 6, 3), (1, 2, 3), np.uint8))
     frames = {one.name: one for one in find_source(images=pictures, labels=truth)}
     assert (frames['good'].labels == 254).all()
-    for name, got in (('none', 'none'), ('large', r'\(5, 6\)'), ('colour', r'\(4, 6, 3\)')):
+    for name, said in (
+        ('none', r'of shape \(4, 6\).*got none'),
+        ('large', r'of shape \(4, 6\).*got shape \(5, 6\)'),
+        ('colour', r'one 8-bit channel, got \(4, 6, 3\)'),
+    ):
         frame = frames[f'{name}.png']
         assert frame.image is None
-        assert re.search(f'of shape \\(4, 6\\).*got .*{got}', frame.complaint)
+        assert re.search(said, frame.complaint)
 
 
 def test_a_bag_is_played_as_it_is_and_a_bad_message_is_reported(bundle, tmp_path, capsys):
