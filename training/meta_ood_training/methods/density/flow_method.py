@@ -1,6 +1,7 @@
 """Labelled frames -> flows at the layers of a network, and the weights that join them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from meta_ood_training.datasets.sample import OOD
@@ -27,7 +28,8 @@ FLOW_EMBEDDINGS, REGRESSION_PIXELS = 100_000, 1000
 """Sampled a layer; pixels of each kind that a frame gives to the logistic regression at most."""
 
 
-def build_flow(
+def _build(
+    scorer: type[FlowScorer],
     setup: Setup,
     *,
     layers: Sequence[str] = (),
@@ -37,36 +39,20 @@ def build_flow(
     checkpoints: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> FlowScorer:
-    """Return the scorer of the last of some layers, the last activation where none is named."""
-    check_noise(noise)  # before an hour of fitting
-    own = OwnPass.of(setup, FlowScorer.name)
-    kept = _kept(FlowScorer, setup, own)
+    """Return the scorer of some layers; by default of the last activation, or of the deep ones."""
+    own, kept = _begin(scorer, setup, noise)
     if kept is not None:
         return kept
-    names = tuple(layers) or (last_layer(own.network),)
+    is_of_one = scorer is FlowScorer
+    names = tuple(layers) or (
+        (last_layer(own.network),) if is_of_one else deep_layers(own.network)
+    )
     flows = _fit_layers(setup, own, names, embeddings, iterations, checkpoints, tell)
-    return FlowScorer(own, flows, noise=noise)
+    return scorer(own, flows, noise=noise)
 
 
-def build_flow_minimum(
-    setup: Setup,
-    *,
-    layers: Sequence[str] = (),
-    embeddings: int = FLOW_EMBEDDINGS,
-    iterations: int = FlowPlan.iterations,
-    noise: float = NOISE,
-    checkpoints: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
-) -> FlowScorer:
-    """Return the scorer of the minimum over layers, the deep ones where none is named."""
-    check_noise(noise)  # before an hour of fitting
-    own = OwnPass.of(setup, FlowMinimumScorer.name)
-    kept = _kept(FlowMinimumScorer, setup, own)
-    if kept is not None:
-        return kept
-    names = tuple(layers) or tuple(deep_layers(own.network))
-    flows = _fit_layers(setup, own, names, embeddings, iterations, checkpoints, tell)
-    return FlowMinimumScorer(own, flows, noise=noise)
+build_flow, build_flow_minimum = partial(_build, FlowScorer), partial(_build, FlowMinimumScorer)
+"""Setup and options -> the scorer of one layer, and of the minimum over layers."""
 
 
 def build_flow_regression(
@@ -81,9 +67,7 @@ def build_flow_regression(
     tell: Callable[[str], None] = lambda line: None,
 ) -> FlowScorer:
     """Return the scorer of all layers, joined by a regression on frames with OoD pixels."""
-    check_noise(noise)  # before an hour of fitting
-    own = OwnPass.of(setup, FlowRegressionScorer.name)
-    kept = _kept(FlowRegressionScorer, setup, own)
+    own, kept = _begin(FlowRegressionScorer, setup, noise)
     if kept is not None:
         return kept
     if ood is None:
@@ -98,12 +82,16 @@ def build_flow_regression(
     return FlowRegressionScorer(own, flows, noise=noise, weights=weights)
 
 
-def _kept(scorer: type[FlowScorer], setup: Setup, own: OwnPass) -> FlowScorer | None:
-    """Return the scorer as it was fitted before, None where it was not."""
+def _begin(
+    scorer: type[FlowScorer], setup: Setup, noise: float
+) -> tuple[OwnPass, FlowScorer | None]:
+    """Return the network's pass and the scorer as it was fitted before, None where it was not."""
+    check_noise(noise)  # before an hour of fitting
+    own = OwnPass.of(setup, scorer.name)
     if scorer.name not in setup.artefacts:
-        return None
+        return own, None
     state = load_state(setup.artefact(scorer.name), scorer.name, setup.bundle)
-    return scorer.from_state(state, network_pass=own)
+    return own, scorer.from_state(state, network_pass=own)
 
 
 def _fit_layers(
