@@ -20,10 +20,9 @@ from meta_ood_ros.core.files.meta_classifier_file import (
     parse_meta_classifiers,
 )
 from meta_ood_ros.core.files.score_file import pack_score, parse_score
-from meta_ood_ros.core.files.tensor_header import check_header
+from meta_ood_ros.core.files.tensor_header import parse_tensors
 from meta_ood_ros.core.files.whole_folders import recover_folder, replace_folder
 from meta_ood_ros.core.meta_classifier import MetaClassifier
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -156,8 +155,7 @@ def load_bundle(path: Bundle | str | Path | None = None) -> Bundle:
 
 def _parse_weights(where: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        check_header(content)
-        return load_tensors(content)
+        return parse_tensors(content)
     except Exception as error:  # safetensors and torch have several unrelated types
         raise BundleError(
             f'{where} must be a safetensors file, got: {first_line(error)}. '

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from safetensors.torch import load
+from torch import Tensor
+
 #: A tensor takes some 100 bytes of header; the largest network here has 1,000 tensors.
 LARGEST_HEADER = 1 << 22
 
@@ -25,6 +28,12 @@ def check_header(content: bytes) -> bytes:
     if length > LARGEST_HEADER:
         raise ValueError(f'a header of {length} bytes, where {LARGEST_HEADER} are the most')
     return content[8 : 8 + length]
+
+
+def parse_tensors(content: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a file whose header is no larger than `check_header` allows."""
+    check_header(content)
+    return load(content)
 
 
 def read_metadata(content: bytes) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from meta_ood_ros.core.error_text import first_line
+from meta_ood_ros.core.files.tensor_header import parse_tensors
 from meta_ood_ros.core.networks.ood_network import OodNetwork
 import numpy as np
-from safetensors.torch import load_file
 import torch
 from torch import nn, Tensor
 
@@ -56,11 +57,11 @@ def load_checkpoint(path: Path | str) -> dict[str, Tensor]:
         return _read_arrays(path)
     if path.suffix == '.safetensors':
         try:
-            return load_file(path)
+            return parse_tensors(path.read_bytes())
         except Exception as error:  # safetensors and torch have several unrelated types
             raise ValueError(
-                f'Checkpoint must be a safetensors file, but {path} cannot be read so: {error}. '
-                'Copy it again from the bundle.'
+                f'Checkpoint must be a safetensors file, but {path} cannot be read so: '
+                f'{first_line(error)}. Copy it again from the bundle.'
             ) from error
     try:
         with _trust_numpy_numbers():
