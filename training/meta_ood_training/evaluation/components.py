@@ -65,15 +65,15 @@ class ComponentPass:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the counts as arrays by name."""
         return {
-            f'{place}.{name}': values
-            for place, counts in enumerate(self.counts.values())
+            f'{title}.{name}': values
+            for title, counts in self.counts.items()
             for name, values in counts.to_arrays().items()
         }
 
     def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Add what `to_arrays` returned."""
-        for place, counts in enumerate(self.counts.values()):
-            counts.add_arrays({name: arrays[f'{place}.{name}'] for name in ('siou', 'ppv')})
+        for title, counts in self.counts.items():
+            counts.add_arrays({name: arrays[f'{title}.{name}'] for name in ('siou', 'ppv')})
 
 
 def count_components(

@@ -186,6 +186,8 @@ def _load(path: Path, facts: str, counts: Counts) -> tuple[dict[str, str], int]:
             arrays = dict(file)
         earlier, done = str(arrays.pop(_FACTS)), int(arrays.pop(_DONE))
         names, reasons = (arrays.pop(key).tolist() for key in (_NAMES, _REASONS))
+        if earlier == facts:
+            counts.add_arrays(arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f'--resume needs the counts that were kept in {path}, got something else ({error}). '
@@ -196,5 +198,4 @@ def _load(path: Path, facts: str, counts: Counts) -> tuple[dict[str, str], int]:
             f'--resume must go on as the run was begun, with {earlier}, got {facts}. Repeat its '
             'options, or choose another --output.'
         )
-    counts.add_arrays(arrays)
     return dict(zip(names, reasons, strict=True)), done

@@ -5,9 +5,13 @@ import math
 
 import cv2
 from meta_ood_training.cli import main
-from meta_ood_training.datasets import Folder, IGNORED, OOD
-from meta_ood_training.evaluation import evaluate
+from meta_ood_training.datasets import Folder, IGNORED, OOD, Sample
+from meta_ood_training.evaluation import evaluate, frame_walk
+from meta_ood_training.evaluation.bench import component_f1
+from meta_ood_training.evaluation.bench import counts as bench_counts
 from meta_ood_training.evaluation.bench.run import evaluate_methods
+from meta_ood_training.evaluation.components import ComponentPass
+from meta_ood_training.scores import SIZE_RULES
 import numpy as np
 import pytest
 
@@ -55,6 +59,87 @@ def test_f1_is_that_of_evaluate_and_every_method_has_one(data, small_bundle, tmp
     }
     assert list(record['skipped']['folder']) == ['2']
     assert not (tmp_path / 'out/unfinished').exists()
+
+
+@pytest.mark.parametrize('scored', [1, 2])
+def test_a_second_pass_that_was_interrupted_goes_on(
+    data, small_bundle, tmp_path, monkeypatch, scored
+):
+    monkeypatch.setattr(frame_walk, 'KEEP_EVERY_S', 0)
+    whole, seen = ComponentPass.count, []
+
+    def run(output, *, last=99, rule='obstacle_track', **options):
+        seen.clear()
+
+        def count(self, index, sample):
+            if len(seen) == last:
+                raise KeyboardInterrupt
+            seen.append(index)
+            whole(self, index, sample)
+
+        monkeypatch.setattr(ComponentPass, 'count', count)
+        read.clear()
+        return evaluate_methods(
+            f'folder={data}', methods=['entropy', 'msp', 'energy'], components=rule,
+            bundles={'net': small_bundle}, draws=0, device='cpu', output=output, **options,
+        )  # fmt: skip
+
+    read = []
+    score = bench_counts.look
+
+    def look(*arguments, **options):
+        read.append(arguments)
+        return score(*arguments, **options)
+
+    monkeypatch.setattr(bench_counts, 'look', look)
+    monkeypatch.setattr(component_f1, 'look', look)
+    expected = run(tmp_path / 'whole').ranked['folder']
+    assert (len(read), seen) == (6, [0, 1, 3])
+    output = tmp_path / 'out'
+    with pytest.raises(KeyboardInterrupt):
+        run(output, last=scored)
+    rows = run(output, resume=True).ranked['folder']
+    assert seen == [0, 1, 3][scored:]
+    assert len(read) == 3 - scored
+    assert {row.method: row.f1 for row in rows} == {row.method: row.f1 for row in expected}
+    assert len({row.f1 for row in rows}) > 1  # or methods could be exchanged unseen
+    # another size rule is another pass over the same scores
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / 'other', last=scored)
+    run(tmp_path / 'other', resume=True, rule='all')
+    assert (len(read), seen) == (3, [0, 1, 3])
+
+
+def test_a_second_pass_of_other_artefacts_is_refused(data, small_bundle, tmp_path, monkeypatch):
+    def interrupted(self, index, sample):
+        raise KeyboardInterrupt
+
+    common = {'bundles': small_bundle, 'methods': 'msp', 'draws': 0, 'device': 'cpu'}
+    with monkeypatch.context() as patch:
+        patch.setattr(ComponentPass, 'count', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_methods(f'folder={data}', components='all', output=tmp_path / 'out', **common)
+    with pytest.raises(
+        ValueError, match='must go on as the run was begun, with .*"artefacts": {}'
+    ):
+        evaluate_methods(
+            f'folder={data}', components='all', output=tmp_path / 'out', resume=True,
+            artefacts=['vim=x.safetensors'], **common,
+        )  # fmt: skip
+
+
+def test_components_of_a_pass_are_known_by_title():
+    def masks(image):
+        return {'a': image[..., 0] > 0, 'b': image[..., 0] > 1}
+
+    image = np.zeros((20, 20, 3), np.uint8)
+    image[5:10, 5:10] = 1
+    target = np.where(image[..., 0] > 0, OOD, 0).astype(np.uint8)
+    first = ComponentPass(masks, ['a', 'b'], SIZE_RULES['all'])
+    first.count(0, Sample(image, target, 'x', 'x'))
+    again = ComponentPass(masks, ['b', 'a'], SIZE_RULES['all'])  # as another process orders them
+    again.add_arrays(first.to_arrays())
+    assert {name: one.scores().f1 for name, one in again.counts.items()} == {'a': 1.0, 'b': 0.0}
 
 
 def test_without_the_option_there_is_no_f1_and_no_second_pass(data, small_bundle, monkeypatch):

@@ -69,10 +69,11 @@ class Collected:
         *,
         names_classes: bool,
         ranks: Ranks,
-        kept: Kept | None,
+        keep: Callable[[str], Kept | None],
     ) -> MethodCounts:
-        """Count the frames of a data set by all methods of a bundle."""
+        """Count the frames of a data set by all methods of a bundle; `keep` is by walk."""
         start = time.perf_counter()
+        walked = f'{title}, {data}'
         make: Callable[[], MethodCounts] = partial(
             MethodCounts,
             views,
@@ -84,27 +85,26 @@ class Collected:
         )
         bar = partial(
             tqdm,
-            desc=f'{title}, {data}',
+            desc=walked,
             unit='image',
             disable=not self.progress or ranks.rank > 0,
         )
-        counts, skipped = walk_frames(
-            dataset, indices, make, title=data, ranks=ranks, kept=kept, progress=bar
-        )
+        walk = partial(walk_frames, dataset, indices, title=data, ranks=ranks, progress=bar)
+        counts, skipped = walk(make, kept=keep(walked))
         self.skipped.setdefault(data, {}).update(skipped)
         self.missing[title] |= counts.failed
-        self.seconds[f'{title}, {data}'] = time.perf_counter() - start
         evaluated = counts.evaluate(self.draws, self.seed)
         if self.components:
             f1 = component_f1(
                 views,
                 evaluated.get('', {}),
-                partial(walk_frames, dataset, indices, title=data, ranks=ranks, progress=bar),
+                partial(walk, kept=keep(f'{walked}, {self.components}')),
                 num_classes=self.bundles[title].num_classes,
                 rule=self.components,
             )
             for name, value in f1.items():
                 evaluated[''][name] = replace(evaluated[''][name], f1=value)
+        self.seconds[walked] = time.perf_counter() - start
         for part, by_method in evaluated.items():
             row = f'{data}, {part}' if part else data
             self.results.setdefault(row, {})[title] = by_method

@@ -197,6 +197,7 @@ def evaluate_methods(
                     'methods': [name for view in used for name in view.scorers],
                     'fit_data': list(as_tuple(fit_data, str)),
                     'fit_limit': fit_limit,
+                    'artefacts': {name: str(one) for name, one in places.items()},
                     'parts': list(parts),
                     'work_short_side': work_short_side,
                     'work_size': work_size,
@@ -211,7 +212,7 @@ def evaluate_methods(
                     range(min(limit, len(dataset)) if limit else len(dataset)),
                     names_classes=fits_classes(layout, bundle.class_names),
                     ranks=ranks,
-                    kept=keep_in(folder, f'{title}, {data}', facts, resume=resume),
+                    keep=partial(keep_in, folder, facts=facts, resume=resume),
                 )
                 if folder and gallery and not ranks.rank:
                     run.draw(title, data, dataset, used, counts, count=gallery)
