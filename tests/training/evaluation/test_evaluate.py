@@ -10,11 +10,12 @@ from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction, predict_dense
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.networks import build_network
+from meta_ood_ros.core.scorers import SCORERS
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import Folder, IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.evaluation.figures import entropy_shares, thin
 from meta_ood_training.evaluation.pixel_evaluation import evaluate_pixels
-from meta_ood_training.evaluation.prediction import Predictor
+from meta_ood_training.evaluation.prediction import Predictor, SCORES
 from meta_ood_training.evaluation.report import format_table
 from meta_ood_training.plain_arguments import parse_size
 from meta_ood_training.provenance.revision import source_revision
@@ -70,7 +71,7 @@ def test_a_perfect_and_an_inverted_score(tmp_path):
     good = np.where(street() == OOD, 0.9, 0.1)
     good[:, 0] = 1.0  # void: must not count
     for scores, expected in ((good, (1, 1, 0)), (1 - good, (0, None, 1))):
-        both = ('entropy', 'max_softmax')
+        both = ('entropy', 'variation_ratio')
         results = evaluate_pixels(predictor([scores, scores]), dataset, scores=both)
         for value in results[''].scores.values():
             assert value.auroc == expected[0]
@@ -79,6 +80,29 @@ def test_a_perfect_and_an_inverted_score(tmp_path):
             assert value.prevalence == pytest.approx(1 / 11)
     assert results[''].confusion.mean_iou() == 1
     assert results[''].images == results[''].groups == 2
+
+
+def test_scores_are_those_of_the_scorers_by_their_names():
+    assert set(SCORES) <= set(SCORERS)
+    logits = torch.randn(5, 8, 12, generator=torch.Generator().manual_seed(0)) * 4
+    dense = predict_dense(logits, (16, 24), align_corners=True)
+    image = np.zeros((16, 24, 3), np.uint8)
+    for name, of_maps in SCORES.items():
+        expected = SCORERS[name](align_corners=True).score(image, logits)
+        np.testing.assert_allclose(of_maps(dense), expected, atol=1e-6)
+
+
+def test_the_old_name_of_a_score_keeps_its_meaning(tmp_path):
+    dataset = write(tmp_path, {'a': street(), 'b': street()})
+    values = np.random.default_rng(0).random(street().shape)
+    found = [
+        evaluate_pixels(predictor([values, values]), dataset, scores=names)[''].scores
+        for names in (['max_softmax'], ['variation_ratio'], ['max_softmax', 'variation_ratio'])
+    ]
+    assert found[0] == found[1] == found[2]
+    assert list(found[0]) == ['variation_ratio']
+    with pytest.raises(ValueError, match="--score must be one of entropy, variation.*got 'vim'"):
+        evaluate_pixels(predictor([values]), dataset, scores=['vim'])
 
 
 def test_parts_are_names_or_tags_and_are_counted_alone(tmp_path):
@@ -256,7 +280,7 @@ def test_the_verb_writes_table_scores_and_figures(bundle, tmp_path, capsys):
     assert code == 0
     printed = capsys.readouterr().out
     assert '| streets | 2 | before | entropy |' in printed
-    assert '| streets, a | 1 | after | max_softmax |' in printed
+    assert '| streets, a | 1 | after | variation_ratio |' in printed
     report = json.loads((output / 'scores.json').read_text())
     before, after = (report['results']['streets'][title] for title in ('before', 'after'))
     assert before == after

@@ -99,7 +99,7 @@ def test_the_rows_of_the_installed_bundle_end_with_its_classifier(data, tmp_path
     assert 'folder: all pixels but those that the labels leave void' in printed
     report = json.loads((tmp_path / 'out/scores.json').read_text())
     assert [row['score'] for row in report['components']] == [
-        *('entropy', 'max_softmax', 'entropy', 'entropy'),
+        *('entropy', 'variation_ratio', 'entropy', 'entropy'),
     ]
     assert report['components'][-1]['threshold'] is None
     assert report['arguments']['components'] == 'all'

@@ -42,7 +42,7 @@ def maker(dataset, network=predict):
     return lambda: PixelCounts(
         network,
         dataset,
-        scores=('entropy', 'max_softmax'),
+        scores=('entropy', 'variation_ratio'),
         parts=('3',),
         num_classes=19,
         names_classes=True,
@@ -64,7 +64,7 @@ def test_a_walk_counts_what_evaluate_pixels_counts(dataset):
     from meta_ood_training.evaluation.report import to_record
 
     expected = evaluate_pixels(
-        predict, dataset, scores=('entropy', 'max_softmax'), parts=('3',), draws=50
+        predict, dataset, scores=('entropy', 'variation_ratio'), parts=('3',), draws=50
     )
     assert whole(dataset) == {part: to_record(one) for part, one in expected.items()}
 

@@ -25,8 +25,8 @@ from meta_ood_training.evaluation.opening import (
     load_bundles,
     open_datasets,
 )
-from meta_ood_training.evaluation.pixel_evaluation import PixelCounts, SCORES
-from meta_ood_training.evaluation.prediction import Predictor
+from meta_ood_training.evaluation.pixel_evaluation import PixelCounts
+from meta_ood_training.evaluation.prediction import find_scores, Predictor
 from meta_ood_training.evaluation.report import format_table, Results, to_record, write_report
 from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.plain_arguments import as_tuple, check_choice
@@ -140,9 +140,7 @@ def evaluate(
 
     """
     datasets, parts = as_tuple(datasets, str), as_tuple(parts, str)
-    score_names = as_tuple(scores, str) or tuple(SCORES)
-    for name in score_names:
-        check_choice('--score', name, sorted(SCORES))
+    score_names = find_scores(as_tuple(scores, str))
     if components:
         check_choice('--components', components, tuple(SIZE_RULES))
     if limit is not None and limit < 0:

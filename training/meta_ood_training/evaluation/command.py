@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--score',
         action='append',
         metavar='SCORE',
-        help='OoD score, such as max_softmax (default: all); a wrong one lists all',
+        help='OoD score, such as variation_ratio (default: all); a wrong one lists all',
     )
     parser.add_argument(
         '--components',

@@ -12,7 +12,8 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.dense import DensePrediction
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_training.datasets import IGNORED, OOD, Sample
-from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation, SCORES
+from meta_ood_training.evaluation.pixel_evaluation import PixelEvaluation
+from meta_ood_training.evaluation.prediction import SCORES
 from meta_ood_training.markdown import render
 from meta_ood_training.scores import (
     ComponentCounts,

@@ -7,6 +7,7 @@ from meta_ood_ros.core.classes import CITYSCAPES_NAMES
 from meta_ood_ros.core.dense import DensePrediction
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
 from meta_ood_training.evaluation.misclassification import WrongPixels
+from meta_ood_training.evaluation.prediction import find_scores, SCORES
 from meta_ood_training.scores import (
     ConfusionCounts,
     GroupCounts,
@@ -18,12 +19,6 @@ from meta_ood_training.scores import (
 )
 from meta_ood_training.scores.groups import join_groups
 import numpy as np
-
-SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {
-    'entropy': lambda dense: dense.entropy,
-    'max_softmax': lambda dense: 1 - dense.max_probability,
-}
-"""OoD scores of a pixel, larger = more OoD."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +86,8 @@ def evaluate_pixels(
     ----------
     predict : callable
         (H, W, 3) uint8 RGB image -> DensePrediction at (H, W), such as a `Predictor`.
+    scores : sequence of str
+        Names of `prediction.SCORES`.
     parts : sequence of str
         Beginnings of names (`Seq05VD`), or tags of a manifest, that are reported separately, too.
     names_classes : bool
@@ -128,12 +125,12 @@ class PixelCounts:
         num_classes: int,
         names_classes: bool,
     ) -> None:
-        self._predict, self._scores = predict, tuple(scores)
+        self._predict, self._scores = predict, find_scores(scores)
         self._control = getattr(dataset, 'control', None)
         self._tags = getattr(dataset, 'tags', {})
         same = getattr(dataset, 'equivalent_predictions', {})
         self._tallies = {
-            part: Tally(tuple(scores), num_classes, names_classes, same) for part in ('', *parts)
+            part: Tally(self._scores, num_classes, names_classes, same) for part in ('', *parts)
         }
 
     def count(self, index: int, sample: Sample) -> None:

@@ -1,6 +1,6 @@
 """Network -> semantic, entropy and max_probability at the size of each image's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 from meta_ood_ros.core.backends import load_backend
@@ -9,7 +9,26 @@ from meta_ood_ros.core.dense import DensePrediction, predict_dense
 from meta_ood_ros.core.files.image_file import MAX_FILE_PIXELS
 from meta_ood_ros.core.image import IMAGENET_MEAN, IMAGENET_STD, to_network_input, to_work_size
 from meta_ood_ros.core.networks import OodNetwork
+from meta_ood_ros.core.scorers import EntropyScorer, VariationRatioScorer
+from meta_ood_training.plain_arguments import check_choice
 import numpy as np
+
+SCORES: dict[str, Callable[[DensePrediction], np.ndarray]] = {
+    EntropyScorer.name: lambda dense: dense.entropy,
+    VariationRatioScorer.name: lambda dense: 1 - dense.max_probability,
+}
+"""Those of `core.scorers` that the maps of a prediction hold: name -> score of each pixel."""
+
+OLD_NAMES = {'max_softmax': VariationRatioScorer.name}
+"""Names that scores had before they were those of `core.scorers`."""
+
+
+def find_scores(names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return names of SCORES, all where none are given; an old name is that of today."""
+    found = tuple(dict.fromkeys(OLD_NAMES.get(name, name) for name in names)) or tuple(SCORES)
+    for name in found:
+        check_choice('--score', name, sorted(SCORES))
+    return found
 
 
 class Predictor:
