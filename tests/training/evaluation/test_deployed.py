@@ -1,6 +1,7 @@
 """Published segments of hand-drawn images, whose found objects are known, and the verb."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+import io
 import json
 
 import cv2
@@ -11,13 +12,20 @@ from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import Folder, IGNORED, OOD
+from meta_ood_training.evaluation import frame_walk
 from meta_ood_training.evaluation.deployed import (
     measure_reliability,
     score_decisions,
 )
 from meta_ood_training.evaluation.deployed_comparison import compare_decisions
+from meta_ood_training.evaluation.deployed_run import evaluate_segments
 from meta_ood_training.evaluation.gallery import draw_gallery, FALSE, FOUND, MISSED, TRUE
-from meta_ood_training.evaluation.publishing import parse_decision, publish_segments
+from meta_ood_training.evaluation.publishing import (
+    parse_decision,
+    publish_segments,
+    PublishedCounts,
+)
+from meta_ood_training.evaluation.sharing import Ranks
 import numpy as np
 import pytest
 import torch
@@ -132,6 +140,75 @@ def test_parts_and_no_intervals(pipeline, streets):
     assert np.isnan([part.found.low, part.false_a_frame.high]).all()
     with pytest.raises(ValueError, match='at least one image to decide on, got none'):
         publish_segments(pipeline, Folder(streets), settings, indices=[])
+
+
+@pytest.mark.parametrize('count', [2, 3])
+def test_the_frames_of_ranks_give_what_one_publishes(pipeline, streets, count):
+    dataset = Folder(streets)
+    settings = {
+        'single': PipelineSettings(entropy_threshold=0.5, core_threshold=0.0),
+        'nested': PipelineSettings(entropy_threshold=0.5, core_threshold=0.9),
+    }
+    total = PublishedCounts(pipeline, settings)
+    for rank in range(count):  # of three, one has no frame
+        counts, content = PublishedCounts(pipeline, settings), io.BytesIO()
+        for index in Ranks(rank, count).share(range(len(dataset))):
+            counts.count(index, dataset[index])
+        np.savez(content, **counts.to_arrays())
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as arrays:
+            total.add_arrays(arrays)
+    expected = publish_segments(pipeline, dataset, settings)
+    for title, found in total.finish().items():
+        for one, other in ((found, expected[title]), (found.segments, expected[title].segments)):
+            for field in fields(one):
+                if field.name != 'segments':
+                    left, right = (getattr(each, field.name) for each in (one, other))
+                    np.testing.assert_array_equal(left, right, err_msg=field.name)
+        assert found.segments.frame_name.tolist() == ['first', 'second']
+        assert len(set(found.segments.object_frame.tolist())) == 2
+
+
+def test_an_interrupted_evaluation_goes_on_without_deciding_again(
+    tiny_bundle, streets, tmp_path, monkeypatch
+):
+    save_bundle(tiny_bundle, tmp_path / 'tiny')
+    monkeypatch.setattr(frame_walk, 'KEEP_EVERY_S', 0)
+    decided, count = [], PublishedCounts.count
+
+    def run(output, *, last=99, decisions=('a=0.3:0', 'b=0.3:0:0.9'), **options):
+        def counting(self, index, sample):
+            if len(decided) == last:
+                raise KeyboardInterrupt
+            decided.append(index)
+            count(self, index, sample)
+
+        decided.clear()
+        monkeypatch.setattr(PublishedCounts, 'count', counting)
+        return evaluate_segments(
+            f'folder={streets}', bundles=tmp_path / 'tiny', decisions=decisions, gallery=1,
+            output=output, draws=20, device='cpu', backend='eager', **options,
+        )  # fmt: skip
+
+    def report(output):
+        return json.loads((output / 'segments.json').read_text())
+
+    whole, output = run(tmp_path / 'whole'), tmp_path / 'out'
+    with pytest.raises(KeyboardInterrupt):
+        run(output, last=1)
+    assert decided == [0]
+    assert [one.name for one in output.iterdir()] == ['unfinished']
+    with pytest.raises(ValueError, match='--resume must go on as the run was begun, with .*"b"'):
+        run(output, resume=True, decisions=('a=0.3:0',))
+    assert run(output, resume=True).table == whole.table
+    assert decided == [1]
+    for key in ('decisions', 'differences', 'processes'):
+        assert report(output)[key] == report(tmp_path / 'whole')[key]
+    assert {one.name for one in output.iterdir()} == {
+        one.name for one in (tmp_path / 'whole').iterdir()
+    }
+    with pytest.raises(ValueError, match='of an interrupted evaluation, got none'):
+        run(output, resume=True)
 
 
 def test_the_gallery_shows_the_worst_image_first(pipeline, streets):

@@ -65,14 +65,27 @@ def results(output):
 
 
 @pytest.mark.slow
-def test_two_ranks_give_the_numbers_of_one(small_bundle, data, tmp_path):
-    assert main(words(small_bundle, data, tmp_path / 'one')) == 0
+@pytest.mark.parametrize(
+    ('options', 'file', 'keys', 'row'),
+    [
+        ([], 'scores.json', ['results'], '| street | 6 | net | entropy |'),
+        (
+            ['--segments', '--decision', 'a=0.5:0', '--decision', 'b=0.9:0', '--gallery', '1'],
+            'segments.json',
+            ['decisions', 'differences'],
+            '| street | 6 | net | a | 0.5 |',
+        ),
+    ],
+)
+def test_two_ranks_give_the_numbers_of_one(small_bundle, data, tmp_path, options, file, keys, row):
+    assert main([*words(small_bundle, data, tmp_path / 'one'), *options]) == 0
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
     done = subprocess.run(
         [
             *torchrun,
             *('--nproc-per-node', '2', '-m', 'meta_ood_training.cli'),
             *words(small_bundle, data, tmp_path / 'two'),
+            *options,
         ],
         env=environment(),
         capture_output=True,
@@ -80,10 +93,13 @@ def test_two_ranks_give_the_numbers_of_one(small_bundle, data, tmp_path):
         timeout=170,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count('| street | 6 | net | entropy |') == 1  # only one of them prints
-    assert results(tmp_path / 'two') == results(tmp_path / 'one')
-    report = json.loads((tmp_path / 'two/scores.json').read_text())
-    assert report['processes'] == 2
+    assert done.stdout.count(row) == 1  # only one of them prints
+    one, two = (json.loads((tmp_path / name / file).read_text()) for name in ('one', 'two'))
+    assert {key: two[key] for key in keys} == {key: one[key] for key in keys}
+    assert (one['processes'], two['processes']) == (1, 2)
+    assert {each.name for each in (tmp_path / 'two').iterdir()} == {
+        each.name for each in (tmp_path / 'one').iterdir()
+    }
     assert not (tmp_path / 'two/unfinished').exists()
 
 
@@ -160,9 +176,3 @@ def test_a_damaged_file_is_skipped_among_segments_too(small_bundle, data, tmp_pa
         (data / f'labels/{number}.png').write_bytes(b'no image')
     assert main([*words(small_bundle, data, tmp_path / 'no'), *segments]) == 2
     assert 'must be readable but for a few frames, got 4 of 6' in capsys.readouterr().err
-
-
-def test_segments_are_not_shared_out(small_bundle, data, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    assert main([*words(small_bundle, data, tmp_path / 'out'), '--segments']) == 2
-    assert '--segments runs in one process, got 2' in capsys.readouterr().err

@@ -149,7 +149,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def can_resume(arguments: argparse.Namespace) -> bool:
     """Return whether an interrupted evaluation has kept anything to go on with."""
-    return arguments.output is not None and not arguments.segments
+    return arguments.output is not None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -173,6 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         'device': arguments.device,
         'backend': arguments.backend,
         'precision': arguments.precision,
+        'resume': arguments.resume,
         'progress': True,
     }
     result: EvaluationResult | DeployedEvaluation | MethodsEvaluation
@@ -188,7 +189,6 @@ def run(arguments: argparse.Namespace) -> int:
             scores=arguments.score or (),
             components=arguments.components or '',
             work_size=parse_size(arguments.work_size),
-            resume=arguments.resume,
             **common,
         )
     if is_first:
@@ -265,12 +265,7 @@ def _check_kind(arguments: argparse.Namespace) -> None:
             '--methods runs networks in PyTorch and float32, got --backend or --precision. '
             'Leave them out.'
         )
-    processes = int(os.environ.get('WORLD_SIZE') or '1')
-    if arguments.segments and processes > 1:
-        raise ValueError(
-            f'--segments runs in one process, got {processes}. Start it without torchrun.'
-        )
-    for name in ('score', 'components', 'work_size', 'resume'):
+    for name in ('score', 'components', 'work_size'):
         if getattr(arguments, name) and arguments.segments:
             raise ValueError(
                 f'--{name.replace("_", "-")} belongs to pixel scores, got it with --segments. '

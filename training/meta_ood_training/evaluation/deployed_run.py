@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 import json
 from pathlib import Path
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import cv2
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.files.image_file import write_image_file
+from meta_ood_ros.core.files.whole_folders import replace_folder
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets import parse_dataset, SampleDataset
@@ -25,6 +27,12 @@ from meta_ood_training.evaluation.deployed_report import (
     format_deployed,
     to_deployed_record,
 )
+from meta_ood_training.evaluation.frame_walk import (
+    check_resumable,
+    keep_in,
+    UNFINISHED,
+    walk_frames,
+)
 from meta_ood_training.evaluation.gallery import draw_gallery
 from meta_ood_training.evaluation.opening import (
     check_parts,
@@ -33,7 +41,8 @@ from meta_ood_training.evaluation.opening import (
     open_datasets,
 )
 from meta_ood_training.evaluation.pixel_evaluation import is_of_part
-from meta_ood_training.evaluation.publishing import parse_decisions, publish_segments
+from meta_ood_training.evaluation.publishing import parse_decisions, PublishedCounts
+from meta_ood_training.evaluation.sharing import join_ranks, own_device
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import machine, source_revision
 import numpy as np
@@ -86,10 +95,13 @@ def evaluate_segments(
     device: str = 'auto',
     backend: str = 'auto',
     precision: str = 'fp32',
+    resume: bool = False,
     progress: bool = False,
 ) -> DeployedEvaluation:
     """
     Score the segments that the node would publish.
+
+    Started by torchrun, the frames are shared out over its processes; each returns the whole.
 
     Parameters
     ----------
@@ -101,6 +113,8 @@ def evaluate_segments(
         So many images with most errors are drawn for each decision; needs `output`.
     output : str or Path, optional
         Folder for segments.json, segments.md and the galleries.
+    resume : bool
+        Go on with an interrupted evaluation in `output`.
     progress : bool
         Whether a bar is shown.
 
@@ -116,36 +130,58 @@ def evaluate_segments(
     opened = open_datasets(parsed, max(one.num_classes for one in loaded.values()))
     check_parts(parts, opened)
     folder = None if output is None else Path(output)
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
     rows: list[DeployedRow] = []
     judged: dict[str, list[tuple[str, PublishedDecisions]]] = {}
     seconds: dict[str, float] = {}
     skipped: dict[str, dict[str, str]] = {title: {} for title in opened}
-    for bundle_title, bundle in loaded.items():
-        pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
-        for title, dataset in opened.items():
-            name, start = f'{bundle_title}, {title}', time.perf_counter()
-            length = min(limit, len(dataset)) if limit else len(dataset)
-            indices = tqdm(range(length), desc=name, unit='image', disable=not progress)
-            published = publish_segments(
-                pipeline, dataset, settings, indices=indices, skipped=skipped[title]
+    pages: dict[str, np.ndarray] = {}
+    with join_ranks() as ranks:
+        if folder:
+            check_resumable(folder, resume=resume)
+            folder.mkdir(parents=True, exist_ok=True)  # before an hour of prediction
+        for bundle_title, bundle in loaded.items():
+            pipeline = OodPipeline(
+                bundle, device=own_device(device), backend=backend, precision=precision
             )
-            seconds[name] = time.perf_counter() - start
-            for decision, whole in published.items():
-                if gallery and folder:
-                    stem = f'{title}, {bundle_title}, {decision}'
-                    _draw(folder, stem, gallery, pipeline, dataset, settings[decision], whole)
-                for part in ('', *parts):
-                    tags = getattr(dataset, 'tags', {})
-                    names = whole.segments.frame_name
-                    keep = np.array([is_of_part(one, tags, part) for one in names])
-                    if keep.any():
-                        kept = whole.of_frames(keep)
-                        scores = score_decisions(kept, draws=draws, seed=seed)
-                        data = f'{title}, {part}' if part else title
-                        judged.setdefault(data, []).append((f'{bundle_title}, {decision}', kept))
-                        rows.append(DeployedRow(data, bundle_title, decision, scores))
+            for (title, dataset), (_, _, path) in zip(opened.items(), parsed, strict=True):
+                name, start = f'{bundle_title}, {title}', time.perf_counter()
+                indices = range(min(limit, len(dataset)) if limit else len(dataset))
+                facts = {
+                    'bundle': bundle.model_id,
+                    'data': str(path),
+                    'frames': len(indices),
+                    'decisions': [[one, asdict(values)] for one, values in settings.items()],
+                    'precision': precision,
+                }
+                counts, skipped_here = walk_frames(
+                    dataset,
+                    indices,
+                    partial(PublishedCounts, pipeline, settings),
+                    title=title,
+                    ranks=ranks,
+                    kept=keep_in(folder, f'{name}, segments', facts, resume=resume),
+                    progress=partial(
+                        tqdm, desc=name, unit='image', disable=not progress or ranks.rank > 0
+                    ),
+                )
+                skipped[title] |= skipped_here
+                seconds[name] = time.perf_counter() - start
+                for decision, whole in counts.finish().items():
+                    if gallery and not ranks.rank:
+                        stem = f'{title}, {bundle_title}, {decision}'
+                        page = _draw(stem, gallery, pipeline, dataset, settings[decision], whole)
+                        pages |= {} if page is None else {stem: page}
+                    for part in ('', *parts):
+                        tags = getattr(dataset, 'tags', {})
+                        names = whole.segments.frame_name
+                        keep = np.array([is_of_part(one, tags, part) for one in names])
+                        if keep.any():
+                            kept = whole.of_frames(keep)
+                            scores = score_decisions(kept, draws=draws, seed=seed)
+                            data = f'{title}, {part}' if part else title
+                            of = f'{bundle_title}, {decision}'
+                            judged.setdefault(data, []).append((of, kept))
+                            rows.append(DeployedRow(data, bundle_title, decision, scores))
     differences = [
         compare_decisions(
             several[0][1], one, titles=(data, several[0][0], title), draws=draws, seed=seed
@@ -154,7 +190,7 @@ def evaluate_segments(
         for title, one in several[1:]
     ]
     table = format_deployed(rows, differences)
-    if folder:
+    if folder and not ranks.rank:
         report = {
             'bundles': {title: describe_bundle(bundle) for title, bundle in loaded.items()},
             'datasets': dict(zip(opened, datasets, strict=True)),
@@ -172,26 +208,30 @@ def evaluate_segments(
             'revision': source_revision(),
             'machine': machine(),
             'seconds': seconds,
+            'processes': ranks.count,
             'skipped': {title: one for title, one in skipped.items() if one},
             'decisions': [to_deployed_record(row) for row in rows],
             'differences': [asdict(one) for one in differences],
         }
-        (folder / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
-        (folder / 'segments.md').write_text(table + '\n')
+        with replace_folder(folder, ours=(UNFINISHED,)) as made:
+            for title, page in pages.items():
+                stem = ''.join(letter if letter.isalnum() else '_' for letter in title)
+                write_image_file(made / f'{stem}.png', cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+            (made / 'segments.json').write_text(json.dumps(report, indent=1) + '\n')
+            (made / 'segments.md').write_text(table + '\n')
     return DeployedEvaluation(tuple(rows), table, folder, skipped, tuple(differences))
 
 
 def _draw(
-    folder: Path,
     title: str,
     count: int,
     pipeline: OodPipeline,
     dataset: SampleDataset,
     settings: PipelineSettings,
     published: PublishedDecisions,
-) -> None:
+) -> np.ndarray | None:
     place = {name: index for index, name in enumerate(dataset.names)}
-    page = draw_gallery(
+    return draw_gallery(
         pipeline,
         dataset,
         settings,
@@ -200,6 +240,3 @@ def _draw(
         count=count,
         title=f'{title}: objects green found, red missed; segments yellow true, magenta false',
     )
-    if page is not None:
-        stem = ''.join(letter if letter.isalnum() else '_' for letter in title)
-        write_image_file(folder / f'{stem}.png', cv2.cvtColor(page, cv2.COLOR_RGB2BGR))

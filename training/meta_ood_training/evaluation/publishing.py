@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import FROM_BUNDLE, PipelineSettings
 from meta_ood_training.datasets import Sample, SampleDataset
 from meta_ood_training.evaluation.deployed import PublishedDecisions
-from meta_ood_training.evaluation.frame_walk import check_mostly_read
+from meta_ood_training.evaluation.pixel_evaluation import below
 from meta_ood_training.segments.extraction import find_objects, resize_labels, run_network
 from meta_ood_training.segments.labels import label_segments
 from meta_ood_training.segments.segment_set import SegmentSet
@@ -63,7 +62,6 @@ def publish_segments(
     decisions: Mapping[str, PipelineSettings],
     *,
     indices: Iterable[int] | None = None,
-    skipped: dict[str, str] | None = None,
 ) -> dict[str, PublishedDecisions]:
     """
     Run the network once an image and decide several times.
@@ -74,8 +72,6 @@ def publish_segments(
         By title, all with the same work_short_side.
     indices : iterable of int, optional
         Which images; by default all.
-    skipped : dict of str to str, optional
-        Where given, images that cannot be read are named there, with the reason, and left out.
 
     Returns
     -------
@@ -83,26 +79,51 @@ def publish_segments(
         By title, over the same images and objects, on the work grid.
 
     """
-    records = {title: DecisionRecord(pipeline.bundle.num_classes) for title in decisions}
-    first = next(iter(decisions.values()))
-    frames = 0
+    counts = PublishedCounts(pipeline, decisions)
     for index in range(len(dataset)) if indices is None else indices:
-        frames += 1
-        try:
-            sample = dataset[index]
-        except (OSError, ValueError) as error:
-            if skipped is None:
-                raise
-            skipped[dataset.names[index]] = str(error)
-            continue
-        logits, size = run_network(pipeline, sample.image, first)
+        counts.count(index, dataset[index])
+    return counts.finish()
+
+
+class PublishedCounts:
+    """What `publish_segments` keeps of each frame, as ranks exchange it and files keep it."""
+
+    def __init__(self, pipeline: OodPipeline, decisions: Mapping[str, PipelineSettings]) -> None:
+        self._pipeline, self._decisions = pipeline, decisions
+        self._records = [DecisionRecord(pipeline.bundle.num_classes) for _ in decisions]
+
+    def count(self, index: int, sample: Sample) -> None:
+        """Run the network on a frame and decide."""
+        first = next(iter(self._decisions.values()))
+        logits, size = run_network(self._pipeline, sample.image, first)
         target = resize_labels(sample.target, size)
         objects = find_objects(target, None)
-        for title, settings in decisions.items():
-            result = pipeline.from_logits(logits, size, settings=settings)
-            records[title].add(sample, target, objects, result)
-    check_mostly_read(skipped or {}, frames, 'data')
-    return {title: record.finish() for title, record in records.items()}
+        for record, settings in zip(self._records, self._decisions.values(), strict=True):
+            result = self._pipeline.from_logits(logits, size, settings=settings)
+            record.add(sample, target, objects, result)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as arrays by name."""
+        return {
+            f'{place}.{name}': values
+            for place, record in enumerate(self._records)
+            for name, values in record.to_arrays().items()
+        }
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add what `to_arrays` returned."""
+        for place, record in enumerate(self._records):
+            record.add_arrays(below(arrays, str(place)))
+
+    def finish(self) -> dict[str, PublishedDecisions]:
+        """Return what `publish_segments` does."""
+        return {
+            title: record.finish()
+            for title, record in zip(self._decisions, self._records, strict=True)
+        }
+
+
+_FRAMES, _THRESHOLDS = 'frames', 'thresholds'
 
 
 @dataclass(eq=False)
@@ -136,35 +157,57 @@ class DecisionRecord:
             valid_px=found.size_px - found.void_px,
             road_px=nothing,
             in_distribution_px=found.in_distribution_px,
-            segment_frame=np.full(len(nothing), self.frames),
+            segment_frame=nothing,
             segment_number=np.arange(1, len(nothing) + 1),
             left_out=found.left_out,
             accepted=result.accepted,
             ood_probability=result.ood_probability,
-            frame_name=np.array([sample.name], object),
-            frame_group=np.array([sample.group], object),
-            object_frame=np.full(there, self.frames),
+            frame_name=np.array([sample.name]),
+            frame_group=np.array([sample.group]),
+            object_frame=np.zeros(there, np.int64),
             object_size_px=found.object_size_px,
             object_number=np.arange(1, there + 1),
-            overlap_segment=found.overlap_segment.astype(np.int64) - 1 + self.segments,
-            overlap_object=found.overlap_object.astype(np.int64) - 1 + self.objects,
+            overlap_segment=found.overlap_segment.astype(np.int64) - 1,
+            overlap_object=found.overlap_object.astype(np.int64) - 1,
             overlap_px=found.overlap_px,
         )
-        self.segments += len(nothing)
-        self.objects += there
-        self.frames += 1
         published_at = result.core_threshold or result.entropy_threshold
         self.thresholds = (result.entropy_threshold, published_at, result.meta_threshold)
 
-    def _append(self, **columns: Any) -> None:
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the images as arrays by name."""
+        joined = {name: np.concatenate(values) for name, values in self.columns.items()}
+        return {_FRAMES: np.array(self.frames), _THRESHOLDS: np.array(self.thresholds), **joined}
+
+    def add_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add the images of which `to_arrays` was returned."""
+        if int(arrays[_FRAMES]):
+            own = {name: one for name, one in arrays.items() if name not in (_FRAMES, _THRESHOLDS)}
+            self._append(**own)
+            judged_at, published_at, meta_threshold = arrays[_THRESHOLDS].tolist()
+            self.thresholds = (judged_at, published_at, meta_threshold)
+
+    def _append(self, **columns: np.ndarray) -> None:
+        """Add images whose frames, segments and objects are counted from 0."""
+        before = {
+            'segment_frame': self.frames,
+            'object_frame': self.frames,
+            'overlap_segment': self.segments,
+            'overlap_object': self.objects,
+        }
         for name, values in columns.items():
-            self.columns.setdefault(name, []).append(values)
+            moved = values + before[name] if name in before else values
+            self.columns.setdefault(name, []).append(moved)
+        self.segments += len(columns['size_px'])
+        self.objects += len(columns['object_size_px'])
+        self.frames += len(columns['frame_name'])
 
     def finish(self) -> PublishedDecisions:
         """Return all that was added; segments that are more than half void count nowhere."""
         if not self.frames:
             raise ValueError('data must have at least one image to decide on, got none.')
         columns = {name: np.concatenate(values) for name, values in self.columns.items()}
+        columns |= {name: columns[name].astype(object) for name in ('frame_name', 'frame_group')}
         left_out, accepted, ood_probability = (
             columns.pop(name) for name in ('left_out', 'accepted', 'ood_probability')
         )
