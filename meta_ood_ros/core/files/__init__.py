@@ -7,6 +7,7 @@ Files that anyone may have written, read within bounds; ours, written as a whole
    `label_image`           label file -> the values that it states, however a tool stores them
 4. `bounded_yaml`          YAML -> plain values, in time and memory that its size bounds
 5. `tensor_header`         the header of a safetensors file, bounded before it is parsed
+   `tensor_file`           a description and tensors <-> one such file, with a format's mark
 6. `meta_classifier_file`  meta classifiers <-> one safetensors file; `score_file`: a fitted score
 7. `bundle_description`    bundle.yaml <-> fields of a bundle; `bundle_checks`: what they may be
 8. `bundle_sums`           the SHA-256 of each file of a bundle

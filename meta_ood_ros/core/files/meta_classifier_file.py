@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.error_text import brief, first_line
-from meta_ood_ros.core.files.tensor_header import read_metadata
+from meta_ood_ros.core.error_text import brief
+from meta_ood_ros.core.files.tensor_file import pack_file, parse_file
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.meta_classifier import MetaClassifier
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 _FORMAT = 'meta_ood.meta_classifiers/1'
 _MOST_LAYERS = 16
@@ -81,25 +80,26 @@ def pack_meta_classifiers(classifiers: Sequence[MetaClassifier]) -> bytes:
         record |= {'network_sha256': one.network_sha256} if one.network_sha256 else {}
         record |= {'score': one.score} if one.score != 'entropy' else {}
         records.append(record)
-    # One key only: safetensors writes several in random order, and the bundle's digest would vary.
-    content: bytes = save(tensors, metadata={_FORMAT: json.dumps(records)})
-    return content
+    return pack_file(_FORMAT, records, tensors)
 
 
 def parse_meta_classifiers(content: bytes, where: Path) -> tuple[MetaClassifier, ...]:
     """Return the classifiers of a file's content."""
-    try:
-        metadata = read_metadata(content)
-        if _FORMAT not in metadata:
-            raise ValueError(f'a header without {_FORMAT!r}')
-        records = json.loads(metadata[_FORMAT])
-        tensors = load(content)
-        return tuple(_read_classifier(tensors, index, one) for index, one in enumerate(records))
-    except Exception as error:  # safetensors and numpy have several unrelated types
-        raise ValueError(
-            f'{where} must be a file of meta classifiers, got: {first_line(error)}. '
-            'Copy the bundle again, or fit again: meta-ood-train fit-meta'
-        ) from error
+    return parse_file(
+        content,
+        where,
+        _FORMAT,
+        _read_classifiers,
+        load=load,
+        must='be a file of meta classifiers',
+        advice='Copy the bundle again, or fit again: meta-ood-train fit-meta',
+    )
+
+
+def _read_classifiers(
+    records: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray]
+) -> tuple[MetaClassifier, ...]:
+    return tuple(_read_classifier(tensors, index, one) for index, one in enumerate(records))
 
 
 def _read_classifier(

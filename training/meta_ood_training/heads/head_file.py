@@ -7,12 +7,11 @@ The file says which network it was trained with, and the SHA-256 of its tensors.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from meta_ood_ros.core.error_text import brief, first_line
-from meta_ood_ros.core.files.tensor_header import read_metadata
+from meta_ood_ros.core.error_text import brief
+from meta_ood_ros.core.files.tensor_file import pack_file, parse_file
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.networks import load_weights, OodNetwork
 from meta_ood_training.heads.beside import head_kind, HeadSettings, NetworkWithHead
@@ -84,8 +83,7 @@ def save_head(path: Path, head: TrainedHead) -> None:
         'network_sha256': head.network_sha256,
         'sha256': _sum(tensors),
     }
-    # One key only: safetensors writes several in random order.
-    write_whole(path, save(tensors, metadata={_FORMAT: json.dumps(record)}))
+    write_whole(path, pack_file(_FORMAT, record, tensors, save))
 
 
 def load_head(path: Path) -> TrainedHead:
@@ -98,24 +96,24 @@ def load_head(path: Path) -> TrainedHead:
         The file is damaged or holds no head.
 
     """
-    try:
-        content = path.read_bytes()
-        metadata = read_metadata(content)
-        if _FORMAT not in metadata:
-            raise ValueError(f'a header without {_FORMAT!r}')
-        record: dict[str, Any] = json.loads(metadata[_FORMAT])
-        tensors = load(content)
-        if record['kind'] not in SCORERS:
-            raise ValueError(f'the kind {brief(record["kind"])}')
-        if _sum(tensors) != record['sha256']:
-            raise ValueError('tensors of another SHA-256 than it states')
-        inputs = tuple(str(name) for name in record['inputs'])
-        settings = HeadSettings(inputs, int(record['hidden'])) if inputs else None
-    except Exception as error:  # safetensors and torch have several unrelated types
-        raise ValueError(
-            f'{path} must hold the head of a network, got: {first_line(error)}. Copy the bundle '
-            'again, or export the run again: meta-ood-train bundle'
-        ) from error
+    return parse_file(
+        path.read_bytes(),
+        path,
+        _FORMAT,
+        _read_head,
+        load=load,
+        must='hold the head of a network',
+        advice='Copy the bundle again, or export the run again: meta-ood-train bundle',
+    )
+
+
+def _read_head(record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TrainedHead:
+    if record['kind'] not in SCORERS:
+        raise ValueError(f'the kind {brief(record["kind"])}')
+    if _sum(tensors) != record['sha256']:
+        raise ValueError('tensors of another SHA-256 than it states')
+    inputs = tuple(str(name) for name in record['inputs'])
+    settings = HeadSettings(inputs, int(record['hidden'])) if inputs else None
     return TrainedHead(record['kind'], settings, tensors, str(record['network_sha256']))
 
 

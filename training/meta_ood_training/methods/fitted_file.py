@@ -8,10 +8,10 @@ from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.error_text import brief, first_line
-from meta_ood_ros.core.files.tensor_header import read_metadata
+from meta_ood_ros.core.files.tensor_file import pack_file, parse_file
 from meta_ood_ros.core.files.whole_files import write_whole
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 
 SUFFIX = '.safetensors'
 _FORMAT = 'meta_ood.fitted_method/1'
@@ -42,31 +42,32 @@ class FittedFile:
 
     def save(self, path: Path) -> None:
         """Write the file as a whole."""
-        about = {'method': self.method, 'network_sha256': self.network_sha256, 'facts': self.facts}
+        about = {'method': self.method, 'network_sha256': self.network_sha256}
+        about |= {'facts': json.loads(json.dumps(self.facts, default=str))}
         arrays = {name: np.asarray(one, order='C') for name, one in self.state.items()}
-        write_whole(path, save(arrays, metadata={_FORMAT: json.dumps(about, default=str)}))
+        write_whole(path, pack_file(_FORMAT, about, arrays))
 
     @classmethod
     def load(cls, path: Path) -> 'FittedFile':
         """Read a file, or say what it is instead."""
-        content = path.read_bytes()
-        try:
-            metadata = read_metadata(content)
-            if _FORMAT not in metadata:
-                raise ValueError(f'a header without {_FORMAT!r}')
-            about = json.loads(metadata[_FORMAT])
-            state = load(content)
-            for name, one in state.items():
-                if one.dtype.kind == 'f' and not np.isfinite(one).all():
-                    raise ValueError(f'{brief(name)}, which is not finite')
-            return cls(
-                str(about['method']), str(about['network_sha256']), state, dict(about['facts'])
-            )
-        except Exception as error:  # safetensors, json and numpy have several unrelated types
-            raise ValueError(
-                f'{path} must be a file of a fitted method, got: {first_line(error)}. '
-                'Copy it again, or fit again: meta-ood-train fit-score'
-            ) from error
+        return parse_file(
+            path.read_bytes(),
+            path,
+            _FORMAT,
+            _read_fitted,
+            load=load,
+            must='be a file of a fitted method',
+            advice='Copy it again, or fit again: meta-ood-train fit-score',
+        )
+
+
+def _read_fitted(about: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> FittedFile:
+    for name, one in state.items():
+        if one.dtype.kind == 'f' and not np.isfinite(one).all():
+            raise ValueError(f'{brief(name)}, which is not finite')
+    return FittedFile(
+        str(about['method']), str(about['network_sha256']), state, dict(about['facts'])
+    )
 
 
 def load_state(path: Path, method: str, bundle: Bundle) -> Mapping[str, np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.files.tensor_header import check_header
 from meta_ood_ros.core.files.whole_files import write_whole
 import numpy as np
 from safetensors import SafetensorError
@@ -74,11 +75,12 @@ def load_trained(folder: str | Path, bundle: Bundle) -> tuple[dict[str, np.ndarr
             f'or was changed. Copy it again, or: {_TRAIN}'
         )
     try:
+        check_header(content)
         state = load_arrays(content)
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise ValueError(
             f'{folder / STATE_FILE} must be safetensors, got {error}. {_TRAIN}'
-        ) from (error)
+        ) from error
     if not all(np.isfinite(one).all() for one in state.values()):
         raise ValueError(f'{folder / STATE_FILE} must be finite, got NaN or infinity. {_TRAIN}')
     return state, description
