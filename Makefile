@@ -76,7 +76,7 @@ soak: install
 	$(RUN) -m soak $(SOAK)
 
 gpu: install
-	$(RUN) -m benchmarks.gpu_script
+	$(RUN) -m benchmarks.network.gpu_script
 
 docs: install
 	$(RUN) docs/generate.py

@@ -9,22 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from benchmarks.comparison import Comparison, Options
+from benchmarks.figures.comparison import Comparison, Options
 
 MODULES = (
-    'benchmarks.post_processing',
-    'benchmarks.metrics_of_segments',
-    'benchmarks.places_of_segments',
-    'benchmarks.growth',
-    'benchmarks.cameras',
-    'benchmarks.instructions',
-    'benchmarks.leave_one_out',
-    'benchmarks.node_overhead',
-    'benchmarks.node_memory',
-    'benchmarks.default_bundle',
-    'benchmarks.busy_neighbour',
-    'benchmarks.floors',
-    'benchmarks.gpu',
+    'benchmarks.segments.post_processing',
+    'benchmarks.segments.metrics_of_segments',
+    'benchmarks.segments.places_of_segments',
+    'benchmarks.segments.growth',
+    'benchmarks.network.cameras',
+    'benchmarks.segments.instructions',
+    'benchmarks.training.leave_one_out',
+    'benchmarks.node.node_overhead',
+    'benchmarks.node.node_memory',
+    'benchmarks.network.default_bundle',
+    'benchmarks.network.busy_neighbour',
+    'benchmarks.network.floors',
+    'benchmarks.network.gpu',
 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import matplotlib
 
-from benchmarks.comparison import Comparison, find_quartiles
+from benchmarks.figures.comparison import Comparison, find_quartiles
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -19,7 +19,7 @@ import numba
 import numpy as np
 import torch
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """
 Results in JSON -> Markdown tables, on the screen or in a document.
 
-    python -m benchmarks.tables benchmarks/results/benchmarks.json [--into docs/performance.md]
+    python -m benchmarks.figures.tables benchmarks/results/benchmarks.json [--into DOCUMENT]
 
 In the document, what stands between the two marks is replaced.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 import sys
 from typing import Any
 
-BEGIN = '<!-- begin: python -m benchmarks.tables -->'
-END = '<!-- end: python -m benchmarks.tables -->'
+BEGIN = '<!-- begin: python -m benchmarks.figures.tables -->'
+END = '<!-- end: python -m benchmarks.figures.tables -->'
 HEADING = '| case | subject | baseline | ratio or difference | quartiles | target |'
 RULE = '|---|---|---|---|---|---|'
 
@@ -99,7 +99,9 @@ def insert(document: str, tables: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables, or write them into a document."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.tables', description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.figures.tables', description=__doc__
+    )
     parser.add_argument('results', type=Path, help='benchmarks.json')
     parser.add_argument('--into', type=Path, metavar='DOCUMENT', help='Markdown with both marks')
     parsed = parser.parse_args(arguments)

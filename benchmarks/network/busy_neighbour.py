@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.comparison import Comparison, Options
+from benchmarks.figures.comparison import Comparison, Options
 
 TITLE = 'Beside a busy neighbour: 480x360 images, CPU'
 LOOPS = 2

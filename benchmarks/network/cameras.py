@@ -10,8 +10,8 @@ from meta_ood_ros.core.pipeline import OodPipeline, OodResult
 from meta_ood_ros.scenes import render_scene
 import numpy as np
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
-from benchmarks.default_bundle import IMAGE_SIZE
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.network.default_bundle import IMAGE_SIZE
 
 TITLE = 'Growth with cameras, default bundle on 480x360 images'
 CAMERAS = (1, 2, 4)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn, Tensor
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns, Times
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns, Times
 
 TITLE = 'Default bundle on 480x360 images, CPU'
 IMAGE_SIZE = (360, 480)

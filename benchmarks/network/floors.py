@@ -18,10 +18,10 @@ from meta_ood_ros.core.kernels.parallel import run_over_rows
 import numpy as np
 import torch
 
-from benchmarks.comparison import Comparison, Options, time_in_turns
-from benchmarks.default_bundle import IMAGE_SIZE
-from benchmarks.flops import count_flops
-from benchmarks.synthetic import CLASSES, make_scene
+from benchmarks.figures.comparison import Comparison, Options, time_in_turns
+from benchmarks.network.default_bundle import IMAGE_SIZE
+from benchmarks.network.flops import count_flops
+from benchmarks.segments.synthetic import CLASSES, make_scene
 
 TITLE = 'Above the floors of this machine (CPU)'
 # Four times the 32 MB of last-level cache of the machine that we measure on, each of the two.

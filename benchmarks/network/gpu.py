@@ -24,9 +24,9 @@ from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.scenes import render_scene
 import torch
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
-from benchmarks.flops import count_flops
-from benchmarks.synthetic import CLASSES, make_classifier, make_scene, THRESHOLD
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.network.flops import count_flops
+from benchmarks.segments.synthetic import CLASSES, make_classifier, make_scene, THRESHOLD
 
 TITLE = 'DeepLabv3+ WideResNet38 on a GPU, end to end, batch 1'
 TARGET = 2.0

@@ -37,9 +37,9 @@ from meta_ood_ros.core.uncertainty import normalized_entropy
 from meta_ood_ros.scenes import render_scene
 import torch
 
-from benchmarks.comparison import Options
-from benchmarks.gpu import measure as measure_wide_resnet
-from benchmarks.report import describe_machine
+from benchmarks.figures.comparison import Options
+from benchmarks.figures.report import describe_machine
+from benchmarks.network.gpu import measure as measure_wide_resnet
 
 BACKENDS = (
     ('eager', 'fp32'),
@@ -162,7 +162,9 @@ def measure_training(device: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every part and write the JSON; 1 where a part failed."""
-    parser = argparse.ArgumentParser(prog='python -m benchmarks.gpu_script', description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.network.gpu_script', description=__doc__
+    )
     parser.add_argument('--output', type=Path, default=Path('benchmarks/results/gpu.json'))
     parser.add_argument('--device', default='cuda')
     parser.add_argument('--rounds', type=int, default=15)

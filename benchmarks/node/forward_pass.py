@@ -1,7 +1,7 @@
 """
 What the node's memory is compared with: import torch, run the network once, say the peak.
 
-    python -m benchmarks.forward_pass WEIGHTS ARCHITECTURE '{"scale": 2.0}' CLASSES HEIGHT WIDTH N
+    python -m benchmarks.node.forward_pass WEIGHTS ARCHITECTURE '{"scale": 2.0}' CLASSES H W N
 
 N forward passes of the bundle's network on the eager backend, with the threads that PyTorch takes
 by itself. Nothing else of the package is imported (no numba, no OpenCV, no ROS): the rooms of
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     del network
     for _ in range(int(passes)):
         backend(torch.zeros(1, 3, int(height), int(width)))
-    from benchmarks.process_memory import read_memory
+    from benchmarks.node.process_memory import read_memory
 
     memory = read_memory(Path('/proc/self/status').read_text())
     beside = sorted({'numba', 'cv2', 'rclpy'} & set(sys.modules))

@@ -25,7 +25,7 @@ from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 from safetensors.torch import save_file
 
-from benchmarks.comparison import Comparison, Options
+from benchmarks.figures.comparison import Comparison, Options
 
 TITLE = 'Peak memory of the node'
 #: The message that answers each frame alone, and with it the largest map.
@@ -82,7 +82,7 @@ def run_node(
     from meta_ood_msgs.msg import OodSegmentArray
     from sensor_msgs.msg import Image
 
-    from benchmarks.ros_camera import Camera, private_network, Program
+    from benchmarks.node.ros_camera import Camera, private_network, Program
 
     parameters: dict[str, object] = {'device': 'cpu', 'max_age': 0.0}
     if work_short_side is not None:
@@ -120,8 +120,8 @@ def run_forward_pass(image_size: tuple[int, int], work_short_side: int | None) -
         arguments = [str(weights), bundle.architecture, json.dumps(dict(bundle.arguments))]
         arguments += [str(len(bundle.class_names)), str(height), str(width), str(FRAMES)]
         done = subprocess.run(
-            [sys.executable, '-m', 'benchmarks.forward_pass', *arguments],
-            cwd=Path(__file__).resolve().parents[1],
+            [sys.executable, '-m', 'benchmarks.node.forward_pass', *arguments],
+            cwd=Path(__file__).resolve().parents[2],
             capture_output=True,
             text=True,
             check=False,
@@ -132,6 +132,6 @@ def run_forward_pass(image_size: tuple[int, int], work_short_side: int | None) -
     if said['imported']:
         raise RuntimeError(
             f'the baseline must import torch alone, got {", ".join(said["imported"])} with it. '
-            'Import these later in the rooms that benchmarks/forward_pass.py needs.'
+            'Import these later in the rooms that benchmarks/node/forward_pass.py needs.'
         )
     return said['memory_mb']

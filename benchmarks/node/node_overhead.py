@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 from meta_ood_ros.demo.node import to_ros_arguments
 from meta_ood_ros.scenes import render_scene
 
-from benchmarks.comparison import Comparison, Options
+from benchmarks.figures.comparison import Comparison, Options
 
 if TYPE_CHECKING:  # these need ROS
-    from benchmarks.ros_camera import Reply, StageTimes
+    from benchmarks.node.ros_camera import Reply, StageTimes
 
     Turn = tuple[Reply, Reply, Mapping[str, float]]
 
@@ -83,7 +83,7 @@ def measure_pairs(
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from benchmarks.ros_camera import Camera, private_network, Program, StageTimes
+    from benchmarks.node.ros_camera import Camera, private_network, Program, StageTimes
 
     image = render_scene(0, size=image_size, ood_objects=2).image
     rows = []
@@ -91,7 +91,7 @@ def measure_pairs(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(private_network())
         arguments = to_ros_arguments({'max_age': 0.0, **(parameters or {})})
-        programs, times = 'benchmarks.ros_programs', folder / 'times'
+        programs, times = 'benchmarks.node.ros_programs', folder / 'times'
         node = Program(programs, ['node', str(times), *arguments], log=folder / 'node')
         stack.callback(node.stop)
         passing = Program(programs, ['pass_through'], log=folder / 'pass_through')

@@ -23,9 +23,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from benchmarks.process_memory import read_memory
+from benchmarks.node.process_memory import read_memory
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 #: A program may take this long to be ready: a first start compiles kernels. In seconds.
 START_SECONDS = 300.0
 ANSWER_SECONDS = 30.0

@@ -1,8 +1,8 @@
 """
 What runs beside a benchmark in a process of its own.
 
-    python -m benchmarks.ros_programs node TIMES [--ros-args ...]
-    python -m benchmarks.ros_programs pass_through
+    python -m benchmarks.node.ros_programs node TIMES [--ros-args ...]
+    python -m benchmarks.node.ros_programs pass_through
 
 `node` is the real node, which also writes the times of the stages of every frame to the file
 TIMES, one JSON object a line: /diagnostics tells their means over many frames, and a mean cannot

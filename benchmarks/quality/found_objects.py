@@ -1,7 +1,7 @@
 """
 How many unknown objects of rendered scenes a bundle finds, and how many false segments it accepts.
 
-    python -m benchmarks.found_objects [--bundle PATH] [--scenes 200] [--first 60000]
+    python -m benchmarks.quality.found_objects [--bundle PATH] [--scenes 200] [--first 60000]
         [--entropy-threshold .4] [--meta-threshold .05] [--core-threshold .8]
 
 An object counts as found where an accepted segment reaches an adjusted IoU of 0.25, as in the

@@ -1,7 +1,7 @@
 """
 What a bundle decides on streets that its meta classifier never saw: each domain left out in turn.
 
-    python -m benchmarks.leave_one_domain_out --bundle NETWORK [--entropy-threshold .4]
+    python -m benchmarks.quality.leave_one_domain_out --bundle NETWORK [--entropy-threshold .4]
         [--core-threshold 0 .8] [--bound 1] [--classifier logistic_regression] [--output FOLDER]
         --domain NAME=SEGMENTS=IMAGES --domain ...
 

@@ -1,7 +1,7 @@
 """
 How far from the truth objects are placed, in rendered scenes of families never trained on.
 
-    python -m benchmarks.place_errors --scenes 40
+    python -m benchmarks.quality.place_errors --scenes 40
 
 Every accepted segment that covers an unknown object with an IoU of at least 0.25 is one row.
 """

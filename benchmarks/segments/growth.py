@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
-from benchmarks.post_processing import post_process
-from benchmarks.synthetic import make_classifier, make_scene, Scene
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.segments.post_processing import post_process
+from benchmarks.segments.synthetic import make_classifier, make_scene, Scene
 
 TITLE = 'Growth of the post-processing'
 

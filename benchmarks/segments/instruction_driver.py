@@ -1,7 +1,8 @@
 """
-Do each case once under valgrind's callgrind; run by benchmarks/instructions.py.
+Do each case once under valgrind's callgrind; run by benchmarks/segments/instructions.py.
 
-    valgrind --tool=callgrind --instr-atstart=no python -m benchmarks.instruction_driver LIB SCENES
+    PROGRAM=benchmarks.segments.instruction_driver
+    valgrind --tool=callgrind --instr-atstart=no python -m $PROGRAM LIB SCENES
 
 LIB is the compiled switch that starts and stops counting; SCENES a folder of .npz files. Each
 case is done once uncounted, so that compilation and first touches of memory stay outside.
@@ -14,8 +15,8 @@ import sys
 import numpy as np
 import torch
 
-from benchmarks.post_processing import post_process
-from benchmarks.synthetic import make_classifier, Scene
+from benchmarks.segments.post_processing import post_process
+from benchmarks.segments.synthetic import make_classifier, Scene
 
 
 def main(library: str, folder: str) -> None:

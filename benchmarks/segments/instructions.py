@@ -15,11 +15,11 @@ import tempfile
 
 import numpy as np
 
-from benchmarks.comparison import Comparison, Options
-from benchmarks.synthetic import make_scene, Scene
+from benchmarks.figures.comparison import Comparison, Options
+from benchmarks.segments.synthetic import make_scene, Scene
 
 TITLE = 'Growth of the post-processing, in instructions (callgrind, one thread, AVX2)'
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 SWITCH = """
 #include <valgrind/callgrind.h>
@@ -85,7 +85,7 @@ def count_instructions(scenes: dict[str, Scene], folder: Path) -> dict[str, int]
         'NUMBA_CACHE_DIR': str(folder / 'numba'),
         'OMP_NUM_THREADS': '1',
     }
-    driver = [sys.executable, '-m', 'benchmarks.instruction_driver']
+    driver = [sys.executable, '-m', 'benchmarks.segments.instruction_driver']
     # without valgrind first: the kernels are then in numba's cache
     _run([sys.executable, '-m', 'meta_ood_ros.core.kernels.warm_up'], environment)
     valgrind = ['valgrind', '--tool=callgrind', '--instr-atstart=no']

@@ -5,9 +5,9 @@ from meta_ood_ros.core.segment_metrics import measure_segments, measure_segments
 from meta_ood_ros.core.segments import find_segments
 import numpy as np
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
-from benchmarks.naive import measure_in_a_loop, upsample_probabilities
-from benchmarks.synthetic import make_scene, THRESHOLD
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.segments.naive import measure_in_a_loop, upsample_probabilities
+from benchmarks.segments.synthetic import make_scene, THRESHOLD
 
 TITLE = 'Segment metrics alone'
 

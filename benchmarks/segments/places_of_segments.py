@@ -5,7 +5,7 @@ from meta_ood_ros.core.places import CameraModel, locate_in_depth, segment_point
 from meta_ood_ros.core.segments import find_segments, Segments, summarize_segments
 import numpy as np
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
 
 TITLE = '3D of segments'
 SIZE = (720, 1280)

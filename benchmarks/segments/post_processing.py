@@ -9,9 +9,9 @@ from meta_ood_ros.core.meta_classifier import MetaClassifier
 from meta_ood_ros.core.segment_metrics import measure_segments_from_logits
 from meta_ood_ros.core.segments import find_segments, summarize_segments
 
-from benchmarks.comparison import compare_times, Comparison, Options, time_in_turns
-from benchmarks.naive import predict_dense_naively
-from benchmarks.synthetic import make_classifier, make_scene, Scene, THRESHOLD
+from benchmarks.figures.comparison import compare_times, Comparison, Options, time_in_turns
+from benchmarks.segments.naive import predict_dense_naively
+from benchmarks.segments.synthetic import make_classifier, make_scene, Scene, THRESHOLD
 
 TITLE = 'Post-processing of one frame'
 NAIVE = 'torch: interpolate, softmax, entropy, argmax at full size'

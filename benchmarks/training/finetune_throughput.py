@@ -1,7 +1,7 @@
 """
 Training steps a second: our loop against a plain reference loop, in the same run.
 
-    python -m benchmarks.finetune_throughput [--turns 5] [--batch 4] [--crop 352]
+    python -m benchmarks.training.finetune_throughput [--turns 5] [--batch 4] [--crop 352]
 
 Both train ESPNetv2 (19 classes, random weights, Adam) on the same procedural scenes. The
 reference is written by us from the published description: float32, contiguous tensors,
@@ -194,7 +194,7 @@ def make_steps(loop: str, batch: int, crop: int) -> Iterator[float]:
 
 def take_turns(turns: int, batch: int, crop: int) -> dict[str, list[dict[str, float]]]:
     """Return what the loops, in processes of their own, print for a first turn and `turns`."""
-    command = [sys.executable, '-m', 'benchmarks.finetune_throughput']
+    command = [sys.executable, '-m', 'benchmarks.training.finetune_throughput']
     options = ['--batch', str(batch), '--crop', str(crop)]
     with ExitStack() as stack:
         loops = {

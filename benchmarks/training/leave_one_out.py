@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.comparison import Comparison, Options
+from benchmarks.figures.comparison import Comparison, Options
 
 TITLE = 'Leave-one-segment-out of the meta classifier, 10,000 segments x 75 metrics'
 

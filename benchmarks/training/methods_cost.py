@@ -1,5 +1,5 @@
 """
-What every OoD score costs a frame: `python -m benchmarks.methods_cost --data NAME=PATH`.
+What every OoD score costs a frame: `python -m benchmarks.training.methods_cost --data NAME=PATH`.
 
 Network, classes and score of one frame at a time, as `evaluate --methods` times them, here in
 seconds of the processor, too: those count only this process, however busy the machine is.
