@@ -20,7 +20,7 @@ CORE = [path for path in ROBOT if 'core' in path.relative_to(REPOSITORY).parts]
 TRAINING = sorted((REPOSITORY / 'training').rglob('*.py'))
 #: What is run from a checkout, and imported by neither.
 BESIDE = [
-    path for folder in ('benchmarks', 'soak', 'docs')
+    path for folder in ('benchmarks', 'soak', 'launch', 'docs')
     for path in sorted((REPOSITORY / folder).rglob('*.py'))
 ]  # fmt: skip
 LONGEST_FILE, MOST_ROOMS = 320, 20
