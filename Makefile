@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format docs bench gpu soak clean
+.PHONY: help install demo test lint format docs bench gpu soak leftovers clean
 
 # A ROS installation that is sourced in this shell would mix its libraries with the wheels in
 # .venv; the last one is inherited from a Python of another environment with ROS wheels.
@@ -45,7 +45,8 @@ help:
 	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
 	@echo 'make bench  measure              make docs   write what docs holds of the code'
 	@echo 'make soak   attack everything for 40 minutes: docs/reliability.md'
-	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
+	@echo 'make leftovers   remove the shared memory that killed ROS processes have left'
+	@echo 'make clean  that, and remove .venv and everything else that was built (not runs/)'
 
 demo: install
 	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") \
@@ -82,7 +83,15 @@ docs: install
 	$(RUN) docs/generate.py
 	$(RUN) docs/generate_training.py
 
-clean:
+# Segments that killed ROS processes left, 134 MB each. While its owner lives FastDDS locks the file
+# beside a segment; the minute is for the moment between making that file and locking it.
+SHARED_MEMORY ?= /dev/shm
+leftovers:
+	@find $(SHARED_MEMORY) -maxdepth 1 -mmin +1 -regextype posix-extended \
+	  -regex '.*/fast(dds|rtps)_[0-9a-f]{16}_el' \
+	  -exec sh -c 'flock --nonblock "$$0" rm -f "$${0%_el}" "$$0"' {} ';'
+
+clean: leftovers
 	rm -rf .venv .venv-jazzy build install log dist demo_output *.egg-info training/*.egg-info
 	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log $(MESSAGES)/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
