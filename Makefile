@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format docs bench gpu soak leftovers clean
+.PHONY: help install demo test lint format docs bench gpu soak audit leftovers clean
 
 # A ROS installation that is sourced in this shell would mix its libraries with the wheels in
 # .venv; the last one is inherited from a Python of another environment with ROS wheels.
@@ -45,6 +45,7 @@ help:
 	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
 	@echo 'make bench  measure              make docs   write what docs holds of the code'
 	@echo 'make soak   attack everything for 40 minutes: docs/reliability.md'
+	@echo 'make audit  look up known vulnerabilities of the pins (network): docs/security.md'
 	@echo 'make leftovers   remove the shared memory that killed ROS processes have left'
 	@echo 'make clean  that, and remove .venv and everything else that was built (not runs/)'
 
@@ -79,6 +80,15 @@ soak: install
 gpu: install
 	$(RUN) -m benchmarks.network.gpu_script
 
+# In an environment of its own: the pins of .venv are what is judged.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet pip-audit
+	@# Both are looked up before the status is told.
+	@failed=0; for pins in requirements.txt requirements-jazzy.txt; do \
+	  .venv-audit/bin/pip-audit --disable-pip --no-deps --requirement $$pins || failed=1; \
+	done; exit $$failed
+
 docs: install
 	$(RUN) docs/generate.py
 	$(RUN) docs/generate_training.py
@@ -92,7 +102,7 @@ leftovers:
 	  -exec sh -c 'flock --nonblock "$$0" rm -f "$${0%_el}" "$$0"' {} ';'
 
 clean: leftovers
-	rm -rf .venv .venv-jazzy build install log dist demo_output *.egg-info training/*.egg-info
+	rm -rf .venv .venv-jazzy .venv-audit build install log dist demo_output *.egg-info training/*.egg-info
 	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log $(MESSAGES)/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
