@@ -15,6 +15,7 @@ from meta_ood_ros.core.networks.deeplabv3plus import (
 )
 from meta_ood_ros.core.networks.mobilenet_edgetpu import MobileNetEdgeTpu
 from meta_ood_ros.core.networks.ood_network import OodNetwork
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock, mix_outliers
 from meta_ood_ros.core.networks.same_conv import SameConv
 import torch
 from torch import nn, Tensor
@@ -45,14 +46,23 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         False computes the published graph, whose grid lines up with the image's where the sides
         are 16 k + 1: it was trained so. True shifts the windows of the strided convolutions so
         that it lines up where they are multiples of 16, as `stride` makes them.
+    outlier_channels : int
+        Width of the outlier decoder, whose mixture with the classes the logits then are; 0 has
+        none.
 
     """
 
     stride = 16
+    outlier_inputs = ('local', 'last_layer')
     input_mean = input_std = (128 / 255, 128 / 255, 128 / 255)
 
     def __init__(
-        self, num_classes: int, *, decoder_channels: int = 0, is_centred: bool = False
+        self,
+        num_classes: int,
+        *,
+        decoder_channels: int = 0,
+        is_centred: bool = False,
+        outlier_channels: int = 0,
     ) -> None:
         super().__init__()
         if decoder_channels != 0 and decoder_channels < MIN_DECODER_CHANNELS:
@@ -71,6 +81,10 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         self.decoder: _Decoder | None = None
         if decoder_channels:
             self.decoder = _Decoder(self.backbone.fine_channels, decoder_channels, num_classes)
+        self.outlier: HeadBlock | None = None
+        if outlier_channels:
+            channels = (inputs, HEAD_CHANNELS + decoder_channels)
+            self.outlier = HeadBlock(channels, 1, hidden=outlier_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -90,16 +104,20 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         fine, coarse = self.backbone(x)
         scene = self.scene(adaptive_avg_pool2d(coarse, 1)).expand(-1, -1, *coarse.shape[-2:])
         context = self.context(torch.cat([scene, self.local(coarse)], dim=1))
-        logits = self.logits(context)
-        if self.decoder is None:
+        logits, features, corners = self.logits(context), context, self.align_corners
+        if self.decoder is not None:
+            size = fine.shape[-2:]
+            logits = interpolate(logits, size, mode='bilinear', align_corners=corners)
+            context = interpolate(context, size, mode='bilinear', align_corners=corners)
+            refined = self.decoder(fine, context)
+            logits = logits + self.decoder.logits(refined)
+            features = torch.cat([context, refined], dim=1)
+        if self.outlier is None:
             return logits
-        size, corners = fine.shape[-2:], self.align_corners
-        logits = interpolate(logits, size, mode='bilinear', align_corners=corners)
-        context = interpolate(context, size, mode='bilinear', align_corners=corners)
-        return logits + self.decoder(fine, context)
+        return mix_outliers(logits, self.outlier((coarse, features)), align_corners=corners)
 
     def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
-        """Return the layer that gives the logits, and the one that the decoder adds."""
+        """Return the layer that gives the logits of classes, and the one that the decoder adds."""
         layers = [self.logits, *([] if self.decoder is None else [self.decoder.logits])]
         return tuple((layer, layer.in_channels) for layer in layers)
 
@@ -116,18 +134,22 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         Returns
         -------
         mapping of str to Tensor
-            With the present values of the decoder where there is none among them.
+            With the present values of the decoders where there is none among them.
 
         """
         own = self.state_dict()
-        decoder = {name: value for name, value in own.items() if name.startswith('decoder.')}
+        added = {
+            name: value
+            for name, value in own.items()
+            for part in ('decoder.', 'outlier.')
+            if name.startswith(part) and not any(one.startswith(part) for one in state_dict)
+        }
         numbered = [_NUMBERED.fullmatch(name) for name in state_dict]
         places = sorted({match[1] for match in numbered if match})
         if len(places) * 2 != len(state_dict):
-            has_decoder = any(name.startswith('decoder.') for name in state_dict)
-            return state_dict if has_decoder else {**state_dict, **decoder}
+            return {**state_dict, **added}
         convs = [name.removesuffix('.weight') for name in own if name.endswith('.weight')]
-        convs = [name for name in convs if not name.startswith('decoder.')]
+        convs = [name for name in convs if not name.startswith(('decoder.', 'outlier.'))]
         if len(places) != len(convs):
             raise ValueError(
                 f'Published weights must be those of the {len(convs)} convolutions of '
@@ -139,7 +161,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
             for place, conv in zip(places, convs, strict=True)
             for kind in ('weight', 'bias')
         }
-        return renamed | decoder
+        return renamed | added
 
 
 class _Decoder(nn.Module):
@@ -161,4 +183,4 @@ class _Decoder(nn.Module):
         nn.init.zeros_(self.logits.bias)
 
     def forward(self, fine: Tensor, context: Tensor) -> Tensor:
-        return self.logits(self.refine(torch.cat([self.fine(fine), context], dim=1)))
+        return self.refine(torch.cat([self.fine(fine), context], dim=1))

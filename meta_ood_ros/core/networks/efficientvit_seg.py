@@ -17,6 +17,7 @@ from meta_ood_ros.core.networks.conv_norm_act import (
 )
 from meta_ood_ros.core.networks.linear_attention import LinearAttention
 from meta_ood_ros.core.networks.ood_network import OodNetwork
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock, mix_outliers
 from torch import nn, Tensor
 from torch.nn.functional import interpolate
 
@@ -39,17 +40,25 @@ class EfficientVitSegB0(OodNetwork):
     ----------
     num_classes : int
         C.
+    outlier_channels : int
+        Width of the outlier decoder, whose mixture with the classes the logits then are, at a
+        quarter of the input's resolution; 0 has none.
 
     """
 
     stride = 32
     align_corners = False
+    outlier_inputs = ('head.input_ops.0', 'last_layer', 'backbone.stages.1')
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, outlier_channels: int = 0) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.backbone = _Backbone()
         self.head = _Head((128, 64, 32), num_classes)
+        self.outlier: HeadBlock | None = None
+        if outlier_channels:
+            channels = (128, HEAD_EXPANSION * HEAD_WIDTH, CONV_STAGES[0][0])
+            self.outlier = HeadBlock(channels, 1, hidden=outlier_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -66,7 +75,13 @@ class EfficientVitSegB0(OodNetwork):
             To be upsampled with align_corners=False.
 
         """
-        return self.head(self.backbone(x))
+        fine, *maps = self.backbone(x)
+        features = self.head(maps)
+        logits = self.head.classify(features)
+        if self.outlier is None:
+            return logits
+        planes = self.outlier((maps[0], features, fine))
+        return mix_outliers(logits, planes, align_corners=self.align_corners)
 
     def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
         """Return the layer that gives the logits."""
@@ -75,7 +90,7 @@ class EfficientVitSegB0(OodNetwork):
 
 
 class _Backbone(nn.Module):
-    """Stem and four stages: (N, 3, h0, w0) -> maps at strides 32, 16 and 8."""
+    """Stem and four stages: (N, 3, h0, w0) -> maps at strides 4, then 32, 16 and 8."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +118,7 @@ class _Backbone(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
-        return maps[:0:-1]
+        return [maps[0], *maps[:0:-1]]
 
 
 class _Head(nn.Module):
@@ -125,7 +140,13 @@ class _Head(nn.Module):
         for operation, one in zip(self.input_ops[:-1], maps[:-1], strict=True):
             projected = operation(one)
             merged = merged + interpolate(projected, size, mode='bicubic', align_corners=False)
-        return self.output_ops[0](self.middle(merged))
+        return self.widen(self.middle(merged))
+
+    def widen(self, merged: Tensor) -> Tensor:
+        return self.output_ops[0].op_list[0](merged)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.output_ops[0].op_list[1](features)
 
 
 def _attention_block(channels: int) -> nn.Sequential:

@@ -32,6 +32,9 @@ class OodNetwork(nn.Module):
         h0 and w0 where it takes no other.
     has_fixed_batch : bool
         Whether it takes one image at a time and no more.
+    outlier_inputs : tuple of str
+        Layers whose inputs the outlier decoder of this architecture looks at, its finest map
+        last; () where it has no place for one.
 
     """
 
@@ -42,6 +45,7 @@ class OodNetwork(nn.Module):
     input_std: tuple[float, float, float] = IMAGENET_STD
     fixed_size: tuple[int, int] | None = None
     has_fixed_batch: bool = False
+    outlier_inputs: tuple[str, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """

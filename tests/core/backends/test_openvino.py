@@ -42,6 +42,8 @@ def _abilities() -> list[str]:
         ),
         ('efficientvit_seg_b0', {}, (1, 64, 96)),
         ('efficientvit_seg_b0', {}, (2, 65, 98)),
+        ('deeplabv3plus_mobilenet_edgetpu', {'outlier_channels': 8}, (1, 64, 96)),
+        ('efficientvit_seg_b0', {'outlier_channels': 8}, (2, 65, 98)),
         pytest.param('dual_gcn_resnet50', {}, (1, 32, 48), marks=pytest.mark.slow),
         pytest.param('deeplabv3plus_wide_resnet38', {}, (1, 32, 48), marks=pytest.mark.slow),
     ],
@@ -53,7 +55,7 @@ def test_engine_computes_the_network(name, arguments, shape, tmp_path):
         network = build_network(name, num_classes=5, **arguments)
         for conv in network.modules():
             if isinstance(conv, nn.Conv2d) and not conv.weight.any():  # a new decoder adds nothing
-                nn.init.normal_(conv.weight)
+                nn.init.normal_(conv.weight, std=0.1)
         network(torch.rand(2, 3, 64, 64))  # train mode: running statistics leave 0 and 1
         x = torch.randn(batch, 3, *size)
     network.eval()

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.networks import build_network, load_checkpoint
+from meta_ood_ros.core.networks.outlier_decoder import mix_outliers
 from meta_ood_training.bundles.export import export_bundle
 from meta_ood_training.datasets.sample import IGNORED, OOD
 from meta_ood_training.finetuning.config import FinetuneConfig, ProxyConfig
@@ -118,6 +119,46 @@ def test_a_head_replaces_that_of_an_earlier_bundle_and_none_removes_it(
     assert find_head(tmp_path / 'bundle') is None
     with pytest.raises(ConfigError, match='over runs of entropy maximization, got .*outl'):
         export_bundle((with_head, without), tmp_path / 'mean', **TERMS)
+
+
+def test_an_outlier_head_becomes_a_decoder_of_the_network(tmp_path, small_config, quiet):
+    config = of_kind(small_config(max_steps=2), 'outlier_head')
+    start = build_network('efficientvit_seg_b0', num_classes=19)
+    torch.save(start.state_dict(), config.data['start'])
+    network = replace(config.network, architecture='efficientvit_seg_b0', arguments={})
+    head = HeadSettings(start.outlier_inputs, 8)
+    objective = replace(config.objective, head=head)
+    finetune(replace(config, network=network, objective=objective), tmp_path / 'run', **quiet)
+    checkpoint = tmp_path / 'run' / 'final.pth'
+    export_bundle(checkpoint, tmp_path / 'bundle', **TERMS)
+    bundle = load_bundle(tmp_path / 'bundle')
+    attached = find_head(tmp_path / 'bundle').attach(
+        bundle.build_network(), sha256=bundle.network_sha256
+    )
+    with torch.inference_mode():
+        logits, planes = run_network(attached.eval(), X)
+        expected = mix_outliers(logits, planes, align_corners=False)
+    assert planes.abs().max() > 0
+    export_bundle(checkpoint, tmp_path / 'bundle', mix_head=True, **TERMS)
+    mixed = load_bundle(tmp_path / 'bundle')
+    assert find_head(tmp_path / 'bundle') is None
+    assert (mixed.arguments, mixed.provenance['objective']) == (
+        {'outlier_channels': 8},
+        'outlier_head',
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(mixed.build_network()(X), expected)
+
+
+def test_a_head_of_other_layers_or_networks_has_no_place_within(tmp_path, small_config, quiet):
+    for kind, message in (
+        ('outlier_head', 'no place for it in this architecture.*outlier_head on bu_dec_l2'),
+        ('residual_head', 'needs the run of an outlier_head.*got residual_head'),
+    ):
+        finetune(of_kind(small_config(max_steps=1), kind), tmp_path / kind, **quiet)
+        with pytest.raises(ConfigError, match=message):
+            export_bundle(tmp_path / kind / 'final.pth', tmp_path / 'b', mix_head=True, **TERMS)
+        assert not (tmp_path / 'b').exists()
 
 
 def test_void_pixels_of_a_street_become_ood_before_it_is_cropped(small_config):

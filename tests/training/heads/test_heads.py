@@ -14,7 +14,7 @@ from meta_ood_training.heads.beside import (
     Outputs,
     run_network,
 )
-from meta_ood_training.heads.block import HeadBlock
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock
 from meta_ood_training.heads.dirichlet import differential_entropy
 from meta_ood_training.heads.head_file import (
     find_head,

@@ -87,6 +87,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         '--half', action='store_true', help='store float16, if that changes no entropy by 0.01'
     )
     parser.add_argument(
+        '--mix-head',
+        action='store_true',
+        help='make the outlier head of the run a decoder of the network, not a file beside it',
+    )
+    parser.add_argument(
         '--start', type=Path, help='what the runs began at, to move the weights back towards'
     )
     parser.add_argument(

@@ -22,7 +22,11 @@ from meta_ood_training.bundles.checkpoints import (
     read_average,
     to_half,
 )
-from meta_ood_training.bundles.head_export import refuse_average_of_heads, write_head
+from meta_ood_training.bundles.head_export import (
+    refuse_average_of_heads,
+    with_outlier_decoder,
+    write_head,
+)
 from meta_ood_training.datasets import exported_classes
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
@@ -75,6 +79,7 @@ def export_bundle(
     data_terms: str | None = None,
     scores: str | Path | Sequence[str | Path] = (),
     half: bool = False,
+    mix_head: bool = False,
     start: str | Path | None = None,
     start_share: float = 0.0,
 ) -> BundleResult:
@@ -105,6 +110,9 @@ def export_bundle(
         JSON files to state in its provenance.
     half : bool
         Store float16, if that changes no entropy by 0.01.
+    mix_head : bool
+        Make the outlier head of the run a decoder of the network, whose entropy then is that of
+        its mixture with the classes; without, it lies beside the network, for `evaluate`.
     start : str or Path, optional
         Checkpoint or bundle that the runs began at, towards which the weights are moved back.
     start_share : float
@@ -144,6 +152,8 @@ def export_bundle(
         },
     )
     weights = read_average(paths, network_config, start, start_share)
+    if mix_head:
+        network_config, weights = with_outlier_decoder(network_config, weights, opened)
     network = open_network(replace(network_config, weights=''), {})
     load_weights(network, weights, source=str(path))
     stored = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -178,7 +188,7 @@ def export_bundle(
         ),
         output,
     )
-    write_head(opened, bundle, output)
+    write_head(opened, bundle, output, is_mixed=mix_head)
     size = sum(file.stat().st_size for file in output.iterdir())
     return BundleResult(bundle, output, size, difference)
 

@@ -6,7 +6,7 @@ from typing import Any, get_args, Literal, NamedTuple
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
 from meta_ood_ros.core.networks import OodNetwork
-from meta_ood_training.heads.block import HeadBlock
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock
 from meta_ood_training.heads.taps import run_with_inputs
 import torch
 from torch import nn, Tensor

@@ -1,0 +1,115 @@
+"""The mixture of classes and outliers in closed form, and in the networks that have a place for it."""
+
+from meta_ood_ros.core.backends.fold import fold_batch_norms
+from meta_ood_ros.core.networks import build_network, load_weights
+from meta_ood_ros.core.networks.outlier_decoder import CLASS_SHARPNESS, mix_outliers
+from meta_ood_ros.core.uncertainty import normalized_entropy
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+NETWORKS = (
+    ('deeplabv3plus_mobilenet_edgetpu', {'is_centred': True, 'decoder_channels': 8}),
+    ('deeplabv3plus_mobilenet_edgetpu', {}),
+    ('efficientvit_seg_b0', {}),
+)
+NAMES = ('decoder', 'no_decoder', 'efficientvit')
+
+
+def _mix(logits, outlier_logit):
+    return mix_outliers(logits, outlier_logit, align_corners=False)
+
+
+def test_softmax_is_that_of_the_mixture(noise):
+    logits, outlier = 3 * noise(2, 5, 4, 6), 4 * noise(2, 1, 4, 6)
+    p = 1 / (1 + torch.exp(-outlier))
+    expected = (1 - p) * torch.softmax(CLASS_SHARPNESS * logits, 1) + p / 5
+    torch.testing.assert_close(_mix(logits, outlier).softmax(1), expected, rtol=1e-4, atol=5e-6)
+
+
+def test_certain_pixels_have_entropy_0_and_1(noise):
+    logits = torch.eye(5)[None, :, :, None] * 30 + noise(1, 5, 5, 1)
+    logits.requires_grad_(True)
+    for size, entropy in ((-30.0, 0.0), (30.0, 1.0)):
+        mixed = _mix(logits, torch.full((1, 1, 5, 1), size))
+        found = normalized_entropy(mixed[0].detach())
+        torch.testing.assert_close(found, torch.full((5, 1), entropy), rtol=0, atol=1e-4)
+        mixed.sum().backward()
+        assert logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_entropy_grows_with_the_probability_of_an_outlier(noise):
+    logits = 2 * noise(1, 7, 1, 1).expand(1, 7, 1, 50)
+    outlier = torch.linspace(-6, 6, 50).reshape(1, 1, 1, 50)
+    entropy = normalized_entropy(_mix(logits, outlier)[0])[0]
+    assert (entropy.diff() > 0).all()
+
+
+def test_classes_stay_and_so_does_the_size_of_certain_logits(noise):
+    logits, outlier = 3 * noise(1, 6, 9, 11), 3 * noise(1, 1, 9, 11)
+    assert torch.equal(_mix(logits, outlier).argmax(1), logits.argmax(1))
+    energy = _mix(logits, torch.full_like(outlier, -30.0)).logsumexp(1)
+    torch.testing.assert_close(energy, (CLASS_SHARPNESS * logits).logsumexp(1))
+
+
+def test_coarser_classes_come_to_the_grid_of_the_outliers(noise):
+    logits, outlier = noise(1, 3, 4, 5), noise(1, 1, 8, 10)
+    fine = interpolate(logits, (8, 10), mode='bilinear', align_corners=False)
+    assert torch.equal(_mix(logits, outlier), _mix(fine, outlier))
+
+
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_network_gives_the_mixture_of_its_two_decoders(name, arguments, fill_by_rule, noise):
+    plain = build_network(name, num_classes=4, **arguments).eval()
+    fill_by_rule(plain)
+    mixed = build_network(name, num_classes=4, outlier_channels=6, **arguments).eval()
+    missing = mixed.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing and all(one.startswith('outlier.') for one in missing)
+    torch.nn.init.normal_(mixed.outlier.out.weight)
+    planes = []
+    mixed.outlier.register_forward_hook(lambda _, inputs, output: planes.append(output))
+    x = noise(2, 3, 64, 96)
+    with torch.inference_mode():
+        expected = mix_outliers(plain(x), (mixed(x), planes[0])[1], align_corners=plain.align_corners)
+        torch.testing.assert_close(mixed(x), expected)
+        torch.testing.assert_close(fold_batch_norms(mixed)(x), expected, rtol=1e-3, atol=1e-3)
+    assert mixed.num_classes == 4 and expected.shape[1] == 4
+
+
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_decoder_looks_at_the_named_layers(name, arguments, noise):
+    """What `finetune` trains on `outlier_inputs` beside a network is at home within it."""
+    network = build_network(name, num_classes=4, outlier_channels=6, **arguments).eval()
+    seen = []
+    network.outlier.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
+    parts, wanted = dict(network.named_modules()), []
+    for layer in network.outlier_inputs[:1] + network.outlier_inputs[2:]:
+        parts[layer].register_forward_pre_hook(lambda _, inputs: wanted.append(inputs[0]))
+    x = noise(1, 3, 64, 64)
+    with torch.inference_mode():
+        _, features = network.with_features(x)
+    places = [0, *range(2, len(network.outlier_inputs))]
+    assert len(wanted) == len(places)
+    by_size = sorted(wanted, key=lambda one: one.shape[-1])
+    for place, one in zip(places, by_size, strict=True):
+        assert torch.equal(seen[place], one)
+    size, corners = features.shape[-2:], network.align_corners
+    fine = interpolate(seen[1], size, mode='bilinear', align_corners=corners)
+    torch.testing.assert_close(fine, features)
+
+
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_gradient_reaches_both_decoders(name, arguments, noise):
+    network = build_network(name, num_classes=5, outlier_channels=6, **arguments)
+    for layer in (network.outlier.out, *(one for one, _ in network.last_layers())):
+        torch.nn.init.normal_(layer.weight)
+    network(noise(2, 3, 64, 64)).square().mean().backward()
+    assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_weights_from_before_the_outlier_decoder_are_taken():
+    old = build_network(NETWORKS[0][0], num_classes=4, **NETWORKS[0][1])
+    new = build_network(NETWORKS[0][0], num_classes=4, outlier_channels=6, **NETWORKS[0][1])
+    load_weights(new, old.state_dict(), source='old')
+    assert torch.equal(new.decoder.refine[0].weight, old.decoder.refine[0].weight)
+    assert not new.outlier.out.weight.any()
