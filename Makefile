@@ -10,7 +10,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test lint format docs bench gpu soak clean
+.PHONY: help install demo test lint format docs bench gpu soak audit leftovers clean
 
 # A ROS installation that is sourced in this shell would mix its libraries with the wheels in
 # .venv; the last one is inherited from a Python of another environment with ROS wheels.
@@ -45,7 +45,9 @@ help:
 	@echo 'make gpu    what only a GPU can show, within ten minutes: benchmarks/results/gpu.json'
 	@echo 'make bench  measure              make docs   write what docs holds of the code'
 	@echo 'make soak   attack everything for 40 minutes: docs/reliability.md'
-	@echo 'make clean  remove .venv and everything else that was built (not runs/)'
+	@echo 'make audit  look up known vulnerabilities of the pins (network): docs/security.md'
+	@echo 'make leftovers   remove the shared memory that killed ROS processes have left'
+	@echo 'make clean  that, and remove .venv and everything else that was built (not runs/)'
 
 demo: install
 	$(RUN) -m meta_ood_ros.demo $(if $(IMAGES),--images "$$IMAGES") \
@@ -76,14 +78,31 @@ soak: install
 	$(RUN) -m soak $(SOAK)
 
 gpu: install
-	$(RUN) -m benchmarks.gpu_script
+	$(RUN) -m benchmarks.network.gpu_script
+
+# In an environment of its own: the pins of .venv are what is judged.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet pip-audit
+	@# Both are looked up before the status is told.
+	@failed=0; for pins in requirements.txt requirements-jazzy.txt; do \
+	  .venv-audit/bin/pip-audit --disable-pip --no-deps --requirement $$pins || failed=1; \
+	done; exit $$failed
 
 docs: install
 	$(RUN) docs/generate.py
 	$(RUN) docs/generate_training.py
 
-clean:
-	rm -rf .venv .venv-jazzy build install log dist demo_output *.egg-info training/*.egg-info
+# Segments that killed ROS processes left, 134 MB each. While its owner lives FastDDS locks the file
+# beside a segment; the minute is for the moment between making that file and locking it.
+SHARED_MEMORY ?= /dev/shm
+leftovers:
+	@find $(SHARED_MEMORY) -maxdepth 1 -mmin +1 -regextype posix-extended \
+	  -regex '.*/fast(dds|rtps)_[0-9a-f]{16}_el' \
+	  -exec sh -c 'flock --nonblock "$$0" rm -f "$${0%_el}" "$$0"' {} ';'
+
+clean: leftovers
+	rm -rf .venv .venv-jazzy .venv-audit build install log dist demo_output *.egg-info training/*.egg-info
 	rm -rf ros2_ws/build ros2_ws/install ros2_ws/log $(MESSAGES)/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -27,7 +27,7 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml', 'LICENSE', 'NOTICE']),
-        share('launch', '*.launch.py'),
+        share('launch', '*.py'),
         share('config', '*.yaml', '*.rviz', '*.xml'),
     ],
     zip_safe=False,

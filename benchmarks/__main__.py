@@ -8,9 +8,9 @@ from pathlib import Path
 import sys
 import time
 
-from benchmarks.comparison import Comparison, Options
-from benchmarks.registry import load_figures
-from benchmarks.report import describe_machine, draw, format_row, read_rows, write_json
+from benchmarks.figures.comparison import Comparison, Options
+from benchmarks.figures.registry import load_figures
+from benchmarks.figures.report import describe_machine, draw, format_row, read_rows, write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

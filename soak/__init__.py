@@ -12,5 +12,6 @@ Each room has `run(count, seed) -> rows`; `python -m soak` (`make soak`) runs al
 7. `bags`        recordings with flipped bits, cut, with parts missing or doubled
 8. `kills`       writers killed at random moments; `written`: what is whole
 
-`bounded` runs trials in a process with bounded memory and time, `live_node` is the node there.
+`bounded` runs trials in a process with bounded memory and time, `live_node` is the node there;
+`damage` flips bits, `tiny_data` is what the killed `writer_process` writes from.
 """

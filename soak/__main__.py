@@ -79,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append(row)
             print(f'{row[0]:<45} | {row[1]}', flush=True)
     if not options.short and not options.part:
-        DOCUMENT.write_text(to_document(rows, options.seed), encoding='utf-8')
+        # What is not of the table is written by hand, from the first heading below it on.
+        _, mark, kept = DOCUMENT.read_text(encoding='utf-8').partition('\n## ')
+        DOCUMENT.write_text(to_document(rows, options.seed) + mark + kept, encoding='utf-8')
     return int(any(is_defect(row) for row in rows))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib.util import find_spec
 import re
 import runpy
 import subprocess
@@ -228,6 +229,22 @@ def test_files_that_documents_name_exist(repository, documents, tracked):
     for name, text in documents.items():
         for path in pattern.findall(text):
             assert (repository / path).exists(), f'{name}: {path}'
+
+
+def test_modules_that_documents_run_exist(documents, tracked):
+    ours = r'-m\s+((?:meta_ood_ros|meta_ood_training|benchmarks|soak)[\w.]*\w)'
+    bundles = {name: text for name, text in tracked.items() if name.endswith('bundle.yaml')}
+    named = {
+        module: name
+        for name, text in {**documents, **bundles}.items()
+        for module in re.findall(ours, text)
+    }
+    assert len(named) > 5
+    for module, name in named.items():
+        found = find_spec(module)
+        assert found, f'{name}: {module}'
+        if found.submodule_search_locations:
+            assert find_spec(f'{module}.__main__'), f'{name}: {module}'
 
 
 def test_python_in_documents_compiles(documents):

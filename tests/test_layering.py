@@ -18,7 +18,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 ROBOT = sorted((REPOSITORY / 'meta_ood_ros').rglob('*.py'))
 CORE = [path for path in ROBOT if 'core' in path.relative_to(REPOSITORY).parts]
 TRAINING = sorted((REPOSITORY / 'training').rglob('*.py'))
-SOAK = sorted((REPOSITORY / 'soak').rglob('*.py'))
+#: What is run from a checkout, and imported by neither.
+BESIDE = [
+    path for folder in ('benchmarks', 'soak', 'launch', 'docs')
+    for path in sorted((REPOSITORY / folder).rglob('*.py'))
+]  # fmt: skip
 LONGEST_FILE, MOST_ROOMS = 320, 20
 PACKAGES = {'meta_ood_ros': 'meta_ood_ros', 'meta_ood_training': 'training/meta_ood_training'}
 PICTURE = REPOSITORY / 'CONTRIBUTING.md'
@@ -248,8 +252,8 @@ def test_a_wrong_picture_is_told_by_name():
 
 
 def folders() -> list[Path]:
-    """Return every folder of the house below its two roots."""
-    doors = [path for path in MODULES.values() if path.name == '__init__.py']
+    """Return every folder of the house below its two roots, and of what stands beside it."""
+    doors = [path for path in (*MODULES.values(), *BESIDE) if path.name == '__init__.py']
     return [door.parent for door in doors if door.parent.name not in PACKAGES]
 
 
@@ -262,7 +266,7 @@ def test_the_door_of_a_wing_names_its_rooms(folder):
     assert sorted(rooms - set(re.findall(r'\w+', ast.get_docstring(door)))) == []
 
 
-@pytest.mark.parametrize('path', ROBOT + TRAINING + SOAK, ids=name_of)
+@pytest.mark.parametrize('path', ROBOT + TRAINING + BESIDE, ids=name_of)
 def test_a_file_holds_one_idea(path):
     lines = len(path.read_text().splitlines())
     assert lines <= LONGEST_FILE, 'split it: one idea a file'

@@ -249,7 +249,6 @@ def test_our_parts_are_those_that_the_page_names(data, conversions, shared_data)
         find_ecssd_objects,
         IddLite,
     )
-    from meta_ood_training.finetuning.data.street import idd_lite_part
 
     ecssd, coco = shared_data / 'ood_proxy_ecssd', shared_data / 'coco_subset'
     listing = conversions['proxies'].partition('for part,')[0]
@@ -260,7 +259,7 @@ def test_our_parts_are_those_that_the_page_names(data, conversions, shared_data)
     assert ours == {name for name in Ecssd(ecssd).names if int(name) < 400}
     street = [
         len(CamVid(shared_data / 'camvid', 'fit')),
-        len(idd_lite_part(IddLite(shared_data / 'idd_lite'), 'fit')),
+        len(IddLite(shared_data / 'idd_lite', part='fit')),
     ]
     proxies = [
         len(ours & set(Ecssd(ecssd, split='train').names)),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import cameras, default_bundle, floors, gpu
-from benchmarks.comparison import Options, Times
-from benchmarks.flops import count_flops
+from benchmarks.figures.comparison import Options, Times
+from benchmarks.network import cameras, default_bundle, floors, gpu
+from benchmarks.network.flops import count_flops
 
 
 @pytest.fixture

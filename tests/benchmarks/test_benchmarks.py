@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as runner
-from benchmarks.comparison import (
+from benchmarks.figures.comparison import (
     compare_times,
     Comparison,
     find_quartiles,
@@ -19,10 +19,14 @@ from benchmarks.comparison import (
     time_in_turns,
     Times,
 )
-from benchmarks.naive import measure_in_a_loop, predict_dense_naively, upsample_probabilities
-from benchmarks.registry import load_figures, MODULES
-from benchmarks.report import draw, format_row
-from benchmarks.synthetic import make_scene, THRESHOLD
+from benchmarks.figures.registry import load_figures, MODULES
+from benchmarks.figures.report import draw, format_row
+from benchmarks.segments.naive import (
+    measure_in_a_loop,
+    predict_dense_naively,
+    upsample_probabilities,
+)
+from benchmarks.segments.synthetic import make_scene, THRESHOLD
 
 TINY = ['--rounds', '2', '--image-size', '64', '128', '--segments', '4']
 
@@ -50,7 +54,7 @@ def test_runner_writes_what_it_measured(tmp_path, capsys):
 
 
 def test_a_figure_that_fails_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
-    from benchmarks import growth, post_processing
+    from benchmarks.segments import growth, post_processing
 
     def fail(options):
         raise RuntimeError('no network')
@@ -72,7 +76,7 @@ def test_every_figure_is_listed(capsys):
 
 
 def test_instructions_are_not_counted_without_valgrind(monkeypatch, capsys):
-    from benchmarks import instructions
+    from benchmarks.segments import instructions
 
     monkeypatch.setattr(instructions.shutil, 'which', lambda name: None)
     assert instructions.measure(Options()) == []
@@ -185,7 +189,7 @@ def test_the_loop_over_segments_gives_the_same_metrics(scene):
 def test_found_objects_are_counted_with_an_interval(tiny_bundle, tmp_path, capsys):
     from meta_ood_ros.core.bundle_files import save_bundle
 
-    from benchmarks import found_objects
+    from benchmarks.quality import found_objects
 
     save_bundle(tiny_bundle, tmp_path / 'bundle')
     words = ['--bundle', str(tmp_path / 'bundle'), '--scenes', '2']

@@ -6,7 +6,7 @@ from meta_ood_ros.core.networks import build_network
 import pytest
 import torch
 
-from benchmarks import gpu_script
+from benchmarks.network import gpu_script
 
 
 def test_dense_kernels_are_compared_with_the_definition():

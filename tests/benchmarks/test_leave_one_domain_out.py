@@ -9,7 +9,7 @@ from meta_ood_training.datasets import OOD
 import numpy as np
 import pytest
 
-from benchmarks import leave_one_domain_out
+from benchmarks.quality import leave_one_domain_out
 
 
 def write_domain(folder, seed):

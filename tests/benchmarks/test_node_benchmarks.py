@@ -9,12 +9,12 @@ pytest.importorskip('meta_ood_msgs')
 
 from meta_ood_ros.demo.node import to_ros_arguments
 
-from benchmarks import node_memory, node_overhead
-from benchmarks.comparison import Options
-from benchmarks.node_overhead import find_overhead, measure_pairs, Pair
-from benchmarks.process_memory import read_memory
-from benchmarks.ros_camera import private_network, Program, StageTimes
-from benchmarks.ros_programs import WrittenTimes
+from benchmarks.figures.comparison import Options
+from benchmarks.node import node_memory, node_overhead
+from benchmarks.node.node_overhead import find_overhead, measure_pairs, Pair
+from benchmarks.node.process_memory import read_memory
+from benchmarks.node.ros_camera import private_network, Program, StageTimes
+from benchmarks.node.ros_programs import WrittenTimes
 
 SIZE = (96, 128)
 
@@ -45,7 +45,7 @@ def test_times_of_a_frame_are_read_once(tmp_path, monkeypatch):
     written.append({'total': 2.0})
     assert read.last() == {'total': 2.0}
     assert [one['total'] for one in written] == [1.0, 2.0]
-    monkeypatch.setattr('benchmarks.ros_camera.ANSWER_SECONDS', 0.05)
+    monkeypatch.setattr('benchmarks.node.ros_camera.ANSWER_SECONDS', 0.05)
     with pytest.raises(TimeoutError, match='times must get a line for each frame'):
         read.last()
 
@@ -56,7 +56,7 @@ def test_parameters_of_a_node_on_the_command_line():
 
 
 def test_a_program_that_ends_is_reported_with_its_last_words(tmp_path):
-    program = Program('benchmarks.forward_pass', [], log=tmp_path / 'log')
+    program = Program('benchmarks.node.forward_pass', [], log=tmp_path / 'log')
     program._process.wait(60)
     with pytest.raises(RuntimeError, match=r'(?s)forward_pass must keep running, but.*not enough'):
         program.check()

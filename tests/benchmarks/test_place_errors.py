@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.place_errors import measure, RANGES, to_table
+from benchmarks.quality.place_errors import measure, RANGES, to_table
 
 
 def test_two_scenes_make_a_table_of_small_errors():

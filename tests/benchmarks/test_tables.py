@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from benchmarks import tables
-from benchmarks.comparison import Comparison
-from benchmarks.report import read_rows, write_json
+from benchmarks.figures import tables
+from benchmarks.figures.comparison import Comparison
+from benchmarks.figures.report import read_rows, write_json
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import threading
 import time
 
@@ -40,6 +42,15 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
         yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def no_leftovers(repository):
+    """Remove the shared memory of processes that were killed in earlier runs, and in this one."""
+    sweep = ['make', '--silent', 'leftovers'] if shutil.which('make') else ['true']
+    subprocess.run(sweep, cwd=repository, check=True)
+    yield
+    subprocess.run(sweep, cwd=repository, check=True)
 
 
 class ColourBackend:

@@ -85,3 +85,16 @@ def test_the_table_is_printed_and_an_unknown_part_is_refused(monkeypatch, capsys
     lines = to_document([('a', 'b | c')], 5).splitlines()
     assert '| a | b / c |' in lines
     assert [one for one, two in pairwise(lines) if two == '|---|---|'] == ['| what | result |']
+
+
+def test_what_stands_below_the_table_stays(monkeypatch, tmp_path):
+    document = tmp_path / 'reliability.md'
+    document.write_text('old\n| old | row |\n\n## By hand\n\nkept\n')
+    monkeypatch.setattr('soak.__main__.DOCUMENT', document)
+    monkeypatch.setattr('soak.__main__.run', lambda *_: [('new', 'row')])
+    for _ in range(2):
+        assert main([]) == 0
+    text = document.read_text()
+    assert '| old |' not in text
+    assert text.count('| new | row |') == len(PARTS)
+    assert text.endswith('| new | row |\n\n## By hand\n\nkept\n')

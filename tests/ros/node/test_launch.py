@@ -154,7 +154,7 @@ def test_choices_of_an_argument_are_those_of_its_parameter(launched):
     ],
 )
 def test_cameras_are_read_with_and_without_brackets_and_topics(launched, text, cameras):
-    assert launched.module['read_cameras'](text) == cameras
+    assert launched.module['inputs'].read_cameras(text) == cameras
 
 
 @pytest.mark.parametrize('text', ['1,2', 'front=', '=/a', 'front:=/a', 'a=/b=/c', 'f: /a', '[a]b'])
@@ -246,13 +246,13 @@ def section(name, cameras):
 def test_cameras_of_the_parameter_file_are_found(launched, tmp_path, text, cameras):
     path = tmp_path / 'mine.yaml'
     path.write_text(text)
-    assert launched.module['cameras_in'](str(path), '/robot/ood') == cameras
+    assert launched.module['inputs'].cameras_in(str(path), '/robot/ood') == cameras
 
 
 def test_parameter_file_that_cannot_be_read_is_left_to_the_node(launched, tmp_path):
     (tmp_path / 'binary.yaml').write_bytes(b'\xff\xfe')
     for name in ('binary.yaml', 'absent.yaml', ''):
-        assert launched.module['cameras_in'](str(tmp_path / name), '/ood') == []
+        assert launched.module['inputs'].cameras_in(str(tmp_path / name), '/ood') == []
 
 
 def test_installed_parameter_file_names_a_single_camera(repository, launched):

@@ -143,7 +143,7 @@ def test_idd_lite_trusts_only_road_and_sky(tmp_path):
     draw(tmp_path / 'labels/377_0001.png', [0, 1, 2, 3, 6, 255])
     dataset = IddLite(tmp_path)
     assert columns(dataset[0]) == [0, IGNORED, IGNORED, IGNORED, 10, IGNORED]
-    assert dataset.coarse(0)[0].tolist() == [0, 1, 2, 3, 6, 255]
+    assert columns(dataset.with_coarse_targets()[0]) == [0, 1, 2, 3, 6, 255]
     assert dataset.groups == ('377',)
     table = allowed_table()
     assert np.flatnonzero(table[3]).tolist() == [12, 13, 14, 15, 16, 17, 18]
@@ -371,6 +371,8 @@ def test_unknown_options_name_what_there_is(tmp_path):
     (tmp_path / 'masks').mkdir()
     photograph(tmp_path / 'images/1.jpg')
     draw(tmp_path / 'masks/1.png', [0, 1])
+    with pytest.raises(ValueError, match="part of idd_lite .* all, fit, select, got 'train'"):
+        IddLite(tmp_path, part='train')
     with pytest.raises(ValueError, match='split of ecssd must be all, train, select or test, got'):
         Ecssd(tmp_path, split='val')
 

@@ -38,6 +38,7 @@ import pytest
 import torch
 
 CONFIG = Path(__file__).parents[3] / 'config' / 'finetune_own_classes.yaml'
+DEFAULT = CONFIG.parents[1] / 'meta_ood_ros' / 'bundles' / 'default'
 TUTORIAL = CONFIG.parents[1] / 'docs' / 'own_classes.md'
 NAMES = ('floor', 'wall', 'shelf', 'person', 'forklift')
 COLORS = np.array([[110, 110, 115], [210, 205, 190], [30, 60, 160], [220, 60, 40], [240, 180, 0]])
@@ -282,11 +283,8 @@ def test_the_tutorials_configuration_trains_validates_and_names_its_classes(
     """docs/own_classes.md in small: config, best.pth by AP and mIoU, names for the bundle."""
     config = open_config(
         CONFIG,
-        hall,
+        {**hall, 'start': str(DEFAULT)},
         [
-            'network.arguments={scale: 0.5}',
-            'network.weights=',
-            'network.new_head=false',
             'training.max_steps=4',
             'training.batch_size=2',
             'training.workers=0',
@@ -300,7 +298,7 @@ def test_the_tutorials_configuration_trains_validates_and_names_its_classes(
     output = tmp_path / 'runs' / 'own'
     finetune(config, output, **quiet)
     record = torch.load(output / 'best.pth', weights_only=True)
-    network = build_network('espnet_v2', num_classes=5, scale=0.5)
+    network = build_network(config.network.architecture, num_classes=5, **config.network.arguments)
     network.load_state_dict(record['state_dict'])
     scores = record['scores']
     frames = ValidationFrames(config.validation, config.data, network.stride).frames

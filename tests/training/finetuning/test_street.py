@@ -10,7 +10,6 @@ from meta_ood_training.finetuning.config import ProxyConfig, StreetConfig, Valid
 from meta_ood_training.finetuning.data.mixing import MixedSamples
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.data.street import (
-    idd_lite_part,
     open_proxies,
     open_samples,
     open_street,
@@ -35,9 +34,8 @@ def idd(tmp_path):
 
 
 def test_select_sequences_of_idd_lite_never_train(idd):
-    dataset = IddLite(idd)
-    fit, select = idd_lite_part(dataset, 'fit'), idd_lite_part(dataset, 'select')
-    assert len(fit) + len(select) == len(dataset) == 80
+    fit, select = IddLite(idd, part='fit'), IddLite(idd, part='select')
+    assert len(fit) + len(select) == len(IddLite(idd)) == 80
     assert 0 < len(select) < 20
     assert not set(fit.groups) & set(select.groups)
     trained = open_street(StreetConfig('idd_lite_fit', 'idd'), {'idd': str(idd)}, 19)

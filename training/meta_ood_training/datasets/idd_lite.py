@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from meta_ood_ros.core.classes import CITYSCAPES_NAMES
-from meta_ood_training.datasets.label_image import read_label
 from meta_ood_training.datasets.paired import (
     files_by_stem,
     Pair,
@@ -15,6 +14,8 @@ from meta_ood_training.datasets.paired import (
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION
 from meta_ood_training.datasets.sources import in_split
 import numpy as np
+
+PARTS = ('all', 'fit', 'select')
 
 COARSE_CLASSES = (
     'drivable',
@@ -58,7 +59,8 @@ class IddLite(PairedImages):
     root : str or Path
         Folder of `images` and `labels`.
     part : str
-        `all`; `select`, the tenth of the sequences that no network of ours was trained on.
+        `all`; `select`, the tenth of the sequences that no network of ours was trained on; `fit`,
+        the others.
     is_known : bool
         Whether every coarse class but living things is IN_DISTRIBUTION, to judge what is taken for
         unknown, instead of left to a teacher.
@@ -66,39 +68,47 @@ class IddLite(PairedImages):
     Notes
     -----
     Targets hold road (0), sky (10) and IGNORED, so they train with a teacher's soft predictions
-    on the rest. `coarse` gives all seven labels. The group is the sequence.
+    on the rest; `with_coarse_targets` gives all seven labels. The group is the sequence.
+
+    Raises
+    ------
+    ValueError
+        There is no such part.
 
     """
 
     region_of_interest = 'road and sky: the other coarse labels name no class'
 
     def __init__(self, root: str | Path, *, part: str = 'all', is_known: bool = False) -> None:
+        if part not in PARTS:
+            raise ValueError(f'part of idd_lite must be one of {", ".join(PARTS)}, got {part!r}.')
         folder = Path(root)
         images = require_folder(folder / 'images', 'IDD-Lite', 'street frames')
         labels = require_folder(folder / 'labels', 'IDD-Lite', 'coarse label images')
         files = pair_files(files_by_stem(images), files_by_stem(labels), 'IDD-Lite', str(folder))
         pairs = [Pair(name, name.partition('_')[0], image, label) for name, image, label in files]
+        if part != 'all':
+            selected = part == 'select'
+            pairs = [
+                pair for pair in pairs if in_split('idd_lite', pair.group, 'select') == selected
+            ]
         super().__init__(
-            [pair for pair in pairs if in_split('idd_lite', pair.group, part)],
+            pairs,
             target_by_table(KNOWN_IDS if is_known else TRAIN_IDS, 'IDD-Lite'),
         )
 
-    def coarse(self, index: int) -> np.ndarray:
+    def with_coarse_targets(self) -> PairedImages:
         """
-        Return the coarse labels of one frame.
-
-        Parameters
-        ----------
-        index : int
-            Place in the dataset.
+        Return the same frames with targets that index COARSE_CLASSES, or are IGNORED.
 
         Returns
         -------
-        ndarray of shape (H, W), uint8
-            Index into COARSE_CLASSES, or IGNORED.
+        PairedImages
+            In the same order.
 
         """
-        return read_label(self.pairs[index].label)
+        table = {**{value: value for value in range(len(COARSE_CLASSES))}, IGNORED: IGNORED}
+        return PairedImages(self.pairs, target_by_table(table, 'IDD-Lite'))
 
 
 def allowed_table() -> np.ndarray:

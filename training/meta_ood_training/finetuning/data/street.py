@@ -17,7 +17,7 @@ from meta_ood_training.datasets.coco.rules import (
     known_names,
 )
 from meta_ood_training.datasets.ecssd import Ecssd
-from meta_ood_training.datasets.idd_lite import allowed_table, IddLite
+from meta_ood_training.datasets.idd_lite import allowed_table, COARSE_CLASSES, IddLite
 from meta_ood_training.datasets.object_folder import find_folder_objects, open_object_folder
 from meta_ood_training.datasets.objects import (
     find_coco_objects,
@@ -26,10 +26,9 @@ from meta_ood_training.datasets.objects import (
     NEVER_PASTED,
     ObjectSource,
 )
-from meta_ood_training.datasets.paired import PairedImages, target_by_table
+from meta_ood_training.datasets.paired import PairedImages
 from meta_ood_training.datasets.registry import FOR_ANY_CLASSES, open_dataset
-from meta_ood_training.datasets.sample import IGNORED, OOD, Sample, SampleDataset
-from meta_ood_training.datasets.sources import source_split
+from meta_ood_training.datasets.sample import OOD, Sample, SampleDataset
 from meta_ood_training.finetuning.config import FinetuneConfig, ProxyConfig, StreetConfig
 from meta_ood_training.finetuning.data.augmentation import resize
 from meta_ood_training.finetuning.data.label_sets import CAMVID_SETS, FACADE_SETS, label_sets
@@ -40,7 +39,6 @@ from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.run_classes import are_cityscapes, find_run_classes
 import numpy as np
 
-IDD_COARSE_CLASSES = 7
 LIVING_THINGS, VEHICLES = 2, 3
 
 
@@ -70,20 +68,6 @@ def resize_sample(sample: Sample, size: tuple[int, int]) -> Sample:
     return Sample(resize(sample.image, size), target, sample.name, sample.group)
 
 
-def idd_lite_part(dataset: IddLite, part: str) -> PairedImages:
-    """Return the frames of IDD-Lite's select sequences (a tenth), of the others, or all."""
-    coarse = target_by_table(
-        {**{value: value for value in range(IDD_COARSE_CLASSES)}, IGNORED: IGNORED}, 'IDD-Lite'
-    )
-    pairs = [
-        pair
-        for pair in dataset.pairs
-        if part == 'all'
-        or (source_split('idd_lite', pair.group) == 'select') == (part == 'select')
-    ]
-    return PairedImages(pairs, coarse)
-
-
 def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int) -> StreetSource:
     """Return one street source."""
     if config.layout not in FOR_ANY_CLASSES and not are_cityscapes(None, num_classes):
@@ -98,20 +82,18 @@ def open_street(config: StreetConfig, data: Mapping[str, str], num_classes: int)
             config.count, ood_objects=config.ood_objects, folder=kept
         )
     elif config.layout in ('idd_lite', 'idd_lite_fit'):
-        dataset = IddLite(find_data(config.data, data, use='street'))
         part = 'fit' if config.layout == 'idd_lite_fit' else 'all'
+        dataset = IddLite(find_data(config.data, data, use='street'), part=part)
+        samples = dataset
         if config.targets in ('consistent', 'cautious'):
-            samples = idd_lite_part(dataset, part)
+            samples = dataset.with_coarse_targets()
             allowed = allowed_table()
             if config.targets == 'cautious':
                 # Living things may be animals, vehicles may be carts: no train id names these.
                 allowed[[LIVING_THINGS, VEHICLES]] = True
             # Coarse values end at 6; 7..18 come from pasted controls and are class ids.
-            rest = slice(IDD_COARSE_CLASSES, num_classes)
+            rest = slice(len(COARSE_CLASSES), num_classes)
             allowed[rest] = np.eye(num_classes, dtype=bool)[rest]
-        else:
-            names = set(idd_lite_part(dataset, part).names) if part == 'fit' else None
-            samples = dataset.select(lambda pair: names is None or pair.name in names)
     else:
         root = find_data(config.data, data, use='street')
         samples = open_dataset(config.layout, root, num_classes=num_classes)

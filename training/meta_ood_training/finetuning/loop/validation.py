@@ -23,7 +23,7 @@ from meta_ood_training.datasets.objects import (
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD, Sample, SampleDataset
 from meta_ood_training.finetuning.data.augmentation import recompress, sample_rng
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
-from meta_ood_training.finetuning.data.street import idd_lite_part, resize_sample
+from meta_ood_training.finetuning.data.street import resize_sample
 from meta_ood_training.finetuning.loop.starting_network import find_data
 from meta_ood_training.finetuning.loop_config import ValidationConfig
 from meta_ood_training.heads.beside import join_planes, run_network
@@ -181,7 +181,7 @@ class ValidationFrames(Dataset[ValidationFrame]):
             streets.append((CamVid(root, 'select'), True))
         if config.idd_lite:
             root = find_data(config.idd_lite, data, use='validation')
-            streets.append((idd_lite_part(IddLite(root), 'select'), False))
+            streets.append((IddLite(root, part='select').with_coarse_targets(), False))
         if config.folder:
             root = find_data(config.folder, data, use='validation')
             own = find_classes(root)
