@@ -122,7 +122,7 @@ class _Backbone(nn.Module):
 
 
 class _Head(nn.Module):
-    """Project the three maps to one width, add them on the finest grid, refine, classify."""
+    """Project the three maps to one width, add them on the finest grid, refine; and classify."""
 
     def __init__(self, inputs: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -134,19 +134,27 @@ class _Head(nn.Module):
         classify = ConvNormAct(wide, num_classes, has_norm=False, has_act=False, has_bias=True)
         self.output_ops = nn.ModuleList([_operations([ConvNormAct(HEAD_WIDTH, wide), classify])])
 
+    def _layers(self) -> tuple[nn.Module, nn.Module]:
+        """Return the last two, of which the second classifies; folded ones, too."""
+        (operations,) = self.output_ops
+        widen, classify = operations.get_submodule('op_list').children()
+        return widen, classify
+
     def forward(self, maps: list[Tensor]) -> Tensor:
         size = maps[-1].shape[-2:]
         merged = self.input_ops[-1](maps[-1])
         for operation, one in zip(self.input_ops[:-1], maps[:-1], strict=True):
             projected = operation(one)
             merged = merged + interpolate(projected, size, mode='bicubic', align_corners=False)
-        return self.widen(self.middle(merged))
-
-    def widen(self, merged: Tensor) -> Tensor:
-        return self.output_ops[0].op_list[0](merged)
+        widen, _ = self._layers()
+        features: Tensor = widen(self.middle(merged))
+        return features
 
     def classify(self, features: Tensor) -> Tensor:
-        return self.output_ops[0].op_list[1](features)
+        """Return the logits of what `forward` gives."""
+        _, classify = self._layers()
+        logits: Tensor = classify(features)
+        return logits
 
 
 def _attention_block(channels: int) -> nn.Sequential:

@@ -26,7 +26,11 @@ pytest.importorskip('onnxruntime')
         ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'is_centred': True}, (65, 98)),
         ('efficientvit_seg_b0', {}, (64, 96)),
         ('efficientvit_seg_b0', {}, (65, 98)),
-        ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'outlier_channels': 8}, (64, 96)),
+        (
+            'deeplabv3plus_mobilenet_edgetpu',
+            {'decoder_channels': 8, 'outlier_channels': 8},
+            (64, 96),
+        ),
         ('efficientvit_seg_b0', {'outlier_channels': 8}, (65, 98)),
         pytest.param('dual_gcn_resnet50', {}, (32, 48), marks=pytest.mark.slow),
     ],

@@ -1,4 +1,4 @@
-"""The mixture of classes and outliers in closed form, and in the networks that have a place for it."""
+"""The mixture of classes and outliers in closed form, and the networks with a place for it."""
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
 from meta_ood_ros.core.networks import build_network, load_weights
@@ -35,7 +35,8 @@ def test_certain_pixels_have_entropy_0_and_1(noise):
         found = normalized_entropy(mixed[0].detach())
         torch.testing.assert_close(found, torch.full((5, 1), entropy), rtol=0, atol=1e-4)
         mixed.sum().backward()
-        assert logits.grad is not None and logits.grad.isfinite().all()
+        assert logits.grad is not None
+        assert logits.grad.isfinite().all()
 
 
 def test_entropy_grows_with_the_probability_of_an_outlier(noise):
@@ -64,16 +65,20 @@ def test_network_gives_the_mixture_of_its_two_decoders(name, arguments, fill_by_
     fill_by_rule(plain)
     mixed = build_network(name, num_classes=4, outlier_channels=6, **arguments).eval()
     missing = mixed.load_state_dict(plain.state_dict(), strict=False).missing_keys
-    assert missing and all(one.startswith('outlier.') for one in missing)
+    assert missing
+    assert all(one.startswith('outlier.') for one in missing)
     torch.nn.init.normal_(mixed.outlier.out.weight)
     planes = []
     mixed.outlier.register_forward_hook(lambda _, inputs, output: planes.append(output))
     x = noise(2, 3, 64, 96)
     with torch.inference_mode():
-        expected = mix_outliers(plain(x), (mixed(x), planes[0])[1], align_corners=plain.align_corners)
+        expected = mix_outliers(
+            plain(x), (mixed(x), planes[0])[1], align_corners=plain.align_corners
+        )
         torch.testing.assert_close(mixed(x), expected)
         torch.testing.assert_close(fold_batch_norms(mixed)(x), expected, rtol=1e-3, atol=1e-3)
-    assert mixed.num_classes == 4 and expected.shape[1] == 4
+    assert mixed.num_classes == 4
+    assert expected.shape[1] == 4
 
 
 @pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)

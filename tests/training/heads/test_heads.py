@@ -5,6 +5,7 @@ import math
 
 from meta_ood_ros.core.backends.fold import fold_batch_norms
 from meta_ood_ros.core.networks import build_network
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock
 from meta_ood_training.heads.beside import (
     head_kind,
     HeadSettings,
@@ -14,7 +15,6 @@ from meta_ood_training.heads.beside import (
     Outputs,
     run_network,
 )
-from meta_ood_ros.core.networks.outlier_decoder import HeadBlock
 from meta_ood_training.heads.dirichlet import differential_entropy
 from meta_ood_training.heads.head_file import (
     find_head,
