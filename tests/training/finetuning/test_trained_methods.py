@@ -121,6 +121,20 @@ def test_a_head_replaces_that_of_an_earlier_bundle_and_none_removes_it(
         export_bundle((with_head, without), tmp_path / 'mean', **TERMS)
 
 
+@pytest.mark.parametrize('kind', ['void_class', 'outlier_head'])
+def test_a_head_alone_is_trained_where_the_network_is_frozen(tmp_path, small_config, quiet, kind):
+    config = of_kind(small_config(max_steps=2, average_decay=0.5), kind)
+    head = replace(HEADS[kind], frozen_network=True)
+    config = replace(config, objective=replace(config.objective, head=head))
+    finetune(config, tmp_path / 'run', **quiet)
+    record = torch.load(tmp_path / 'run' / 'final.pth', weights_only=True)
+    start = open_network(config.network, config.data).state_dict()
+    assert all(torch.equal(start[name], one) for name, one in record['state_dict'].items())
+    assert record['head']['out.weight'].any()
+    export_bundle(tmp_path / 'run' / 'final.pth', tmp_path / 'bundle', **TERMS)
+    assert find_head(tmp_path / 'bundle').settings == HEADS[kind]
+
+
 def test_an_outlier_head_becomes_a_decoder_of_the_network(tmp_path, small_config, quiet):
     config = of_kind(small_config(max_steps=2), 'outlier_head')
     start = build_network('efficientvit_seg_b0', num_classes=19)

@@ -40,11 +40,15 @@ class HeadSettings:
         logits; its planes have the resolution of the last of them.
     hidden : int
         Channels within; 0 is a single 1x1 convolution, as a further class would have.
+    frozen_network : bool
+        Train the head alone: the segmentation stays what it is, bit for bit. That of a
+        `residual_head` always does.
 
     """
 
     inputs: tuple[str, ...]
     hidden: int = 64
+    frozen_network: bool = False
 
     def __post_init__(self) -> None:
         if not self.inputs or self.hidden < 0:
@@ -78,8 +82,8 @@ class NetworkWithHead(OodNetwork):
     Parameters
     ----------
     kind : str
-        `residual_head` leaves the network untrained and in evaluation mode, whatever is asked of
-        it: neither weights nor statistics move.
+        `residual_head` and `settings.frozen_network` leave the network untrained and in evaluation
+        mode, whatever is asked of it: neither weights nor statistics move.
 
     """
 
@@ -90,7 +94,7 @@ class NetworkWithHead(OodNetwork):
         self.settings = settings
         for name in ('num_classes', 'stride', 'align_corners', 'input_mean', 'input_std'):
             setattr(self, name, getattr(network, name))
-        self.is_frozen = kind == 'residual_head'
+        self.is_frozen = kind == 'residual_head' or settings.frozen_network
         planes = network.num_classes if kind == 'residual_head' else 1
         self.extra_head = HeadBlock(self._channels(), planes, hidden=settings.hidden)
         if self.is_frozen:
