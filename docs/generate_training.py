@@ -146,7 +146,7 @@ def find_users(section: Section) -> dict[str, list[str]]:
 
 
 def _rooms() -> Iterator[tuple[str, str]]:
-    for wing in ('finetuning', 'bundles'):
+    for wing in ('finetuning', 'bundles', 'heads'):
         for path in sorted((PACKAGE / wing).rglob('*.py')):
             name = str(path.relative_to(PACKAGE))
             if name not in RECORD_ROOMS:
