@@ -163,7 +163,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ('words', 'resumes'),
-    [(['--output', 'o'], True), ([], False), (['--output', 'o', '--segments'], False)],
+    [(['--output', 'o'], True), ([], False), (['--output', 'o', '--segments'], True)],
 )
 def test_only_what_is_kept_is_gone_on_with(words, resumes, monkeypatch, capsys):
     module = cli.import_module('meta_ood_training.evaluation.command')
