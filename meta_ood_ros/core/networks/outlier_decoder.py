@@ -82,7 +82,7 @@ def mix_outliers(logits: Tensor, outlier_logit: Tensor, *, align_corners: bool) 
     if logits.shape[-2:] != size:
         logits = interpolate(logits, size, mode='bilinear', align_corners=align_corners)
     logits, p = logits * CLASS_SHARPNESS, outlier_logit.sigmoid()
-    # In single steps, since OpenVINO 2026 computes another logsumexp beside a softmax.
+    # In single steps: OpenVINO 2026.4 reads ReduceLogSumExp of an ONNX graph as something else.
     largest = logits.amax(1, keepdim=True)
     exponentials = (logits - largest).exp()
     total = exponentials.sum(1, keepdim=True)
