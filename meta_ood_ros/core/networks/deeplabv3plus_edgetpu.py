@@ -104,17 +104,18 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         fine, coarse = self.backbone(x)
         scene = self.scene(adaptive_avg_pool2d(coarse, 1)).expand(-1, -1, *coarse.shape[-2:])
         context = self.context(torch.cat([scene, self.local(coarse)], dim=1))
-        logits, features, corners = self.logits(context), context, self.align_corners
+        logits, features, corners = self.logits(context), [context], self.align_corners
         if self.decoder is not None:
             size = fine.shape[-2:]
             logits = interpolate(logits, size, mode='bilinear', align_corners=corners)
             context = interpolate(context, size, mode='bilinear', align_corners=corners)
             refined = self.decoder(fine, context)
             logits = logits + self.decoder.logits(refined)
-            features = torch.cat([context, refined], dim=1)
+            features = [context, refined]
         if self.outlier is None:
             return logits
-        return mix_outliers(logits, self.outlier((coarse, features)), align_corners=corners)
+        planes = self.outlier((coarse, torch.cat(features, dim=1)))
+        return mix_outliers(logits, planes, align_corners=corners)
 
     def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
         """Return the layer that gives the logits of classes, and the one that the decoder adds."""
@@ -134,20 +135,17 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         Returns
         -------
         mapping of str to Tensor
-            With the present values of the decoders where there is none among them.
+            With the present values of the decoder where there is none among them; an outlier
+            decoder starts as no network that anyone wants, so its weights must be there.
 
         """
         own = self.state_dict()
-        added = {
-            name: value
-            for name, value in own.items()
-            for part in ('decoder.', 'outlier.')
-            if name.startswith(part) and not any(one.startswith(part) for one in state_dict)
-        }
+        decoder = {name: value for name, value in own.items() if name.startswith('decoder.')}
         numbered = [_NUMBERED.fullmatch(name) for name in state_dict]
         places = sorted({match[1] for match in numbered if match})
         if len(places) * 2 != len(state_dict):
-            return {**state_dict, **added}
+            has_decoder = any(name.startswith('decoder.') for name in state_dict)
+            return state_dict if has_decoder else {**state_dict, **decoder}
         convs = [name.removesuffix('.weight') for name in own if name.endswith('.weight')]
         convs = [name for name in convs if not name.startswith(('decoder.', 'outlier.'))]
         if len(places) != len(convs):
@@ -161,7 +159,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
             for place, conv in zip(places, convs, strict=True)
             for kind in ('weight', 'bias')
         }
-        return renamed | added
+        return renamed | decoder
 
 
 class _Decoder(nn.Module):

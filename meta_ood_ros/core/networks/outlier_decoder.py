@@ -29,6 +29,10 @@ class HeadBlock(nn.Module):
 
     def __init__(self, channels: Sequence[int], planes: int, *, hidden: int) -> None:
         super().__init__()
+        if hidden < 0:
+            raise ValueError(
+                f'the channels within a head must be from 0 on, got {hidden}. Give, say, 64.'
+            )
         if not hidden and len(channels) != 1:
             raise ValueError(
                 f'a head without hidden channels must have one input, got {len(channels)}. Name '

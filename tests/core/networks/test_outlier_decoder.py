@@ -112,9 +112,16 @@ def test_gradient_reaches_both_decoders(name, arguments, noise):
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_weights_from_before_the_outlier_decoder_are_taken():
-    old = build_network(NETWORKS[0][0], num_classes=4, **NETWORKS[0][1])
-    new = build_network(NETWORKS[0][0], num_classes=4, outlier_channels=6, **NETWORKS[0][1])
-    load_weights(new, old.state_dict(), source='old')
-    assert torch.equal(new.decoder.refine[0].weight, old.decoder.refine[0].weight)
-    assert not new.outlier.out.weight.any()
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_weights_without_the_outlier_decoder_are_refused(name, arguments):
+    """Untrained, it would call every pixel half unknown."""
+    old = build_network(name, num_classes=4, **arguments)
+    new = build_network(name, num_classes=4, outlier_channels=6, **arguments)
+    with pytest.raises(ValueError, match='outlier.reduce.0.weight'):
+        load_weights(new, old.state_dict(), source='old')
+
+
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_negative_width_is_refused(name, arguments):
+    with pytest.raises(ValueError, match='channels within a head must be from 0 on, got -1'):
+        build_network(name, num_classes=4, outlier_channels=-1, **arguments)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from meta_ood_ros.core.bundle import Bundle
-from meta_ood_ros.core.networks import NETWORK_BUILDERS, OodNetwork
+from meta_ood_ros.core.networks import NETWORK_BUILDERS
 from meta_ood_training.bundles.checkpoints import Checkpoint
 from meta_ood_training.finetuning.config import NetworkConfig
 from meta_ood_training.finetuning.config_reader import ConfigError
@@ -38,8 +38,7 @@ def with_outlier_decoder(
     objective = _objective(checkpoint)
     described = objective.get('head') or {}
     kind = objective.get('kind', 'entropy_maximization')
-    builder = NETWORK_BUILDERS[network.architecture]
-    wanted = builder.outlier_inputs if _is_network(builder) else ()
+    wanted = getattr(NETWORK_BUILDERS[network.architecture], 'outlier_inputs', ())
     found = tuple(described.get('inputs', ()))
     if kind != 'outlier_head' or not wanted or found != wanted:
         places = ', '.join(wanted) or 'no place for it in this architecture'
@@ -51,10 +50,6 @@ def with_outlier_decoder(
     arguments = {**network.arguments, 'outlier_channels': described['hidden']}
     head = {f'outlier.{name}': value for name, value in checkpoint.facts['head'].items()}
     return replace(network, arguments=arguments), {**weights, **head}
-
-
-def _is_network(builder: Any) -> TypeGuard[type[OodNetwork]]:
-    return isinstance(builder, type) and issubclass(builder, OodNetwork)
 
 
 def write_head(
