@@ -15,6 +15,8 @@ from torch.nn.functional import interpolate
 
 CLASS_SHARPNESS = 4.0
 """k: how much of the entropy between two known classes is left beside that of the unknown."""
+MAX_CHANNELS = 4096
+"""Within a decoder: far more than any has, and few enough to be built."""
 _LEAST_PROBABILITY = 1e-6
 """Of a class, where float16 would take its logarithm of 0."""
 
@@ -29,9 +31,10 @@ class HeadBlock(nn.Module):
 
     def __init__(self, channels: Sequence[int], planes: int, *, hidden: int) -> None:
         super().__init__()
-        if hidden < 0:
+        if not 0 <= hidden <= MAX_CHANNELS:
             raise ValueError(
-                f'the channels within a head must be from 0 on, got {hidden}. Give, say, 64.'
+                f'the channels within a head must be from 0 to {MAX_CHANNELS}, got {hidden}. Give, '
+                'say, 64.'
             )
         if not hidden and len(channels) != 1:
             raise ValueError(
@@ -44,9 +47,9 @@ class HeadBlock(nn.Module):
         for layer in (*self.reduce, self.mix):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                _clear_bias(layer)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        _clear_bias(self.out)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         if not len(self.reduce):
@@ -60,6 +63,11 @@ class HeadBlock(nn.Module):
         ]
         summed = torch.stack(reduced).mean(0)
         return self.out(self.mix(summed.relu()).relu())
+
+
+def _clear_bias(layer: nn.Conv2d) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
 
 
 def mix_outliers(logits: Tensor, outlier_logit: Tensor, *, align_corners: bool) -> Tensor:

@@ -122,6 +122,7 @@ def test_weights_without_the_outlier_decoder_are_refused(name, arguments):
 
 
 @pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
-def test_negative_width_is_refused(name, arguments):
-    with pytest.raises(ValueError, match='channels within a head must be from 0 on, got -1'):
-        build_network(name, num_classes=4, outlier_channels=-1, **arguments)
+@pytest.mark.parametrize('width', [-1, 10_000_000])
+def test_width_that_none_has_is_refused(name, arguments, width):
+    with pytest.raises(ValueError, match=f'within a head must be from 0 to 4096, got {width}'):
+        build_network(name, num_classes=4, outlier_channels=width, **arguments)
