@@ -1,24 +1,27 @@
 """
 A decoder beside that of the classes that tells OoD from the rest, and both as logits of C classes.
 
-Bevandic et al. (GCPR 2019) train the second decoder. The logits are those of the mixture
-(1 - p) softmax(k z) + p / C: a pixel is of its classes, or with probability p of something whose
-class nothing is known about. Their softmax entropy tells OoD as p does, their largest class is
-that of z, and whatever takes logits takes these.
+Bevandic et al. (GCPR 2019) train the second decoder, which gives p, the probability of an outlier.
+The logits are those of the classes, made milder pixel by pixel until their softmax entropy e has
+become 1 - (1 - e) (1 - p): unknown to the classes, or to the decoder. The largest class stays, and
+whatever takes logits takes these.
 """
 
 from collections.abc import Sequence
+import math
 
 import torch
 from torch import nn, Tensor
 from torch.nn.functional import interpolate
 
-CLASS_SHARPNESS = 4.0
-"""k: how much of the entropy between two known classes is left beside that of the unknown."""
 MAX_CHANNELS = 4096
 """Within a decoder: far more than any has, and few enough to be built."""
-_LEAST_PROBABILITY = 1e-6
-"""Of a class, where float16 would take its logarithm of 0."""
+_STEPS = 3
+"""Of the Illinois method: a trained network's entropy is then right to 0.001 in the mean."""
+_BEND = 0.15
+"""By which the way from no logits to all of them is made straighter, the more the larger they are."""
+_LEAST_SHARE = 0.01
+"""Of the logits that is left: less, and float16 could not tell the largest class any more."""
 
 
 class HeadBlock(nn.Module):
@@ -72,7 +75,7 @@ def _clear_bias(layer: nn.Conv2d) -> None:
 
 def mix_outliers(logits: Tensor, outlier_logit: Tensor, *, align_corners: bool) -> Tensor:
     """
-    Return the logits of the mixture, on the grid of the outlier logits.
+    Return the logits of the classes, milder where there is an outlier.
 
     Parameters
     ----------
@@ -86,17 +89,48 @@ def mix_outliers(logits: Tensor, outlier_logit: Tensor, *, align_corners: bool) 
     Returns
     -------
     Tensor of shape (N, C, h', w'), float
-        log((1 - p) softmax(k z) + p / C) + log sum exp(k z), so that the size of the logits, which
-        `energy` and `max_logit` look at, is that of k z where p is 0.
+        t z with t in (0, 1], whose entropy over log C is 1 - (1 - e) (1 - p), that of z being e.
 
     """
     size = outlier_logit.shape[-2:]
     if logits.shape[-2:] != size:
         logits = interpolate(logits, size, mode='bilinear', align_corners=align_corners)
-    logits, p = logits * CLASS_SHARPNESS, outlier_logit.sigmoid()
-    # In single steps: OpenVINO 2026.4 reads ReduceLogSumExp of an ONNX graph as something else.
-    largest = logits.amax(1, keepdim=True)
-    exponentials = (logits - largest).exp()
+    below_largest = logits - logits.amax(1, keepdim=True)
+    entropy = _entropy(below_largest)
+    wanted = entropy + outlier_logit.sigmoid() * (1 - entropy)
+    bend = -_BEND * below_largest.mean(1, keepdim=True)
+
+    def share(way: Tensor) -> Tensor:
+        return way / (1 + bend * (1 - way))
+
+    # The way ends between low and high: too much entropy at the one, too little at the other.
+    low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
+    too_much, too_little = 1 - wanted, wanted - entropy
+    for _ in range(_STEPS):
+        way = _between(low, high, too_much, too_little)
+        excess = _entropy(share(way) * below_largest) - wanted
+        is_low = excess > 0
+        low, high = torch.where(is_low, way, low), torch.where(is_low, high, way)
+        # An end that stays counts half from now on: else one of them would stay for ever.
+        too_much = torch.where(is_low, excess, too_much / 2)
+        too_little = torch.where(is_low, too_little / 2, -excess)
+    way = _between(low, high, too_much, too_little)
+    return logits * share(way).clamp_min(_LEAST_SHARE)
+
+
+def _entropy(below_largest: Tensor) -> Tensor:
+    """Return the softmax entropy over log C, in steps that OpenVINO 2026.4 reads right."""
+    exponentials = below_largest.exp()
     total = exponentials.sum(1, keepdim=True)
-    mixture = (1 - p) * exponentials / total + p / logits.shape[1]
-    return mixture.clamp_min(_LEAST_PROBABILITY).log() + total.log() + largest
+    mean = (below_largest * exponentials).sum(1, keepdim=True) / total
+    return (total.log() - mean) / math.log(below_largest.shape[1])
+
+
+def _between(low: Tensor, high: Tensor, too_much: Tensor, too_little: Tensor) -> Tensor:
+    part = too_much / (too_much + too_little).clamp_min(1e-3)
+    return low + (high - low) * part.clamp(0, 1)
+
+
+def _clear_bias(layer: nn.Conv2d) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
