@@ -76,7 +76,7 @@ export_network() { # export_network FOLDER CHECKPOINT ...: their mean
       --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
 }
 
-half=(--half)
+half=(--half) last=$name.run
 if [[ $name == default ]]; then
   config=finetune_deeplabv3plus_mobilenet_edgetpu
   finetune ${config}_large "$runs/default.large" "${published[@]}"
@@ -84,13 +84,18 @@ if [[ $name == default ]]; then
   export_network "$runs/default.mean" "$runs"/default.{large,small}/final.pth
   finetune $config "$runs/default.run" --data mean="$runs/default.mean/network.safetensors" \
     "${published[@]}" "${facade[@]}"
+  export_network "$runs/default.classes" "$runs/default.run/final.pth"
+  config=finetune_outlier_head_default
+  finetune $config "$runs/default.head" "${facade[@]}" \
+    --data default="$runs/default.classes/network.safetensors"
+  last=default.head half+=(--mix-head)
 else
   config=finetune_efficientvit_seg_b0 half=() # float16 changes an entropy by 0.012
   finetune $config "$runs/fast.run" --data efficientvit_weights="$data/efficientvit.pt" \
     "${facade[@]}"
 fi
 bundle=$runs/$name.network
-export_network "$bundle" "$runs/$name.run/final.pth"
+export_network "$bundle" "$runs/$last/final.pth"
 
 # The classifier's domains: frames that no network was trained on, with objects pasted that none was.
 rows=()
