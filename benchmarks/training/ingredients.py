@@ -3,8 +3,8 @@ What each ingredient of the default's recipe is worth: short runs that lack one,
 
     python -m benchmarks.training.ingredients DATA RUNS [--seeds 0 1 2] [--steps 120] [--crop 288]
 
-DATA is that of training/make_bundle.sh, with espnet_v2.pth, and with road_anomaly and overlay (made by
-`overlay`) to judge on. A run that is done is not repeated; the table says mean, lowest and highest.
+DATA is that of training/make_bundle.sh with espnet_v2.pth, and to judge on with road_anomaly and
+overlay (made by `overlay`). What is done is not repeated; the table says mean, lowest, highest.
 """
 
 import argparse

@@ -67,8 +67,8 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         super().__init__()
         if decoder_channels != 0 and not MIN_DECODER_CHANNELS <= decoder_channels <= MAX_CHANNELS:
             raise ValueError(
-                f'decoder_channels must be 0 or from {MIN_DECODER_CHANNELS} to {MAX_CHANNELS}, got '
-                f'{decoder_channels}. 0 is the published network, which has no decoder.'
+                f'decoder_channels must be 0 or from {MIN_DECODER_CHANNELS} to {MAX_CHANNELS}, '
+                f'got {decoder_channels}. 0 is the published network, which has no decoder.'
             )
         self.num_classes = num_classes
         self.backbone = MobileNetEdgeTpu(is_centred=is_centred)

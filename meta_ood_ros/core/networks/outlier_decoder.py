@@ -17,13 +17,13 @@ from torch.nn.functional import interpolate
 MAX_CHANNELS = 4096
 """Within a decoder: far more than any has, and few enough to be built."""
 _STEPS = 2
-"""Of the Illinois method, before one of Newton's: entropy of trained networks is right to 0.001."""
+"""Of the Illinois method, before one of Newton's: right to 0.001 for trained networks."""
 _BEND = 0.15
-"""By which the way from no logits to all of them is made straighter, the more the larger they are."""
+"""Makes the way from no logits to all of them straighter, the more the larger they are."""
 _LONGEST_STEP = 0.3
-"""Of Newton's, in the logarithm of the share; where the entropy hardly changes it would be longer."""
+"""Of Newton's, in the logarithm of the share."""
 _LEAST_VARIANCE = 0.05
-_LEAST_SHARE = 0.01
+_LEAST_SHARE = 1e-3
 """Of the logits that is left: less, and float16 could not tell the largest class any more."""
 
 
@@ -39,8 +39,8 @@ class HeadBlock(nn.Module):
         super().__init__()
         if not 0 <= hidden <= MAX_CHANNELS:
             raise ValueError(
-                f'the channels within a head must be from 0 to {MAX_CHANNELS}, got {hidden}. Give, '
-                'say, 64.'
+                f'the channels within a head must be from 0 to {MAX_CHANNELS}, got {hidden}. '
+                'Give, say, 64.'
             )
         if not hidden and len(channels) != 1:
             raise ValueError(
