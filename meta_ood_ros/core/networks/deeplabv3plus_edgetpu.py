@@ -47,7 +47,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         are 16 k + 1: it was trained so. True shifts the windows of the strided convolutions so
         that it lines up where they are multiples of 16, as `stride` makes them.
     outlier_channels : int
-        Width of the outlier decoder, whose mixture with the classes the logits then are; 0 has
+        Width of the outlier decoder, by which the logits are then made milder; 0 has
         none.
 
     """

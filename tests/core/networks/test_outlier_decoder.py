@@ -117,7 +117,7 @@ def test_coarser_classes_come_to_the_grid_of_the_outliers(noise):
 
 
 @pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
-def test_network_gives_the_mixture_of_its_two_decoders(name, arguments, fill_by_rule, noise):
+def test_network_gives_what_both_of_its_decoders_say(name, arguments, fill_by_rule, noise):
     plain = build_network(name, num_classes=4, **arguments).eval()
     fill_by_rule(plain)
     mixed = build_network(name, num_classes=4, outlier_channels=6, **arguments).eval()
