@@ -170,6 +170,17 @@ def test_counts_of_another_run_are_refused(dataset, tmp_path):
             )
 
 
+def test_counts_in_other_bins_are_refused(dataset, tmp_path, monkeypatch):
+    options = {'title': 'one', 'facts': {'seed': 0}}
+    monkeypatch.setattr(frame_walk, 'COUNTS_LAYOUT', 'coarse')
+    before = frame_walk.keep_in(tmp_path, **options, resume=False)
+    walk_frames(dataset, range(3), maker(dataset), title='d', kept=before)
+    monkeypatch.undo()
+    now = frame_walk.keep_in(tmp_path, **options, resume=True)
+    with pytest.raises(ValueError, match=r'as the run was begun, with .*"coarse".*, got .*float32'):
+        walk_frames(dataset, range(3), maker(dataset), title='d', kept=now)
+
+
 def test_damaged_frames_are_skipped_by_name_and_remembered(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(frame_walk, 'KEEP_EVERY_S', 0)
     good = evaluate_pixels(predict, dataset, indices=[0, 2, 3, 5, 6])['']

@@ -20,6 +20,7 @@ import zipfile
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_training.datasets import Sample, SampleDataset
 from meta_ood_training.evaluation.sharing import Ranks
+from meta_ood_training.scores import COUNTS_LAYOUT
 import numpy as np
 
 KEEP_EVERY_S = 20.0
@@ -82,6 +83,7 @@ def keep_in(
     if folder is None:
         return None
     digest = hashlib.sha256(title.encode()).hexdigest()[:12]
+    facts = {**facts, 'bins': COUNTS_LAYOUT}
     return Kept(folder / UNFINISHED / digest, json.dumps(facts), resume)
 
 
