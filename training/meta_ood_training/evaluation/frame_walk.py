@@ -75,6 +75,11 @@ class Kept:
         """Return the file of this rank."""
         return self.path.with_name(f'{self.path.name}.{ranks.rank}of{ranks.count}.npz')
 
+    def beside(self, ranks: Ranks) -> Path:
+        """Return a folder for what this rank alone needs again, of these facts and no others."""
+        digest = hashlib.sha256(self.facts.encode()).hexdigest()[:12]
+        return self.of(ranks).with_suffix(f'.{digest}')
+
 
 def keep_in(
     folder: Path | None, title: str, facts: Mapping[str, Any], *, resume: bool
