@@ -10,7 +10,7 @@ from meta_ood_ros.core.files.whole_files import write_whole
 import numpy as np
 from numpy.typing import NDArray
 
-LONG_S = 1.0
+LONG_S = 0.25
 """Seconds of network, classes and score from which a score is kept."""
 
 MOST_BYTES = 1 << 33
