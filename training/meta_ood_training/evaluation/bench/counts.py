@@ -217,7 +217,8 @@ def look(
             failed[name] = str(error)
             continue
         maps[name] = _scaled(values, size, cv2.INTER_LINEAR)
-        seconds[name] = base + classes + own
+        shared = getattr(view.scorers[name], 'shared_s', 0.0)  # as if it ran alone
+        seconds[name] = base + classes + own + shared
     scaled = DensePrediction(
         _scaled(dense.semantic, size, cv2.INTER_NEAREST_EXACT),
         _scaled(dense.entropy, size, cv2.INTER_LINEAR),
