@@ -139,6 +139,24 @@ def test_an_interrupted_walk_goes_on_where_it_was(dataset, tmp_path, monkeypatch
     assert records(counts) == whole(dataset)
 
 
+def test_large_counts_are_kept_less_often(dataset, tmp_path, monkeypatch):
+    now, kept_at = [0.0], []
+
+    def slow(image):
+        now[0] += 30
+        return predict(image)
+
+    def save(*arguments):
+        kept_at.append(arguments[-1])
+        now[0] += 3
+
+    monkeypatch.setattr(frame_walk.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(frame_walk, '_save', save)
+    kept = Kept(tmp_path / 'state', 'facts', resume=False)
+    walk_frames(dataset, range(FRAMES), maker(dataset, slow), title='data', kept=kept)
+    assert kept_at == [1, 3, 5, 7]  # every 20 s, then every 60 s; and what is left at the end
+
+
 def test_without_resume_a_walk_begins_anew(dataset, tmp_path):
     kept = Kept(tmp_path / 'state', 'facts', resume=False)
     for _ in range(2):
