@@ -195,7 +195,9 @@ def test_counts_in_other_bins_are_refused(dataset, tmp_path, monkeypatch):
     walk_frames(dataset, range(3), maker(dataset), title='d', kept=before)
     monkeypatch.undo()
     now = frame_walk.keep_in(tmp_path, **options, resume=True)
-    with pytest.raises(ValueError, match=r'as the run was begun, with .*"coarse".*, got .*float32'):
+    with pytest.raises(
+        ValueError, match=r'as the run was begun, with .*"coarse".*, got .*float32'
+    ):
         walk_frames(dataset, range(3), maker(dataset), title='d', kept=now)
 
 

@@ -1,4 +1,4 @@
-"""Scores that took long, kept beside the counts of a first walk: the second need not repeat them."""
+"""Scores that took long, kept from the first walk over the frames for the second."""
 
 from collections.abc import Collection, Mapping
 import hashlib

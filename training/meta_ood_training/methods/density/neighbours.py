@@ -2,8 +2,9 @@
 The nearest of many embeddings by cosine, exactly or through a graph.
 
 `exact` multiplies all with all, and sorts few of the products: where the k largest are, there are
-also k groups of products with the largest maxima, and these need only be compared. `hnsw` is faiss's hierarchical graph (Malkov and Yashunin, 2018),
-which finds nearly all of them in a fraction of the time and needs faiss-cpu.
+also k groups of products with the largest maxima, and these need only be compared. `hnsw` is
+faiss's hierarchical graph (Malkov and Yashunin, 2018), which finds nearly all of them in a
+fraction of the time and needs faiss-cpu.
 """
 
 from importlib.util import find_spec
