@@ -4,6 +4,7 @@ import json
 import math
 
 import cv2
+from meta_ood_ros.core.files import whole_folders
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import Folder, IGNORED, OOD, Sample
 from meta_ood_training.evaluation import evaluate, frame_walk
@@ -85,6 +86,7 @@ def test_scores_that_took_long_are_not_computed_twice(
     monkeypatch.setattr(bench_counts, 'look', look)
     monkeypatch.setattr(component_f1, 'look', look)
     monkeypatch.setattr(component_f1, 'ComponentPass', lambda *a: ComponentPass(*second(*a)))
+    monkeypatch.setattr(whole_folders, '_MOST_CARRIED', 5)  # no folder of scores is carried along
     found = evaluate_methods(f'folder={data}', output=tmp_path / 'out', **common)
     rows = found.ranked['folder']
     assert {row.method: row.f1 for row in rows} == {row.method: row.f1 for row in expected}
@@ -104,6 +106,9 @@ def test_kept_scores_stay_below_their_limit_and_begin_anew(tmp_path, monkeypatch
     assert list(again.take(image, ['a', 'quick'])) == ['a']
     np.testing.assert_array_equal(again.take(image, ['a'])['a'], values)
     assert again.take(image + 1, ['a']) == {}
+    again.keep(image + 2, {'a': values}, {'a': 2.0})
+    again.clear()
+    assert list(tmp_path.iterdir()) == []
     assert kept_scores.KeptScores(tmp_path / 'kept', resume=False).take(image, ['a']) == {}
 
 

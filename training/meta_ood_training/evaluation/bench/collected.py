@@ -111,6 +111,8 @@ class Collected:
                 rule=self.components,
                 kept=kept,
             )
+            if kept:
+                kept.clear()  # both walks are counted
             for name, value in f1.items():
                 evaluated[''][name] = replace(evaluated[''][name], f1=value)
         self.seconds[walked] = time.perf_counter() - start

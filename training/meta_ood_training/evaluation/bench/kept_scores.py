@@ -23,7 +23,11 @@ class KeptScores:
     def __init__(self, folder: Path, *, resume: bool) -> None:
         self._folder, self._bytes = folder, 0
         if not resume:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove all that was kept."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def keep(
         self,
@@ -56,5 +60,5 @@ class KeptScores:
         return found
 
     def _file(self, image: NDArray[np.uint8], name: str) -> Path:
-        content = hashlib.blake2b(np.ascontiguousarray(image), digest_size=12).hexdigest()
+        content = hashlib.blake2b(image.tobytes(), digest_size=12).hexdigest()
         return self._folder / f'{content}.{name}.npy'
