@@ -139,6 +139,24 @@ def test_an_interrupted_walk_goes_on_where_it_was(dataset, tmp_path, monkeypatch
     assert records(counts) == whole(dataset)
 
 
+def test_large_counts_are_kept_less_often(dataset, tmp_path, monkeypatch):
+    now, kept_at = [0.0], []
+
+    def slow(image):
+        now[0] += 30
+        return predict(image)
+
+    def save(*arguments):
+        kept_at.append(arguments[-1])
+        now[0] += 3
+
+    monkeypatch.setattr(frame_walk.time, 'monotonic', lambda: now[0])
+    monkeypatch.setattr(frame_walk, '_save', save)
+    kept = Kept(tmp_path / 'state', 'facts', resume=False)
+    walk_frames(dataset, range(FRAMES), maker(dataset, slow), title='data', kept=kept)
+    assert kept_at == [1, 3, 5, 7]  # every 20 s, then every 60 s; and what is left at the end
+
+
 def test_without_resume_a_walk_begins_anew(dataset, tmp_path):
     kept = Kept(tmp_path / 'state', 'facts', resume=False)
     for _ in range(2):
@@ -168,6 +186,19 @@ def test_counts_of_another_run_are_refused(dataset, tmp_path):
             walk_frames(
                 dataset, range(3), maker(dataset), title='d', kept=Kept(tmp_path / 's', 'a', True)
             )
+
+
+def test_counts_in_other_bins_are_refused(dataset, tmp_path, monkeypatch):
+    options = {'title': 'one', 'facts': {'seed': 0}}
+    monkeypatch.setattr(frame_walk, 'COUNTS_LAYOUT', 'coarse')
+    before = frame_walk.keep_in(tmp_path, **options, resume=False)
+    walk_frames(dataset, range(3), maker(dataset), title='d', kept=before)
+    monkeypatch.undo()
+    now = frame_walk.keep_in(tmp_path, **options, resume=True)
+    with pytest.raises(
+        ValueError, match=r'as the run was begun, with .*"coarse".*, got .*float32'
+    ):
+        walk_frames(dataset, range(3), maker(dataset), title='d', kept=now)
 
 
 def test_damaged_frames_are_skipped_by_name_and_remembered(dataset, tmp_path, monkeypatch):

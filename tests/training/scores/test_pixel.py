@@ -9,6 +9,7 @@ from meta_ood_training.scores import (
     roc_curve,
     ScoreHistogram,
 )
+from meta_ood_training.scores.bootstrap import to_cells
 from meta_ood_training.scores.histogram import to_ordered_keys, to_scores
 import numpy as np
 import pytest
@@ -48,13 +49,15 @@ def random_images(seed, kind):
             scores = 1 / (1 + np.exp(-scores))
         elif kind == 'crowded':  # all scores within a few bins
             scores = 0.5 + 1e-5 * scores
+        elif kind == 'saturated':  # half of all above 1 - 2**-11, some at 1
+            scores = 1 / (1 + np.exp(-8 - 3 * scores))
         elif kind == 'tied':
             scores = np.round(scores, 1)
         images.append((scores.astype(np.float32), is_ood))
     return images
 
 
-@pytest.mark.parametrize('kind', ['normal', 'entropy', 'crowded', 'tied'])
+@pytest.mark.parametrize('kind', ['normal', 'entropy', 'crowded', 'saturated', 'tied'])
 @pytest.mark.parametrize('seed', [0, 1])
 def test_scores_agree_with_scikit_learn_within_the_printed_bound(seed, kind):
     images = random_images(seed, kind)
@@ -74,6 +77,46 @@ def test_scores_agree_with_scikit_learn_within_the_printed_bound(seed, kind):
     if kind == 'entropy':
         assert first.auroc_bound < 1e-4
         assert first.average_precision_bound < 1e-2
+    if kind == 'saturated':
+        assert first.average_precision == pytest.approx(average_precision, abs=1e-4)
+        assert max(first.average_precision_bound, first.auroc_bound) < 1e-3
+
+
+def test_scores_next_to_one_are_told_apart_and_ties_at_one_are_known():
+    # 30 OoD and 70 in-distribution pixels at 1, which is .3 for each; below it every float32 for
+    # 2**-7: first one OoD to one other, then the others alone
+    steps = np.arange(1, 100_001)
+    scores = np.concatenate([np.ones(100), 1 - steps * 2.0**-24]).astype(np.float32)
+    is_ood = np.concatenate([np.arange(100) < 30, (steps <= 2000) & (steps % 2 == 1)])
+    histogram = ScoreHistogram()
+    for part in (slice(None, 50_000), slice(50_000, None)):
+        histogram.update(scores[part], is_ood[part])
+    found = np.arange(1, 1001)
+    average = (30 * 0.3 + ((30 + found) / (100 + 2 * found - 1)).sum()) / 1030
+    value = measure_scores(histogram.counts())
+    assert value.average_precision == pytest.approx(average, abs=1e-12)
+    assert (value.average_precision_bound, value.auroc_bound, value.fpr95_bound) == (0, 0, 0)
+    again = ScoreHistogram()
+    again.add_arrays(histogram.to_arrays())
+    assert measure_scores(again.counts()) == value
+
+
+def test_the_bins_of_all_scores_stand_in_their_order():
+    one = int(to_ordered_keys(np.ones(1))[0])
+    edge = one + 64 - 2**17  # from here to one + 63 each key has its bin
+    keys = np.array([one - 2**23, edge - 64, edge - 1, edge, one - 1, one, one + 63, one + 64])
+    histogram = ScoreHistogram()
+    histogram.update(to_scores(keys), np.arange(8) % 2 == 0)
+    counts = histogram.counts()
+    joined = [key for key in keys if key != edge - 64]  # shares the bin of the key behind it
+    expected = [key if key != edge - 1 else edge - 64 for key in joined]
+    np.testing.assert_array_equal(counts.keys, expected[::-1])
+    np.testing.assert_array_equal(counts.exact, [False, True, True, True, True, False, False])
+    scores = np.concatenate([[-1, 0, 1e-9, 0.3, 0.4999], np.linspace(0.5, 1, 3000), [1.1, 7, 1e9]])
+    cells = to_cells(scores)
+    assert (np.diff(cells) >= 0).all()
+    near = to_cells(1 - 2.0 ** -np.arange(1, 25))
+    assert (np.diff(near) == 256).all()  # each binade of the distance to 1
 
 
 def test_all_bins_refined_is_exact_and_has_no_bound():

@@ -20,10 +20,11 @@ import zipfile
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_training.datasets import Sample, SampleDataset
 from meta_ood_training.evaluation.sharing import Ranks
+from meta_ood_training.scores import COUNTS_LAYOUT
 import numpy as np
 
 KEEP_EVERY_S = 20.0
-"""Seconds between two files."""
+"""Seconds between two files; as many times more as a file takes seconds: a twentieth at most."""
 
 UNFINISHED = 'unfinished'
 """Folder below the output in which counts are kept until the report is written."""
@@ -74,6 +75,11 @@ class Kept:
         """Return the file of this rank."""
         return self.path.with_name(f'{self.path.name}.{ranks.rank}of{ranks.count}.npz')
 
+    def beside(self, ranks: Ranks) -> Path:
+        """Return a folder for what this rank alone needs again, of these facts and no others."""
+        digest = hashlib.sha256(self.facts.encode()).hexdigest()[:12]
+        return self.of(ranks).with_suffix(f'.{digest}')
+
 
 def keep_in(
     folder: Path | None, title: str, facts: Mapping[str, Any], *, resume: bool
@@ -82,6 +88,7 @@ def keep_in(
     if folder is None:
         return None
     digest = hashlib.sha256(title.encode()).hexdigest()[:12]
+    facts = {**facts, 'bins': COUNTS_LAYOUT}
     return Kept(folder / UNFINISHED / digest, json.dumps(facts), resume)
 
 
@@ -131,7 +138,7 @@ def walk_frames(
     counts, skipped, done = make(), dict[str, str](), 0
     if kept and kept.resume and kept.of(ranks).is_file():
         skipped, done = _load(kept.of(ranks), kept.facts, counts)
-    written, saved = time.monotonic(), done
+    written, saved, cost = time.monotonic(), done, 0.0
     for index in progress(own[done:]):
         try:
             sample = dataset[index]
@@ -140,9 +147,11 @@ def walk_frames(
         else:
             counts.count(index, sample)
         done += 1
-        if kept and time.monotonic() - written >= KEEP_EVERY_S:
+        begun = time.monotonic()
+        if kept and begun - written >= KEEP_EVERY_S * max(1.0, cost):
             _save(kept.of(ranks), kept.facts, counts, skipped, done)
             written, saved = time.monotonic(), done
+            cost = written - begun
     if kept and done > saved:
         _save(kept.of(ranks), kept.facts, counts, skipped, done)
     if ranks.count > 1:

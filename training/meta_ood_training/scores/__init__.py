@@ -23,6 +23,7 @@ from meta_ood_training.scores.components import (
 )
 from meta_ood_training.scores.confusion import ConfusionCounts
 from meta_ood_training.scores.histogram import (
+    COUNTS_LAYOUT,
     RefinedCounts,
     ScoreCounts,
     ScoreHistogram,
@@ -37,6 +38,7 @@ from meta_ood_training.scores.pixel_scores import (
 )
 
 __all__ = [
+    'COUNTS_LAYOUT',
     'SIOU_THRESHOLDS',
     'SIZE_RULES',
     'ComponentCounts',

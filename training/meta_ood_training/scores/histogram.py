@@ -3,9 +3,10 @@ Scores of labelled pixels -> counts on the order of float32, without keeping a p
 
 A float32 read as an integer keeps its order once the sign is folded in. Cutting the lowest
 `DROPPED_BITS` of that integer gives bins that hold scores equal to within 2**-17 of their value,
-everywhere on the axis, so nothing need be known about a score's range. What a bin hides is
-bounded and printed (`pixel_scores`); a second pass over the few bins that decide a value makes
-that value exact (`RefinedCounts`).
+everywhere on the axis, so nothing need be known about a score's range. Closely below 1, where
+probabilities and entropies crowd, every float32 has a bin of its own. What a bin hides is bounded
+and printed (`pixel_scores`); a second pass over the few bins that decide a value makes that value
+exact (`RefinedCounts`).
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,13 @@ from numpy.typing import NDArray
 DROPPED_BITS = 6
 _BLOCK_BITS = 23
 _BINS_PER_BLOCK = 1 << (_BLOCK_BITS - DROPPED_BITS)
+_BLOCKS = 1 << (32 - _BLOCK_BITS)
+_NEAR_ONE = _BLOCKS
+_NEAR_ONE_END = (0x3F800000 | 1 << 31) + (1 << DROPPED_BITS)
+_NEAR_ONE_START = _NEAR_ONE_END - _BINS_PER_BLOCK
+
+COUNTS_LAYOUT = 'float32 less 6 bits, all of them from 0.9921913 to 1'
+"""Of the bins, for files of counts: those of another layout do not add up with these."""
 
 
 def to_ordered_keys(scores: NDArray[np.floating]) -> NDArray[np.uint32]:
@@ -74,15 +82,15 @@ class ScoreCounts:
         Lowest ordered key of each bin, descending.
     positives, negatives : ndarray of shape (B,), int64
         OoD and in-distribution pixels in each bin.
-    exact : bool
-        Whether every bin holds one score only.
+    exact : ndarray of shape (B,), bool
+        Bins that hold one score only.
 
     """
 
     keys: NDArray[np.uint32]
     positives: NDArray[np.int64]
     negatives: NDArray[np.int64]
-    exact: bool
+    exact: NDArray[np.bool_]
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
@@ -128,8 +136,11 @@ class ScoreHistogram:
         labels = is_ood.ravel()
         block = keys >> _BLOCK_BITS
         inside = (keys >> DROPPED_BITS) & np.uint32(_BINS_PER_BLOCK - 1)
+        near = _is_near_one(keys)
+        block[near] = _NEAR_ONE
+        inside[near] = keys[near] - np.uint32(_NEAR_ONE_START)
         cell = (inside.astype(np.int64) << 1) | labels
-        present = np.flatnonzero(np.bincount(block, minlength=512))
+        present = np.flatnonzero(np.bincount(block, minlength=_BLOCKS + 1))
         for number in present.tolist():
             chosen = cell if present.size == 1 else cell[block == number]
             counts = self._blocks.get(number)
@@ -194,22 +205,20 @@ class ScoreHistogram:
         ScoreCounts
 
         """
-        keys, positives, negatives = [], [], []
-        for number in sorted(self._blocks, reverse=True):
-            table = self._blocks[number].reshape(-1, 2)
-            used = np.flatnonzero(table.any(axis=1))[::-1]
-            keys.append((np.uint32(number) << _BLOCK_BITS) + (used << DROPPED_BITS))
-            negatives.append(table[used, 0])
-            positives.append(table[used, 1])
-        if not keys:
-            nothing = np.zeros(0, np.int64)
-            return ScoreCounts(nothing.astype(np.uint32), nothing, nothing, True)
-        return ScoreCounts(
-            np.concatenate(keys).astype(np.uint32),
-            np.concatenate(positives),
-            np.concatenate(negatives),
-            False,
-        )
+        keys, tables = [np.zeros(0, np.int64)], [np.zeros((0, 2), np.int64)]
+        for number, cells in self._blocks.items():
+            table = cells.reshape(-1, 2)
+            used = np.flatnonzero(table.any(axis=1))
+            keys.append(
+                used + _NEAR_ONE_START
+                if number == _NEAR_ONE
+                else (number << _BLOCK_BITS) + (used << DROPPED_BITS)
+            )
+            tables.append(table[used])
+        joined, table = np.concatenate(keys).astype(np.uint32), np.concatenate(tables)
+        order = np.argsort(joined)[::-1]
+        joined, table = joined[order], table[order]
+        return ScoreCounts(joined, table[:, 1], table[:, 0], _is_near_one(joined))
 
 
 class RefinedCounts:
@@ -228,7 +237,7 @@ class RefinedCounts:
     def __init__(self, counts: ScoreCounts, decisive: NDArray[np.integer]) -> None:
         self._counts = counts
         self._decisive = np.unique(decisive)
-        self._wanted = np.sort(counts.keys[self._decisive] >> DROPPED_BITS)
+        self._wanted = np.sort(counts.keys[self._decisive])
         self._seen: list[tuple[NDArray[np.uint32], NDArray[np.bool_]]] = []
 
     def update(self, scores: NDArray[np.floating], is_ood: NDArray[np.bool_]) -> None:
@@ -242,7 +251,7 @@ class RefinedCounts:
 
         """
         keys, labels = to_ordered_keys(scores), np.asarray(is_ood).ravel()
-        bins = keys >> DROPPED_BITS
+        bins = np.where(_is_near_one(keys), keys, keys >> DROPPED_BITS << DROPPED_BITS)
         place = np.minimum(np.searchsorted(self._wanted, bins), self._wanted.size - 1)
         inside = self._wanted[place] == bins
         self._seen.append((keys[inside], labels[inside]))
@@ -277,5 +286,10 @@ class RefinedCounts:
             joined[order].astype(np.uint32),
             np.concatenate([before.positives[kept], positives])[order],
             np.concatenate([before.negatives[kept], negatives])[order],
-            bool(not kept.any()),
+            np.concatenate([before.exact[kept], np.ones(single.size, bool)])[order],
         )
+
+
+def _is_near_one(keys: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Tell the keys that have a bin of their own."""
+    return keys - np.uint32(_NEAR_ONE_START) < _BINS_PER_BLOCK  # what lies below wraps around

@@ -21,7 +21,7 @@ class PixelScores:
         In [0, 1]. Equal scores are one group; fpr95 at the first threshold whose TPR is at least
         0.95; max_j = max over thresholds of TPR - FPR.
     auroc_bound, average_precision_bound, fpr95_bound, max_j_bound : float
-        Largest distance to the value on unbinned scores; 0 after a second pass.
+        Largest distance to the value on unbinned scores; 0 after a second pass over all bins.
     prevalence : float
         Share of OoD pixels: the AP of a random score.
     positives, negatives : int
@@ -77,28 +77,25 @@ def measure_scores(counts: ScoreCounts) -> PixelScores:
 
     pairs = positives.astype(float) * (total_negative - false_after + 0.5 * negatives)
     auroc = pairs.sum() / total_positive / total_negative
-    hidden = 0.0 if counts.exact else (positives.astype(float) * negatives).sum() / 2
+    mixed = ~counts.exact & (positives + negatives > 1)  # these may hide an order
+    hidden = (positives[mixed].astype(float) * negatives[mixed]).sum() / 2
     precision = true_after / (true_after + false_after)
     average_precision = (precision * positives).sum() / total_positive
     at95 = int(np.searchsorted(true_after, TPR * total_positive))
     j_after = tpr_after - fpr_after
     highest = max(float(j_after.max()), 0.0)
-    ap_bound = fpr_bound = j_bound = 0.0
-    if not counts.exact:
-        lowest_precision = (true_before + 1) / (true_before + 1 + false_after)
-        largest_precision = true_after / np.maximum(true_after + false_before, 1)
-        ap_bound = (
-            max(
-                ((precision - lowest_precision) * positives).sum(),
-                ((largest_precision - precision) * positives).sum(),
-            )
-            / total_positive
+    lowest_precision = (true_before + 1) / (true_before + 1 + false_after)
+    largest_precision = true_after / np.maximum(true_after + false_before, 1)
+    ap_bound = (
+        max(
+            ((precision - lowest_precision) * positives)[mixed].sum(),
+            ((largest_precision - precision) * positives)[mixed].sum(),
         )
-        if _holds_several(positives, negatives)[at95]:
-            fpr_bound = negatives[at95] / total_negative
-        mixed = _holds_several(positives, negatives)
-        possible = np.where(mixed, tpr_after - false_before / total_negative, j_after)
-        j_bound = max(float(possible.max()) - highest, 0.0)
+        / total_positive
+    )
+    fpr_bound = negatives[at95] / total_negative if mixed[at95] else 0.0
+    possible = np.where(mixed, tpr_after - false_before / total_negative, j_after)
+    j_bound = max(float(possible.max()) - highest, 0.0)
     return PixelScores(
         float(auroc),
         float(average_precision),
@@ -177,13 +174,6 @@ def precision_recall_curve(
     """
     true_after, false_after = np.cumsum(counts.positives), np.cumsum(counts.negatives)
     return true_after / true_after[-1], true_after / (true_after + false_after)
-
-
-def _holds_several(
-    positives: NDArray[np.int64], negatives: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Tell bins that may hide an order: those with more than one pixel."""
-    return positives + negatives > 1
 
 
 def find_best_f1(counts: ScoreCounts) -> tuple[float, float]:

@@ -4,10 +4,11 @@ import json
 import math
 
 import cv2
+from meta_ood_ros.core.files import whole_folders
 from meta_ood_training.cli import main
 from meta_ood_training.datasets import Folder, IGNORED, OOD, Sample
 from meta_ood_training.evaluation import evaluate, frame_walk
-from meta_ood_training.evaluation.bench import component_f1
+from meta_ood_training.evaluation.bench import component_f1, kept_scores
 from meta_ood_training.evaluation.bench import counts as bench_counts
 from meta_ood_training.evaluation.bench.run import evaluate_methods
 from meta_ood_training.evaluation.components import ComponentPass
@@ -59,6 +60,56 @@ def test_f1_is_that_of_evaluate_and_every_method_has_one(data, small_bundle, tmp
     }
     assert list(record['skipped']['folder']) == ['2']
     assert not (tmp_path / 'out/unfinished').exists()
+
+
+@pytest.mark.parametrize('torn', [False, True])
+def test_scores_that_took_long_are_not_computed_twice(
+    data, small_bundle, tmp_path, monkeypatch, torn
+):
+    common = {'methods': ['entropy', 'msp', 'energy'], 'components': 'obstacle_track', 'draws': 0}
+    common |= {'bundles': {'net': small_bundle}, 'device': 'cpu'}
+    expected = evaluate_methods(f'folder={data}', **common).ranked['folder']
+    whole, looked, kept = bench_counts.look, [], []
+
+    def look(view, *arguments, **options):
+        looked.append(list(view.scorers))
+        dense, maps, seconds = whole(view, *arguments, **options)
+        return dense, maps, {name: 2.0 if name != 'msp' else 0.2 for name in seconds}
+
+    def second(*arguments):
+        files = sorted((tmp_path / 'out/unfinished').glob('*/*.npy'))
+        kept.append(len(files))
+        if torn:
+            files[0].write_bytes(files[0].read_bytes()[:200])
+        return [*arguments]
+
+    monkeypatch.setattr(bench_counts, 'look', look)
+    monkeypatch.setattr(component_f1, 'look', look)
+    monkeypatch.setattr(component_f1, 'ComponentPass', lambda *a: ComponentPass(*second(*a)))
+    monkeypatch.setattr(whole_folders, '_MOST_CARRIED', 5)  # no folder of scores is carried along
+    found = evaluate_methods(f'folder={data}', output=tmp_path / 'out', **common)
+    rows = found.ranked['folder']
+    assert {row.method: row.f1 for row in rows} == {row.method: row.f1 for row in expected}
+    assert kept[0] == 2 * 3  # entropy and energy, three frames
+    again = [name for names in looked[3:] for name in names if name != 'msp']
+    assert len(again) == int(torn)
+    assert not (tmp_path / 'out/unfinished').exists()
+
+
+def test_kept_scores_stay_below_their_limit_and_begin_anew(tmp_path, monkeypatch):
+    image, values = np.zeros((4, 6, 3), np.uint8), np.arange(24, dtype=np.float32).reshape(4, 6)
+    monkeypatch.setattr(kept_scores, 'MOST_BYTES', 100)
+    kept = kept_scores.KeptScores(tmp_path / 'kept', resume=False)
+    kept.keep(image, {'a': values, 'quick': values}, {'a': 2.0, 'quick': 0.1})
+    kept.keep(image + 1, {'a': values}, {'a': 2.0})  # 96 bytes are taken
+    again = kept_scores.KeptScores(tmp_path / 'kept', resume=True)
+    assert list(again.take(image, ['a', 'quick'])) == ['a']
+    np.testing.assert_array_equal(again.take(image, ['a'])['a'], values)
+    assert again.take(image + 1, ['a']) == {}
+    again.keep(image + 2, {'a': values}, {'a': 2.0})
+    again.clear()
+    assert list(tmp_path.iterdir()) == []
+    assert kept_scores.KeptScores(tmp_path / 'kept', resume=False).take(image, ['a']) == {}
 
 
 @pytest.mark.parametrize('scored', [1, 2])

@@ -72,6 +72,29 @@ def test_a_frame_gets_the_same_score_whatever_came_before():
     assert not torch.equal(torch.rand(3), torch.rand(3))  # the global generator runs on
 
 
+def test_both_measures_are_of_the_same_answers_and_each_is_told_their_time():
+    network, asked = OneLayer(), []
+    network.register_forward_hook(lambda *_: asked.append(1))
+    options = {'answers': 6, 'seed': 2}
+    alone = [
+        scorer(OwnPass(OneLayer()), **options).score(white(), None)
+        for scorer in (McDropoutScorer, McDropoutInformationScorer)
+    ]
+    entropy = McDropoutScorer(OwnPass(network), **options)
+    information = McDropoutInformationScorer(OwnPass(network), **options)
+    third = McDropoutScorer(OwnPass(network), answers=6, seed=3)
+    asked.clear()  # each looks once for where values can be dropped
+    np.testing.assert_array_equal(entropy.score(white(), None), alone[0])
+    assert (len(asked), entropy.shared_s) == (6, 0)
+    np.testing.assert_array_equal(information.score(white(), None), alone[1])
+    assert len(asked) == 6
+    assert information.shared_s > 0
+    information.score(white(height=41), None)  # another image, then other answers
+    assert (len(asked), information.shared_s) == (12, 0)
+    third.score(white(height=41), None)
+    assert len(asked) == 18
+
+
 def test_less_dropout_is_less_mutual_information():
     found = [
         McDropoutInformationScorer(OwnPass(OneLayer()), answers=16, share=share)

@@ -26,6 +26,19 @@ def test_exact_neighbours_are_those_of_plain_numpy(monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(('number', 'k'), [(1, 1), (7, 7), (997, 1), (1000, 20), (1003, 400)])
+def test_exact_neighbours_are_the_largest_of_all_products(number, k):
+    random = np.random.default_rng(number)
+    values = random.normal(size=(number, 3)).astype(np.float32)
+    values[number // 2 :] = values[: number - number // 2]  # every product twice
+    queries = random.normal(size=(30, 3)).astype(np.float32)
+    cosines, indices = build_neighbours(values, 'exact').search(queries, k)
+    products = cosines_of(values, queries)
+    np.testing.assert_allclose(cosines, -np.sort(-products, axis=1)[:, :k], atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(products, indices, axis=1), cosines, atol=1e-6)
+    assert all(len(set(row)) == k for row in indices)
+
+
 def test_the_graph_finds_nearly_all_neighbours():
     pytest.importorskip('faiss')
     random = np.random.default_rng(0)

@@ -16,6 +16,7 @@ from meta_ood_training.datasets import SampleDataset
 from meta_ood_training.evaluation.bench.component_f1 import component_f1
 from meta_ood_training.evaluation.bench.counts import MethodCounts
 from meta_ood_training.evaluation.bench.fitting import View
+from meta_ood_training.evaluation.bench.kept_scores import KeptScores
 from meta_ood_training.evaluation.bench.pictures import draw_method_gallery, save_method_curves
 from meta_ood_training.evaluation.bench.ranking import (
     format_ranking,
@@ -74,6 +75,12 @@ class Collected:
         """Count the frames of a data set by all methods of a bundle; `keep` is by walk."""
         start = time.perf_counter()
         walked = f'{title}, {data}'
+        first = keep(walked)
+        kept = (
+            KeptScores(first.beside(ranks), resume=first.resume)
+            if first and self.components
+            else None
+        )
         make: Callable[[], MethodCounts] = partial(
             MethodCounts,
             views,
@@ -82,6 +89,7 @@ class Collected:
             num_classes=self.bundles[title].num_classes,
             names_classes=names_classes,
             misclassification=self.misclassification,
+            kept=kept,
         )
         bar = partial(
             tqdm,
@@ -90,7 +98,7 @@ class Collected:
             disable=not self.progress or ranks.rank > 0,
         )
         walk = partial(walk_frames, dataset, indices, title=data, ranks=ranks, progress=bar)
-        counts, skipped = walk(make, kept=keep(walked))
+        counts, skipped = walk(make, kept=first)
         self.skipped.setdefault(data, {}).update(skipped)
         self.missing[title] |= counts.failed
         evaluated = counts.evaluate(self.draws, self.seed)
@@ -101,7 +109,10 @@ class Collected:
                 partial(walk, kept=keep(f'{walked}, {self.components}')),
                 num_classes=self.bundles[title].num_classes,
                 rule=self.components,
+                kept=kept,
             )
+            if kept:
+                kept.clear()  # both walks are counted
             for name, value in f1.items():
                 evaluated[''][name] = replace(evaluated[''][name], f1=value)
         self.seconds[walked] = time.perf_counter() - start

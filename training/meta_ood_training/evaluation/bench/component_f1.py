@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from meta_ood_training.evaluation.bench.counts import look, MethodEvaluation
 from meta_ood_training.evaluation.bench.fitting import View
+from meta_ood_training.evaluation.bench.kept_scores import KeptScores
 from meta_ood_training.evaluation.components import ComponentPass
 from meta_ood_training.scores import find_best_f1, SIZE_RULES
 import numpy as np
@@ -19,6 +20,7 @@ def component_f1(
     *,
     num_classes: int,
     rule: str,
+    kept: KeptScores | None = None,
 ) -> dict[str, float]:
     """
     Return the mean F1 of components of each method, as SegmentMeIfYouCan defines it.
@@ -31,6 +33,8 @@ def component_f1(
         Of the first pass, by method; those without scores are left out.
     rule : str
         A key of SIZE_RULES.
+    kept : KeptScores, optional
+        Of the first pass.
 
     """
     thresholds = {
@@ -42,12 +46,16 @@ def component_f1(
         return {}
 
     def masks(image: np.ndarray) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
+        found = kept.take(image, thresholds) if kept else {}
         for view in views:
-            wanted = {name: one for name, one in view.scorers.items() if name in thresholds}
-            _, maps, _ = look(View(view.observer, wanted), image, num_classes)
-            found |= {name: values >= thresholds[name] for name, values in maps.items()}
-        return found
+            wanted = {
+                name: one
+                for name, one in view.scorers.items()
+                if name in thresholds and name not in found
+            }
+            if wanted:
+                found |= look(View(view.observer, wanted), image, num_classes)[1]
+        return {name: values >= thresholds[name] for name, values in found.items()}
 
     counts, _ = walk(lambda: ComponentPass(masks, list(thresholds), SIZE_RULES[rule]))
     return {name: one.scores().f1 for name, one in counts.counts.items()}

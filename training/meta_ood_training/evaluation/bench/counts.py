@@ -11,6 +11,7 @@ import cv2
 from meta_ood_ros.core.dense import DensePrediction, predict_dense
 from meta_ood_training.datasets import IGNORED, OOD, Sample, SampleDataset
 from meta_ood_training.evaluation.bench.fitting import View
+from meta_ood_training.evaluation.bench.kept_scores import KeptScores
 from meta_ood_training.evaluation.pixel_evaluation import (
     below,
     is_of_part,
@@ -62,6 +63,8 @@ class MethodCounts:
         Whether the class ids of the targets are the network's.
     misclassification : bool
         Whether scores are judged by the wrong classes that they find, too.
+    kept : KeptScores, optional
+        Takes the scores that took long.
 
     """
 
@@ -74,8 +77,9 @@ class MethodCounts:
         num_classes: int,
         names_classes: bool,
         misclassification: bool = False,
+        kept: KeptScores | None = None,
     ) -> None:
-        self._views, self._num_classes = views, num_classes
+        self._views, self._num_classes, self._kept = views, num_classes, kept
         self._control = getattr(dataset, 'control', None)
         self._tags = getattr(dataset, 'tags', {})
         same = getattr(dataset, 'equivalent_predictions', {})
@@ -106,6 +110,8 @@ class MethodCounts:
                 precision = frame_precision(values, sample.target)
                 if precision is not None:
                     self._precisions[name].append((index, precision))
+            if self._kept is not None:
+                self._kept.keep(sample.image, maps, seconds)
             if self._frames > WARM_UP:
                 for name, one in seconds.items():
                     self._seconds[name].append(one)
@@ -211,7 +217,8 @@ def look(
             failed[name] = str(error)
             continue
         maps[name] = _scaled(values, size, cv2.INTER_LINEAR)
-        seconds[name] = base + classes + own
+        shared = getattr(view.scorers[name], 'shared_s', 0.0)  # as if it ran alone
+        seconds[name] = base + classes + own + shared
     scaled = DensePrediction(
         _scaled(dense.semantic, size, cv2.INTER_NEAREST_EXACT),
         _scaled(dense.entropy, size, cv2.INTER_LINEAR),
