@@ -10,7 +10,7 @@ from typing import Any
 from meta_ood_training.output_places import add_overwrite
 from meta_ood_training.plain_arguments import as_tuple, check_choice, set_defaults
 
-KINDS = ('logistic_regression', 'neural_network')
+KINDS = ('logistic_regression', 'neural_network', 'gradient_boosting')
 GROUPS = ('group', 'image', 'split')
 MEASURES = ('errors', 'f1', 'siou')
 RULES = ('max_f1', 'max_missed', 'max_false')
@@ -45,9 +45,9 @@ class FitMetaOptions:
     drop_incomplete : bool
         Leave out segments with metrics that are not finite.
     classifier : str
-        Goes into the bundle: 'logistic_regression' or 'neural_network'.
+        Goes into the bundle: 'logistic_regression', 'neural_network' or 'gradient_boosting'.
     only : bool
-        No comparison with the other one, no Algorithm 1.
+        No comparison with the others, no Algorithm 1.
     strength : float
         C of the logistic regression.
     epochs : int
@@ -173,7 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method = parser.add_argument_group('method')
     method.add_argument('--classifier', choices=KINDS, help='goes in the bundle')
     method.add_argument(
-        '--only', action='store_true', help='no comparison with the other one, no Algorithm 1'
+        '--only', action='store_true', help='no comparison with the others, no Algorithm 1'
     )
     method.add_argument('--strength', type=float, help='C of logistic regression')
     method.add_argument('--epochs', type=int, help='of the neural network')
