@@ -30,7 +30,7 @@ class BoostedTrees:
     prior : float
         Logit before the first tree.
     roots : ndarray of shape (T,), int
-        First node of each tree, ascending from 0; T may be 0.
+        First node of each tree, ascending from 0; T >= 1.
     features : ndarray of shape (N,), int
         Column that a node asks for, LEAF for a leaf.
     thresholds : ndarray of shape (N,), float64
@@ -74,8 +74,11 @@ class BoostedTrees:
             if array.dtype.kind not in 'iu':
                 raise _no_trees(f'whole numbers as {name}', str(array.dtype))
         nodes, roots = len(self.features), self.roots.astype(np.int64)
-        starts = np.array_equal(roots[:1], [0]) if nodes else not len(roots)
-        if not starts or (np.diff(roots) <= 0).any() or (roots >= nodes).any():
+        if (
+            not np.array_equal(roots[:1], [0])
+            or (np.diff(roots) <= 0).any()
+            or (roots >= nodes).any()
+        ):
             raise _no_trees(f'roots that ascend from 0 to below {nodes}', _some(roots))
         features = self.features.astype(np.int64)
         wrong = (features < LEAF) | (features >= width)
