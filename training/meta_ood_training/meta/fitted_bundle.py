@@ -183,7 +183,11 @@ def _settings(options: FitMetaOptions) -> MetaFitSettings:
     return MetaFitSettings(
         strength=options.strength,
         neural=NeuralSettings(epochs=options.epochs, seed=options.seed),
-        boosting=BoostingSettings(seed=options.seed),
+        boosting=BoostingSettings(
+            leaves=tuple(sorted(set(options.leaves))),
+            trees=tuple(sorted(set(options.trees))),
+            seed=options.seed,
+        ),
         leaky_scaler=options.leaky_scaler,
         folds=options.folds,
         group_by=options.group_by,

@@ -9,7 +9,6 @@ from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees, LEAF
 import numpy as np
 import sklearn
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
 # a judgement of the size needs few folds: whole ones of the protocol are joined
@@ -101,6 +100,8 @@ def _choose_size(
         if 0 < is_true_ood[kept].sum() < kept.sum()
     ]
     chosen, lowest = (settings.leaves[0], settings.trees[0]), np.inf
+    if len(settings.leaves) == len(settings.trees) == 1:
+        return chosen
     for leaves in settings.leaves if parts else ():
         for tried in (settings.trees[:_FIRST_TRIED], settings.trees):
             losses = np.sum(
@@ -126,10 +127,10 @@ def _losses(
     """Return the sum of log losses of what is held out, for each number of trees."""
     kept, held_out = part
     model = _new_model(leaves, tried[-1], settings).fit(metrics[kept], is_true_ood[kept])
-    stages = model.staged_predict_proba(metrics[held_out])
+    truth = is_true_ood[held_out]
     return [
-        log_loss(is_true_ood[held_out], one[:, 1], normalize=False, labels=[False, True])
-        for trees, one in enumerate(stages, start=1)
+        float(np.logaddexp(0.0, np.where(truth, -logit, logit)).sum())
+        for trees, logit in enumerate(model.staged_decision_function(metrics[held_out]), start=1)
         if trees in tried
     ]
 
