@@ -178,7 +178,7 @@ def test_a_meta_threshold_of_one_means_none_and_the_surest_pass_any_other(make_s
     for logit, expected in ((25.0, True), (1e9, True), (np.inf, False)):
         moved = replace(fit, operating_point=replace(fit.operating_point, logit=logit))
         assert (moved.meta_threshold < 1.0) == expected
-        surest = fit.classifier.predict(1e9 * np.sign(fit.classifier.layers[0][0]))
+        surest = fit.classifier.predict(1e9 * np.sign(fit.classifier.model.layers[0][0]))
         assert (surest >= np.float32(moved.meta_threshold)).item() == expected
     lowest = replace(fit, operating_point=replace(fit.operating_point, logit=-np.inf))
     assert lowest.meta_threshold == 0.0
