@@ -385,6 +385,7 @@ def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
         'before',
         'OoD training',
         'OoD training + neural_network',
+        'OoD training + gradient_boosting',
         'OoD training + logistic_regression',
     ]
     alone = load_segment_set([after[1]], stages[1]['entropy_threshold'])
