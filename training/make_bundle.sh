@@ -130,5 +130,5 @@ decision=()
 if [[ $name == default ]]; then decision=(--entropy-threshold 0.8 --core-threshold 0.95); fi
 [[ -e $runs/$name/bundle.yaml ]] ||
   one fit-meta "${rows[@]}" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \
-    --group-by split --rule max_false --bound 1 --choose siou "${decision[@]}" --only
+    --group-by split --rule max_false --bound 0.9 --choose siou "${decision[@]}" --only
 echo "$runs/$name is the bundle, $runs/$name.report its report."
