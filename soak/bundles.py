@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 import random
 import shutil
 from tempfile import mkdtemp
 from typing import Any
 
-from meta_ood_ros.core.bundle_files import load_bundle
+from meta_ood_ros.core.bundle import Bundle
+from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.files.bundle_checks import BundleError
+from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees, LEAF
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import yaml
@@ -36,16 +39,16 @@ def run(count: int, seed: int) -> list[tuple[str, str]]:
 def make_trial() -> Callable[[int, int], str]:
     """Return what damages the bundle of a number, loads it and tries it."""
     folder = Path(mkdtemp(prefix='soak'))
-    whole = folder / 'whole'
     original = load_bundle()
-    shutil.copytree(Path(_default_folder()), whole)
+    shutil.copytree(Path(_default_folder()), folder / 'layers')
+    save_bundle(_with_trees(original), folder / 'trees')
     OodPipeline(original)(_IMAGE)  # what it compiles once is not the bundle's
 
     def trial(number: int, seed: int) -> str:
         rng = random.Random(f'{seed} {number}')
         work = folder / 'work'
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(whole, work)
+        shutil.copytree(folder / ('layers', 'trees')[number // 4 % 2], work)
         kind = ('one bit', 'damage', 'description', 'damage without sums')[number % 4]
         _damage_bundle(work, kind, rng)
         try:
@@ -65,6 +68,27 @@ def make_trial() -> Callable[[int, int], str]:
         return f'{kind} loaded'
 
     return trial
+
+
+def _with_trees(bundle: Bundle) -> Bundle:
+    """Return it with boosted trees as meta classifier: each asks three times, at random."""
+    classifier = bundle.meta_classifiers[0]
+    rng = np.random.default_rng(0)
+    count, nodes = 20, np.arange(15)
+    inner = np.tile(nodes < 7, count)
+    first = np.arange(count) * len(nodes)
+    children = (2 * nodes[:, None] + [1, 2] + first[:, None, None]).reshape(-1, 2)
+    features = rng.integers(len(classifier.metric_names), size=len(inner))
+    grown = BoostedTrees(
+        prior=-2.0,
+        roots=first,
+        features=np.where(inner, features, LEAF),
+        thresholds=np.where(inner, rng.normal(size=len(inner)), 0.0),
+        children=np.where(inner[:, None], children, 0),
+        values=np.where(inner, 0.0, rng.normal(size=len(inner))),
+    )
+    trees = replace(classifier, kind='gradient_boosting', model=grown)
+    return replace(bundle, meta_classifiers=(trees,))
 
 
 def _default_folder() -> Path:

@@ -76,6 +76,7 @@ def make_tiny_bundle(*, seed: int = 0, **changes):
     from meta_ood_ros.core.bundle import Bundle
     from meta_ood_ros.core.classes import CITYSCAPES_COLORS, CITYSCAPES_NAMES
     from meta_ood_ros.core.meta_classifier import MetaClassifier
+    from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
     from meta_ood_ros.core.networks import build_network
     from meta_ood_ros.core.segment_metrics import metric_names
     import numpy as np
@@ -87,9 +88,9 @@ def make_tiny_bundle(*, seed: int = 0, **changes):
     rng = np.random.default_rng(seed)
     classifier = MetaClassifier(
         kind='logistic_regression',
-        layers=((rng.normal(size=(1, 75)), np.zeros(1)),),
-        mean=np.full(75, 0.1),
-        scale=np.full(75, 100.0),
+        model=DenseLayers(
+            ((rng.normal(size=(1, 75)), np.zeros(1)),), np.full(75, 0.1), np.full(75, 100.0)
+        ),
         metric_names=metric_names(19),
         entropy_threshold=0.5,
     )

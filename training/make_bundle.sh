@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One of the committed bundles from its data: networks, their mean, meta classifier, bundle.
+# One of the committed bundles from its data: networks, their mean, outliers, meta classifier, bundle.
 #
 #   training/make_bundle.sh default DATA RUNS
 #   training/make_bundle.sh fast DATA RUNS
@@ -76,7 +76,7 @@ export_network() { # export_network FOLDER CHECKPOINT ...: their mean
       --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
 }
 
-half=(--half)
+half=(--half) last=$name.run
 if [[ $name == default ]]; then
   config=finetune_deeplabv3plus_mobilenet_edgetpu
   finetune ${config}_large "$runs/default.large" "${published[@]}"
@@ -84,13 +84,18 @@ if [[ $name == default ]]; then
   export_network "$runs/default.mean" "$runs"/default.{large,small}/final.pth
   finetune $config "$runs/default.run" --data mean="$runs/default.mean/network.safetensors" \
     "${published[@]}" "${facade[@]}"
+  export_network "$runs/default.classes" "$runs/default.run/final.pth"
+  config=finetune_outlier_head_default
+  finetune $config "$runs/default.head" "${facade[@]}" \
+    --data default="$runs/default.classes/network.safetensors"
+  last=default.head half+=(--mix-head)
 else
   config=finetune_efficientvit_seg_b0 half=() # float16 changes an entropy by 0.012
   finetune $config "$runs/fast.run" --data efficientvit_weights="$data/efficientvit.pt" \
     "${facade[@]}"
 fi
 bundle=$runs/$name.network
-export_network "$bundle" "$runs/$name.run/final.pth"
+export_network "$bundle" "$runs/$last/final.pth"
 
 # The classifier's domains: frames that no network was trained on, with objects pasted that none was.
 rows=()
@@ -111,7 +116,7 @@ domain() { # domain NAME [LAYOUT=FRAMES ...]: its segments; rendered scenes wher
     { rm -rf "$runs/$name.rows/$domain"
       mkdir -p "$runs/$name.rows"
       train segments "$runs/$name.rows/$domain" --bundle "$bundle" "${sources[@]}" \
-        --split "$domain" --threshold 0.2 0.3 0.4 0.5 0.6 0.7 0.8
+        --split "$domain" --threshold 0.4 0.5 0.6 0.7 0.8 0.85 0.9
       touch "$runs/$name.rows/$domain.done"; }
 }
 domain camvid camvid_select="$data/camvid" camvid_val="$data/camvid"
@@ -121,7 +126,9 @@ domain motorway folder="$data/motorway"
 domain scenes
 
 # Each domain is left out in turn; how the operating point was chosen: docs/meta_classification.md.
+decision=()
+if [[ $name == default ]]; then decision=(--entropy-threshold 0.8 --core-threshold 0.95); fi
 [[ -e $runs/$name/bundle.yaml ]] ||
   one fit-meta "${rows[@]}" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \
-    --group-by split --rule max_false --bound 1 --choose siou --only
+    --group-by split --rule max_false --bound 1 --choose siou "${decision[@]}" --only
 echo "$runs/$name is the bundle, $runs/$name.report its report."

@@ -2,14 +2,14 @@
 What a bundle decides on streets that its meta classifier never saw: each domain left out in turn.
 
     python -m benchmarks.quality.leave_one_domain_out --bundle NETWORK [--entropy-threshold .4]
-        [--core-threshold 0 .8] [--bound 1] [--classifier logistic_regression] [--output FOLDER]
+        [--core-threshold 0 .8] [--bound 1] [--classifier KIND ...] [--output FILE]
         --domain NAME=SEGMENTS=IMAGES --domain ...
 
 SEGMENTS is a folder of `meta-ood-train segments`, IMAGES the labelled images (images/, labels/) of
 the same frames. For each domain the classifier and its threshold (at most --bound false segments
 a frame, over the domains left out in turn among the others) come from all the others; then the
 whole pipeline is judged on the images of the one left out. The last row of each decision is the
-mean over the domains.
+mean over the domains. Of several classifiers each is fitted and judged alike.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 from meta_ood_training.evaluation.deployed import DeployedScores
 from meta_ood_training.evaluation.deployed_run import evaluate_segments
 from meta_ood_training.meta.fitted_bundle import fit_meta
+from meta_ood_training.meta.options import KINDS
 import numpy as np
 
 
@@ -51,38 +52,38 @@ def judge_left_out(
     entropy_threshold: float,
     core_thresholds: Sequence[float],
     bound: float,
-    classifier: str = 'logistic_regression',
+    classifiers: Sequence[str] = KINDS[:1],
     ignored_metrics: Sequence[str] = (),
-) -> dict[str, DeployedScores]:
-    """Return the scores on one domain of what was fitted on all the others, by decision."""
+) -> dict[tuple[str, str], DeployedScores]:
+    """Return the scores on one domain of what was fitted on all others, by kind and decision."""
     others = [one.segments for one in domains if one != left_out]
-    with tempfile.TemporaryDirectory() as folder:
-        fitted = fit_meta(
-            others,
-            bundle=bundle,
-            thresholds=(entropy_threshold,),
-            entropy_threshold=entropy_threshold,
-            group_by='split' if len(others) > 1 else 'group',
-            rule='max_false',
-            bound=bound,
-            classifier=classifier,
-            ignored_metrics=tuple(ignored_metrics),
-            only=True,
-            metric_counts=(),
-            report=Path(folder) / 'report',
-        )
-    if fitted.bundle is None:
-        raise ValueError(f'no classifier without {left_out.name}: {fitted.problem}')
-    decisions = [
-        f'core {core:g}={entropy_threshold:g}:{fitted.bundle.meta_threshold:.6f}:{core:g}'
-        for core in core_thresholds
-    ]
+    bundles = {}
+    for kind in classifiers:
+        with tempfile.TemporaryDirectory() as folder:
+            fitted = fit_meta(
+                others,
+                bundle=bundle,
+                thresholds=(entropy_threshold,),
+                entropy_threshold=entropy_threshold,
+                group_by='split' if len(others) > 1 else 'group',
+                rule='max_false',
+                bound=bound,
+                classifier=kind,
+                ignored_metrics=tuple(ignored_metrics),
+                only=True,
+                metric_counts=(),
+                report=Path(folder) / 'report',
+            )
+        if fitted.bundle is None:
+            raise ValueError(f'no classifier without {left_out.name}: {fitted.problem}')
+        bundles[kind] = fitted.bundle
     result = evaluate_segments(
         f'{left_out.name}:folder={left_out.images}',
-        bundles={'left out': fitted.bundle},
-        decisions=decisions,
+        bundles=bundles,
+        # nothing between the colons is the meta threshold of each bundle
+        decisions=[f'core {core:g}={entropy_threshold:g}::{core:g}' for core in core_thresholds],
     )
-    return {row.decision: row.scores for row in result.rows}
+    return {(row.bundle, row.decision): row.scores for row in result.rows}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,13 +94,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--entropy-threshold', type=float, default=0.5)
     parser.add_argument('--core-threshold', type=float, nargs='+', default=[0.0])
     parser.add_argument('--bound', type=float, default=1.0, help='false segments a frame')
-    parser.add_argument('--classifier', default='logistic_regression')
+    parser.add_argument('--classifier', nargs='+', choices=KINDS, default=KINDS[:1])
     parser.add_argument('--ignore-metric', nargs='*', default=())
     parser.add_argument('--output', type=Path)
     parsed = parser.parse_args(arguments)
     if len(parsed.domain) < 2:
         parser.error(f'--domain must be given at least twice, got {len(parsed.domain)}')
-    table: dict[str, dict[str, DeployedScores]] = {}
+    table: dict[str, dict[tuple[str, str], DeployedScores]] = {}
     for domain in parsed.domain:
         table[domain.name] = judge_left_out(
             parsed.domain,
@@ -108,19 +109,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             entropy_threshold=parsed.entropy_threshold,
             core_thresholds=parsed.core_threshold,
             bound=parsed.bound,
-            classifier=parsed.classifier,
+            classifiers=parsed.classifier,
             ignored_metrics=parsed.ignore_metric,
         )
-    print('| left out | decision | images | objects | found | touched | false a frame |')
-    print('|---|---|---|---|---|---|---|')
+    print(
+        '| left out | classifier | decision | images | objects | found | touched | false a frame |'
+    )
+    print('|---|---|---|---|---|---|---|---|')
     records: list[dict[str, Any]] = []
-    for decision in next(iter(table.values())):
-        rows = [(name, scores[decision]) for name, scores in table.items()]
+    for kind, decision in next(iter(table.values())):
+        rows = [(name, scores[kind, decision]) for name, scores in table.items()]
+        title = {'classifier': kind, 'decision': decision}
         for name, one in rows:
             records.append(
                 {
                     'left_out': name,
-                    'decision': decision,
+                    **title,
                     'images': one.images,
                     'objects': one.objects,
                     'found': one.found.value,
@@ -131,11 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         here = records[-len(rows) :]
         keys = ('found', 'touched', 'false_a_frame')
         mean = {key: float(np.mean([one[key] for one in here])) for key in keys}
-        records.append({'left_out': 'mean', 'decision': decision, **mean})
+        records.append({'left_out': 'mean', **title, **mean})
     for row in records:
         print(
-            f'| {row["left_out"]} | {row["decision"]} | {row.get("images", "")} | '
-            f'{row.get("objects", "")} | {row["found"]:.1%} | {row["touched"]:.1%} | '
+            f'| {row["left_out"]} | {row["classifier"]} | {row["decision"]} | '
+            f'{row.get("images", "")} | {row.get("objects", "")} | {row["found"]:.1%} | '
+            f'{row["touched"]:.1%} | '
             f'{row["false_a_frame"]:.2f} |'
         )
     if parsed.output:

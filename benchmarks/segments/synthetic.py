@@ -6,6 +6,7 @@ import math
 
 from meta_ood_ros.core.dense import predict_dense
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_ros.core.segments import find_segments
 import numpy as np
@@ -65,7 +66,7 @@ def make_scene(
 
 
 def make_classifier(*, seed: int = 0) -> MetaClassifier:
-    """Return a D-75-75-75-1 network with random weights: the dearer of the two kinds."""
+    """Return a D-75-75-75-1 network with random weights: the dearest of the kinds."""
     rng = np.random.default_rng(seed)
     names = metric_names(CLASSES)
     sides = (len(names), 75, 75, 75, 1)
@@ -75,9 +76,7 @@ def make_classifier(*, seed: int = 0) -> MetaClassifier:
     )
     return MetaClassifier(
         kind='neural_network',
-        layers=layers,
-        mean=np.zeros(len(names)),
-        scale=np.full(len(names), 100.0),
+        model=DenseLayers(layers, np.zeros(len(names)), np.full(len(names), 100.0)),
         metric_names=names,
         entropy_threshold=THRESHOLD,
     )

@@ -7,7 +7,7 @@ The method without ROS: an image in, OoD segments out. The data path, one line a
 4. `dense`            logits -> semantic, entropy, max_probability at full size, in one pass
 5. `segments`         entropy >= threshold -> 8-connected OoD segments
 6. `segment_metrics`  segments -> the 37+2C metrics, one row a segment
-7. `meta_classifier`  metrics -> ood_probability = P(true OoD)
+7. `meta_classifier`  metrics -> ood_probability = P(true OoD), by one of the `meta_models`
 8. `decision`         accepted segments -> the cores that are published, by the `segment_tree`
 9. `scorers`          logits, and features -> other OoD scores of pixels than entropy
 10. `places`          segments, and depth or flat ground -> where they are in space

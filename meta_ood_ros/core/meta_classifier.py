@@ -1,4 +1,4 @@
-"""Segment metrics -> ood_probability, by logistic regression or a small neural network."""
+"""Segment metrics -> ood_probability, by logistic regression, a small network or trees."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meta_ood_ros.core.error_text import brief
+from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
+from meta_ood_ros.core.meta_models.finite_arrays import check_finite, FIT_AGAIN
 from meta_ood_ros.core.segment_metrics import SegmentMetrics
 import numpy as np
 
-KINDS = ('logistic_regression', 'neural_network')
+#: Each kind, and what computes its logit.
+MODELS: dict[str, type[DenseLayers | BoostedTrees]] = {
+    'logistic_regression': DenseLayers,
+    'neural_network': DenseLayers,
+    'gradient_boosting': BoostedTrees,
+}
+KINDS = tuple(MODELS)
 
 #: Largest ood_probability: float32 would make 1 of a logit above 17.3, and a meta threshold of 1
 #: could not reject such a segment.
@@ -19,18 +28,14 @@ LARGEST_PROBABILITY = np.nextafter(np.float32(1.0), np.float32(0.0))
 @dataclass(frozen=True, eq=False)
 class MetaClassifier:
     """
-    A fitted meta classifier: standardization, dense layers with ReLU between, one logit.
-
-    Logistic regression is one layer; the network of Runtas & Petkovic (2025, table 1) has four.
+    A fitted meta classifier: a model that gives one logit, and what belongs to it.
 
     Parameters
     ----------
     kind : str
-        'logistic_regression' or 'neural_network'.
-    layers : tuple of (ndarray of shape (out, in), ndarray of shape (out,))
-        Weights and biases in order; the last layer has one output, the logit of true OoD.
-    mean, scale : ndarray of shape (D,)
-        The metrics enter as (metrics - mean) / scale.
+        'logistic_regression', 'neural_network' or 'gradient_boosting'.
+    model : DenseLayers or BoostedTrees
+        Metrics -> logit of true OoD; which of the two follows from the kind.
     metric_names : tuple of D str
         The columns it was fitted on, in order.
     entropy_threshold : float
@@ -50,9 +55,7 @@ class MetaClassifier:
     """
 
     kind: str
-    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
-    mean: np.ndarray
-    scale: np.ndarray
+    model: DenseLayers | BoostedTrees
     metric_names: tuple[str, ...]
     entropy_threshold: float
     calibration: tuple[float, float] = (1.0, 0.0)
@@ -60,48 +63,21 @@ class MetaClassifier:
     score: str = 'entropy'
 
     def __post_init__(self) -> None:
-        """Check that the layers form a chain from D metrics to one logit."""
+        """Check that the model is of its kind, and maps D metrics to one logit."""
         if self.kind not in KINDS:
             raise ValueError(f'kind must be one of {", ".join(KINDS)}, got {self.kind!r}.')
-        width = len(self.metric_names)
-        shapes: list[tuple[int, ...]] = [(width,), (width,)]
-        got = [self.mean.shape, self.scale.shape]
-        for index, (weight, bias) in enumerate(self.layers):
-            outputs = 1 if index == len(self.layers) - 1 else weight.shape[0]
-            shapes += [(outputs, width), (outputs,)]
-            got += [weight.shape, bias.shape]
-            width = outputs
-        if not self.layers or got != shapes:
+        if not isinstance(self.model, MODELS[self.kind]):
             raise ValueError(
-                f'meta classifier must map {len(self.metric_names)} metrics to one logit by '
-                f'arrays of shape {shapes}, got {got}. Fit it again: meta-ood-train fit-meta'
+                f'model of {self.kind} must be {MODELS[self.kind].__name__}, got '
+                f'{type(self.model).__name__}. {FIT_AGAIN}'
             )
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        """Refuse what would make every probability NaN: no decision could be taken from that."""
-        arrays = {'mean': self.mean, 'scale': self.scale, 'calibration': self.calibration}
-        for index, (weight, bias) in enumerate(self.layers):
-            arrays |= {f'weight of layer {index}': weight, f'bias of layer {index}': bias}
-        for name, values in arrays.items():
-            array = np.asarray(values)
-            if array.dtype.kind not in 'fiu' or not np.isfinite(array).all():
-                wrong = array[~np.isfinite(array)][:1] if array.dtype.kind in 'fiu' else array
-                raise ValueError(
-                    f'{name} of a meta classifier must hold finite numbers, got '
-                    f'{brief(wrong.ravel()[:1].tolist())}. Fit it again: meta-ood-train fit-meta'
-                )
-        if not (self.scale > 0).all():
-            raise ValueError(
-                f'scale of a meta classifier must be positive, got {self.scale.min()} for '
-                f'{self.metric_names[int(np.argmin(self.scale))]}. Fit it again: meta-ood-train '
-                'fit-meta'
-            )
+        self.model.check(self.metric_names)
+        check_finite({'calibration': self.calibration})
         threshold = self.entropy_threshold
         if isinstance(threshold, bool) or not 0.0 < threshold <= 1.0:
             raise ValueError(
                 f'entropy_threshold of a meta classifier must lie in (0, 1], got '
-                f'{brief(threshold)}. Fit it again: meta-ood-train fit-meta'
+                f'{brief(threshold)}. {FIT_AGAIN}'
             )
 
     def predict(self, metrics: SegmentMetrics | np.ndarray) -> np.ndarray:
@@ -145,23 +121,18 @@ class MetaClassifier:
 
     def _logits(self, metrics: np.ndarray) -> np.ndarray:
         with np.errstate(over='ignore', invalid='ignore'):
-            activation = (metrics - self.mean) / self.scale
-            for index, (weight, bias) in enumerate(self.layers):
-                activation = activation @ weight.T + bias
-                if index < len(self.layers) - 1:
-                    activation = np.maximum(activation, 0.0)
             slope, intercept = self.calibration
-            logit: np.ndarray = slope * activation[:, 0] + intercept
+            logit: np.ndarray = slope * self.model.logits(metrics) + intercept
             return logit
 
     def _no_probability(self, metrics: np.ndarray, row: int) -> ValueError:
         wrong = np.flatnonzero(~np.isfinite(metrics[row]))
-        if len(wrong):
+        if isinstance(self.model, BoostedTrees) or len(wrong):  # trees: finite in, finite out
             got = f'{self.metric_names[wrong[0]]} = {metrics[row, wrong[0]]}'
             advice = 'The network gave no numbers for this image'
         else:
-            z = np.abs((metrics[row] - self.mean) / self.scale)
-            got = f'{self.metric_names[int(np.argmax(z))]} = {metrics[row, np.argmax(z)]:g}'
+            farthest = self.model.farthest_metric(metrics[row])
+            got = f'{self.metric_names[farthest]} = {metrics[row, farthest]:g}'
             advice = 'Fit the meta classifier again: meta-ood-train fit-meta'
         return ValueError(
             f'ood_probability of segment {row + 1} must be a number, got NaN from {got}. {advice}.'

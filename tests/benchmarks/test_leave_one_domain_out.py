@@ -48,17 +48,22 @@ def domains(tiny_bundle, tmp_path):
 
 def test_every_domain_is_left_out_once_and_the_mean_is_theirs(domains, tmp_path, capsys):
     output = tmp_path / 'rows.json'
-    leave_one_domain_out.main(
-        [*domains, '--core-threshold', '0', '0.9', '--bound', '2', '--output', str(output)]
-    )
+    kinds = ['logistic_regression', 'gradient_boosting']
+    leave_one_domain_out.main([
+        *domains, '--core-threshold', '0', '0.9', '--bound', '2', '--output', str(output),
+        '--classifier', *kinds,
+    ])  # fmt: skip
     rows = json.loads(output.read_text())['rows']
-    assert [row['left_out'] for row in rows] == ['city', 'desert', 'forest', 'mean'] * 2
-    for decision in {row['decision'] for row in rows}:
-        *each, mean = (row for row in rows if row['decision'] == decision)
+    assert [row['left_out'] for row in rows] == ['city', 'desert', 'forest', 'mean'] * 4
+    assert [row['classifier'] for row in rows[::8]] == kinds
+    for kind, decision in {(row['classifier'], row['decision']) for row in rows}:
+        *each, mean = (
+            row for row in rows if (row['classifier'], row['decision']) == (kind, decision)
+        )
         assert all(row['images'] == 6 and row['objects'] == 3 for row in each)
         for key in ('found', 'touched', 'false_a_frame'):
             assert mean[key] == pytest.approx(np.mean([row[key] for row in each]))
-    assert capsys.readouterr().out.count('| mean |') == 2
+    assert capsys.readouterr().out.count('| mean |') == 4
 
 
 def test_one_domain_is_refused(domains, capsys):

@@ -6,6 +6,7 @@ import hashlib
 from meta_ood_ros.core.bundle import Bundle
 from meta_ood_ros.core.bundle_files import load_bundle, save_bundle
 from meta_ood_ros.core.files.bundle_checks import BundleError
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_ros.core.pipeline import OodPipeline
 import numpy as np
 import pytest
@@ -171,8 +172,8 @@ def test_description_that_is_not_yaml(saved):
 
 
 def test_meta_classifier_of_another_network(tiny_bundle, saved):
-    two = replace(tiny_bundle.meta_classifiers[0], metric_names=tuple('abc'), layers=(
-        (np.zeros((1, 3)), np.zeros(1)),), mean=np.zeros(3), scale=np.ones(3))  # fmt: skip
+    two = replace(tiny_bundle.meta_classifiers[0], metric_names=tuple('abc'), model=DenseLayers(
+        ((np.zeros((1, 3)), np.zeros(1)),), np.zeros(3), np.ones(3)))  # fmt: skip
     with pytest.raises(BundleError, match='fitted on the 75 metrics of 19 classes, got 3 others'):
         replace(tiny_bundle, meta_classifiers=(two,))
 

@@ -10,6 +10,7 @@ from meta_ood_ros.core.meta_classifier import (
     find_nearest_classifier,
     MetaClassifier,
 )
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segment_metrics import metric_names, SegmentMetrics
 from meta_ood_ros.core.settings import PipelineSettings
@@ -20,11 +21,15 @@ import torch
 
 
 def make_classifier(weight=(1.0, -2.0), bias=0.5, **changes):
-    arguments = {
-        'kind': 'logistic_regression',
+    model = {
         'layers': ((np.array([weight]), np.array([bias])),),
         'mean': np.array([10.0, 20.0]),
         'scale': np.array([2.0, 4.0]),
+    }
+    model |= {name: changes.pop(name) for name in list(changes) if name in model}
+    arguments = {
+        'kind': 'logistic_regression',
+        'model': DenseLayers(**model),
         'metric_names': ('size', 'entropy_mean'),
         'entropy_threshold': 0.5,
     }
@@ -61,8 +66,9 @@ def test_a_meta_threshold_of_one_accepts_none_and_any_below_the_surest(logit):
 @pytest.mark.parametrize(('threshold', 'accepted'), [(0.0, True), (0.9999, True), (1.0, False)])
 def test_the_pipeline_accepts_none_at_a_meta_threshold_of_one(tiny_bundle, threshold, accepted):
     (classifier,) = tiny_bundle.meta_classifiers
-    weight, bias = classifier.layers[0]
-    surest = replace(classifier, layers=((0.0 * weight, bias + 40.0),))
+    ((weight, bias),) = classifier.model.layers
+    surest = replace(classifier.model, layers=((0.0 * weight, bias + 40.0),))
+    surest = replace(classifier, model=surest)
     pipeline = OodPipeline(replace(tiny_bundle, meta_classifiers=(surest,)))
     settings = PipelineSettings(entropy_threshold=0.5, meta_threshold=threshold)
     result = pipeline.from_logits(torch.zeros(19, 8, 8), (8, 8), settings=settings)
@@ -146,7 +152,9 @@ def test_neural_network_agrees_with_torch():
     )
     expected = model(torch.from_numpy(metrics)).detach().numpy()[:, 0]
     np.testing.assert_allclose(ours.predict(metrics), expected, atol=1e-6)
-    assert sum(w.size + b.size for w, b in ours.layers) == 17_176  # Runtas & Petkovic, table 1
+    assert (
+        sum(w.size + b.size for w, b in ours.model.layers) == 17_176
+    )  # Runtas & Petkovic, table 1
 
 
 def test_foreign_metrics_are_refused():

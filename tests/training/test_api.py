@@ -200,7 +200,7 @@ def test_fit_meta(make_segments, small_bundle, tmp_path, verb):
     assert result.chosen in lines
     served = [load_bundle(tmp_path / name).meta_classifiers for name in ('bundle', 'other')]
     for one, two in zip(*served, strict=True):
-        np.testing.assert_array_equal(one.layers[0][0], two.layers[0][0])
+        np.testing.assert_array_equal(one.model.layers[0][0], two.model.layers[0][0])
     for wrong, sentence in (
         ({'classifier': 'forest'}, '--classifier must be one of logistic_regression, neural'),
         ({'group_by': 'folder'}, "--group-by must be one of group, image, split, got 'folder'"),

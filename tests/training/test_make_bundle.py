@@ -53,7 +53,7 @@ def make(tmp_path, *arguments, **environment):
 @pytest.mark.parametrize(
     ('name', 'verbs'),
     [
-        ('default', ['finetune', 'finetune', 'bundle', 'finetune', 'bundle', *DOMAINS]),
+        ('default', [*['finetune', 'finetune', 'bundle'], *['finetune', 'bundle'] * 2, *DOMAINS]),
         ('fast', ['finetune', 'bundle', *DOMAINS]),
     ],
 )

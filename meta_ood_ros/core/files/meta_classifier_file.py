@@ -10,10 +10,21 @@ from meta_ood_ros.core.error_text import brief
 from meta_ood_ros.core.files.tensor_file import pack_file, parse_file
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 import numpy as np
 from safetensors.numpy import load
 
 _FORMAT = 'meta_ood.meta_classifiers/1'
+#: With trees among them, which an older robot must refuse by the mark.
+_FORMAT_WITH_TREES = 'meta_ood.meta_classifiers/2'
+_TREES = {
+    'roots': np.int32,
+    'features': np.int32,
+    'thresholds': np.float64,
+    'children': np.int32,
+    'values': np.float64,
+}
 _MOST_LAYERS = 16
 
 
@@ -65,14 +76,10 @@ def pack_meta_classifiers(classifiers: Sequence[MetaClassifier]) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     records = []
     for index, one in enumerate(classifiers):
-        tensors[f'{index}.mean'] = np.ascontiguousarray(one.mean, dtype=np.float64)
-        tensors[f'{index}.scale'] = np.ascontiguousarray(one.scale, dtype=np.float64)
-        for layer, (weight, bias) in enumerate(one.layers):
-            tensors[f'{index}.{layer}.weight'] = np.ascontiguousarray(weight, dtype=np.float64)
-            tensors[f'{index}.{layer}.bias'] = np.ascontiguousarray(bias, dtype=np.float64)
+        size = _pack_model(tensors, index, one.model)
         record = {
             'kind': one.kind,
-            'layers': len(one.layers),
+            **size,
             'metric_names': list(one.metric_names),
             'entropy_threshold': one.entropy_threshold,
             'calibration': list(one.calibration),
@@ -80,7 +87,24 @@ def pack_meta_classifiers(classifiers: Sequence[MetaClassifier]) -> bytes:
         record |= {'network_sha256': one.network_sha256} if one.network_sha256 else {}
         record |= {'score': one.score} if one.score != 'entropy' else {}
         records.append(record)
-    return pack_file(_FORMAT, records, tensors)
+    with_trees = any(isinstance(one.model, BoostedTrees) for one in classifiers)
+    return pack_file(_FORMAT_WITH_TREES if with_trees else _FORMAT, records, tensors)
+
+
+def _pack_model(
+    tensors: dict[str, np.ndarray], index: int, model: DenseLayers | BoostedTrees
+) -> dict[str, Any]:
+    """Add the arrays of a model; return what its record says of them."""
+    if isinstance(model, BoostedTrees):
+        for name, dtype in _TREES.items():
+            tensors[f'{index}.{name}'] = np.ascontiguousarray(getattr(model, name), dtype=dtype)
+        return {'prior': model.prior}
+    tensors[f'{index}.mean'] = np.ascontiguousarray(model.mean, dtype=np.float64)
+    tensors[f'{index}.scale'] = np.ascontiguousarray(model.scale, dtype=np.float64)
+    for layer, (weight, bias) in enumerate(model.layers):
+        tensors[f'{index}.{layer}.weight'] = np.ascontiguousarray(weight, dtype=np.float64)
+        tensors[f'{index}.{layer}.bias'] = np.ascontiguousarray(bias, dtype=np.float64)
+    return {'layers': len(model.layers)}
 
 
 def parse_meta_classifiers(content: bytes, where: Path) -> tuple[MetaClassifier, ...]:
@@ -88,7 +112,7 @@ def parse_meta_classifiers(content: bytes, where: Path) -> tuple[MetaClassifier,
     return parse_file(
         content,
         where,
-        _FORMAT,
+        (_FORMAT, _FORMAT_WITH_TREES),
         _read_classifiers,
         load=load,
         must='be a file of meta classifiers',
@@ -106,19 +130,30 @@ def _read_classifier(
     tensors: Mapping[str, np.ndarray], index: int, record: Mapping[str, Any]
 ) -> MetaClassifier:
     slope, intercept = record['calibration']
-    layers = record['layers']
-    if type(layers) is not int or not 1 <= layers <= _MOST_LAYERS:
-        raise ValueError(f'{brief(layers)} layers, where 1 to {_MOST_LAYERS} are possible')
     return MetaClassifier(
         kind=record['kind'],
-        layers=tuple(
-            (tensors[f'{index}.{k}.weight'], tensors[f'{index}.{k}.bias']) for k in range(layers)
-        ),
-        mean=tensors[f'{index}.mean'],
-        scale=tensors[f'{index}.scale'],
+        model=_read_model(tensors, index, record),
         metric_names=tuple(record['metric_names']),
         entropy_threshold=float(record['entropy_threshold']),
         calibration=(float(slope), float(intercept)),
         network_sha256=str(record.get('network_sha256', '')),
         score=str(record.get('score', 'entropy')),
+    )
+
+
+def _read_model(
+    tensors: Mapping[str, np.ndarray], index: int, record: Mapping[str, Any]
+) -> DenseLayers | BoostedTrees:
+    if 'prior' in record:
+        arrays = {name: tensors[f'{index}.{name}'] for name in _TREES}
+        return BoostedTrees(prior=float(record['prior']), **arrays)
+    layers = record['layers']
+    if type(layers) is not int or not 1 <= layers <= _MOST_LAYERS:
+        raise ValueError(f'{brief(layers)} layers, where 1 to {_MOST_LAYERS} are possible')
+    return DenseLayers(
+        layers=tuple(
+            (tensors[f'{index}.{k}.weight'], tensors[f'{index}.{k}.bias']) for k in range(layers)
+        ),
+        mean=tensors[f'{index}.mean'],
+        scale=tensors[f'{index}.scale'],
     )

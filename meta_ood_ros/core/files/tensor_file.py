@@ -41,7 +41,7 @@ def pack_file(
 def parse_file(
     content: bytes,
     where: Path,
-    mark: str,
+    mark: str | tuple[str, ...],
     make: Callable[[Any, dict[str, TensorT]], Made],
     *,
     load: Callable[[bytes], dict[str, TensorT]],
@@ -55,8 +55,8 @@ def parse_file(
     ----------
     where : Path
         The file, for an error.
-    mark : str
-        As `pack_file` got it.
+    mark : str or tuple of them
+        As `pack_file` got it; of several, the file has one.
     make : callable
         Description and tensors -> what is returned; whatever it raises is said of the file.
     load : callable
@@ -72,8 +72,10 @@ def parse_file(
     """
     try:
         metadata = read_metadata(content)
-        if mark not in metadata:
-            raise ValueError(f'a header without {mark!r}')
-        return make(json.loads(metadata[mark]), load(content))
+        marks = (mark,) if isinstance(mark, str) else mark
+        found = next((one for one in marks if one in metadata), '')
+        if not found:
+            raise ValueError(f'a header without {marks[0]!r}')
+        return make(json.loads(metadata[found]), load(content))
     except Exception as error:  # safetensors, json, numpy and torch have several unrelated types
         raise ValueError(f'{where} must {must}, got: {first_line(error)}. {advice}') from error

@@ -11,7 +11,7 @@ The names of their layers are those of the published checkpoints, which therefor
 6. `efficientvit_seg`   made of `conv_norm_act` and `linear_attention`
 7. `onnx_network`       the user's own; `onnx_file`: its file, refused where it may never end;
    `onnx_outputs`: what it gives, refused where it is no logits
-8. `outlier_decoder`    beside the classes of 3 and 6, and the mixture of both as logits
+8. `outlier_decoder`    beside the classes of 3 and 6, whose logits it makes milder
 9. `feature_network`    logits and features in one output, for any backend
 10. `checkpoints`       published files -> weights, running nothing found in them
 """

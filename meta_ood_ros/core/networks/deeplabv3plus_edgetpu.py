@@ -15,7 +15,7 @@ from meta_ood_ros.core.networks.deeplabv3plus import (
 )
 from meta_ood_ros.core.networks.mobilenet_edgetpu import MobileNetEdgeTpu
 from meta_ood_ros.core.networks.ood_network import OodNetwork
-from meta_ood_ros.core.networks.outlier_decoder import HeadBlock, mix_outliers
+from meta_ood_ros.core.networks.outlier_decoder import HeadBlock, MAX_CHANNELS, mix_outliers
 from meta_ood_ros.core.networks.same_conv import SameConv
 import torch
 from torch import nn, Tensor
@@ -47,7 +47,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         are 16 k + 1: it was trained so. True shifts the windows of the strided convolutions so
         that it lines up where they are multiples of 16, as `stride` makes them.
     outlier_channels : int
-        Width of the outlier decoder, whose mixture with the classes the logits then are; 0 has
+        Width of the outlier decoder, by which the logits are then made milder; 0 has
         none.
 
     """
@@ -65,10 +65,10 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         outlier_channels: int = 0,
     ) -> None:
         super().__init__()
-        if decoder_channels != 0 and decoder_channels < MIN_DECODER_CHANNELS:
+        if decoder_channels != 0 and not MIN_DECODER_CHANNELS <= decoder_channels <= MAX_CHANNELS:
             raise ValueError(
-                f'decoder_channels must be 0 or at least {MIN_DECODER_CHANNELS}, got '
-                f'{decoder_channels}. 0 is the published network, which has no decoder.'
+                f'decoder_channels must be 0 or from {MIN_DECODER_CHANNELS} to {MAX_CHANNELS}, '
+                f'got {decoder_channels}. 0 is the published network, which has no decoder.'
             )
         self.num_classes = num_classes
         self.backbone = MobileNetEdgeTpu(is_centred=is_centred)

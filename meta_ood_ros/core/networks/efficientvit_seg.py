@@ -41,7 +41,7 @@ class EfficientVitSegB0(OodNetwork):
     num_classes : int
         C.
     outlier_channels : int
-        Width of the outlier decoder, whose mixture with the classes the logits then are, at a
+        Width of the outlier decoder, by which the logits are then made milder, at a
         quarter of the input's resolution; 0 has none.
 
     """

@@ -206,7 +206,8 @@ def test_upsampling_goes_with_the_padding():
     assert build_network(NAME, num_classes=2, is_centred=True).align_corners is False
 
 
-def test_decoder_of_a_few_channels_is_refused():
-    match = r'decoder_channels must be 0 or at least 8, got 4\. 0 is the published network'
+@pytest.mark.parametrize('width', [4, 10_000_000])
+def test_decoder_of_a_width_that_none_has_is_refused(width):
+    match = rf'decoder_channels must be 0 or from 8 to 4096, got {width}\. 0 is the published'
     with pytest.raises(ValueError, match=match):
-        build_network(NAME, num_classes=19, decoder_channels=4)
+        build_network(NAME, num_classes=19, decoder_channels=width)

@@ -7,6 +7,7 @@ import json
 import cv2
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_ros.core.pipeline import OodPipeline
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_ros.core.settings import PipelineSettings
@@ -51,9 +52,7 @@ def pipeline(tiny_bundle, monkeypatch):
     weight[0, names.index('size')] = 1.0
     by_size = MetaClassifier(
         'logistic_regression',
-        ((weight, np.array([-8.5])),),
-        np.zeros(len(names)),
-        np.ones(len(names)),
+        DenseLayers(((weight, np.array([-8.5])),), np.zeros(len(names)), np.ones(len(names))),
         names,
         0.5,
     )

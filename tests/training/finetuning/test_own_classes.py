@@ -392,6 +392,25 @@ def test_a_new_head_keeps_all_other_weights(tmp_path):
         open_network(replace(config, new_head=False), data)
 
 
+@pytest.mark.parametrize('width', [0, 64])
+def test_a_start_with_a_decoder_for_outliers_fits_networks_with_and_without(width):
+    """As the bundle `default` has one."""
+    name, arguments = 'deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 64}
+    arguments |= {'is_centred': True, 'outlier_channels': width}
+    start = load_bundle(DEFAULT)
+    config = NetworkConfig(name, arguments, 19, weights='start')
+    network = open_network(config, {'start': str(DEFAULT)})
+    expected = {
+        key: value.float()
+        for key, value in start.weights.items()
+        if width or not key.startswith('outlier.')
+    }
+    found = network.state_dict()
+    assert set(expected) <= set(found)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+
+
 def test_names_of_a_bundle_come_from_the_run_or_a_file(hall):
     given = Path(hall['hall']) / 'classes.yaml'
     assert exported_classes({}, 5, given)[0] == NAMES

@@ -44,6 +44,8 @@ def refuse(run, monkeypatch, capsys):
     ('option', 'value', 'said'),
     [
         ('--epochs', '0', 'at least 1, got 0'),
+        ('--trees', '0', 'numbers from 1 to 1000, got [0]'),
+        ('--leaves', '64', 'numbers from 2 to 32, got [64]'),
         ('--folds', '1', 'at least 2, got 1'),
         ('--gap', '1.5', 'in [0, 1], got 1.5'),
         ('--core-threshold', '80', 'in [0, 1], got 80'),

@@ -108,7 +108,5 @@ def test_segments_in_a_gap_do_not_reach_the_fold(kind):
 
 def test_unknown_kind_is_refused():
     metrics, labels, group = make_segments()
-    with pytest.raises(
-        ValueError, match=r"'logistic_regression' or 'neural_network', got 'forest'"
-    ):
+    with pytest.raises(ValueError, match=r"'neural_network' or 'gradient_boosting', got 'forest'"):
         cross_validate(metrics, labels, group, kind='forest')

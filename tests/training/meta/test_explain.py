@@ -1,6 +1,7 @@
 """What decides: known orders, known coefficients, and sums that must come out."""
 
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings, train_neural_networks
 from meta_ood_training.meta.fitting.standardization import fit_standardization
@@ -27,9 +28,7 @@ def make_segments(count=600, width=8, seed=0):
 def make_classifier(layers, scaler, calibration=(1.0, 0.0)):
     return MetaClassifier(
         kind='logistic_regression' if len(layers) == 1 else 'neural_network',
-        layers=layers,
-        mean=scaler.mean,
-        scale=scaler.scale,
+        model=DenseLayers(layers, scaler.mean, scaler.scale),
         metric_names=tuple(f'm{one}' for one in range(len(scaler.mean))),
         entropy_threshold=0.5,
         calibration=calibration,
@@ -97,7 +96,7 @@ def test_contributions_of_logistic_regression_are_coefficient_times_z():
     z = scaler.apply(metrics)
     weights = fit_logistic_regression(z, labels)
     classifier = make_classifier(((weights[None, :-1], weights[-1:]),), scaler, (0.5, -0.25))
-    explained = explain_segments(classifier, metrics[:20])
+    explained = explain_segments(classifier, metrics[:20], scaler.mean)
     np.testing.assert_allclose(explained.values, 0.5 * weights[:-1] * z[:20], atol=1e-12)
     assert explained.base == pytest.approx(0.5 * weights[-1] - 0.25)
     np.testing.assert_allclose(explained.base + explained.values.sum(axis=1), explained.logit)
@@ -110,7 +109,7 @@ def test_contributions_of_the_network_sum_to_its_logit():
     scaler = fit_standardization(metrics)
     z = scaler.apply(metrics)
     layers = train_neural_networks([z], [labels], NeuralSettings(epochs=10))[0]
-    explained = explain_segments(make_classifier(layers, scaler), metrics[:50])
+    explained = explain_segments(make_classifier(layers, scaler), metrics[:50], scaler.mean)
     total = explained.base + explained.values.sum(axis=1)
     np.testing.assert_allclose(total, explained.logit, atol=2e-3 * np.abs(explained.logit).max())
     # the metric that decides most contributes most, on average

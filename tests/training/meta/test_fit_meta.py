@@ -8,6 +8,7 @@ from meta_ood_ros.core.bundle_files import load_bundle
 from meta_ood_ros.core.segment_metrics import metric_names
 from meta_ood_training.cli import main
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFitSettings
+from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings, grow_trees
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.evaluation import accept_across_folds, evaluate_threshold
 from meta_ood_training.meta.judging.segment_errors import count_errors
@@ -19,7 +20,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-QUICK = ['--epochs', '3', '--metric-counts', '1', '4']
+QUICK = ['--epochs', '3', '--metric-counts', '1', '4', '--trees', '5', '--leaves', '4']
 
 
 def run(tmp_path, small_bundle, *words, report='report'):
@@ -105,6 +106,28 @@ def test_errors_of_the_report_are_those_of_its_segments(fitted):
     assert without['road_miss_rate'] == pytest.approx(road)
 
 
+def test_boosted_trees_are_chosen_written_and_explained(make_segments, small_bundle, tmp_path):
+    folder = make_segments(60, separation=3.0)
+    words = [folder, '--classifier', 'gradient_boosting', '--only', '--threshold', '0.5', *QUICK]
+    for name in ('one', 'other'):
+        assert run(tmp_path, small_bundle, *words, '--output', tmp_path / name)[0] == 0
+    files = [tmp_path / name / 'meta_classifier.safetensors' for name in ('one', 'other')]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    bundle = load_bundle(tmp_path / 'one')
+    (classifier,) = bundle.meta_classifiers
+    assert (classifier.kind, len(classifier.model.roots)) == ('gradient_boosting', 5)
+    assert bundle.provenance['meta_classifier']['kind'] == 'gradient_boosting'
+    report = json.loads((tmp_path / 'report' / 'report.json').read_text())
+    assert report['thresholds'][0]['gradient_boosting']['left_out'] is None
+    assert report['thresholds'][0]['gradient_boosting']['ranking']['auroc'] > 0.8
+    for one in report['explanation']['segments']:
+        told = one['base'] + sum(value for _, value in one['contributions']) + one['others']
+        assert told == pytest.approx(one['logit'])
+    text = (tmp_path / 'report' / 'report.md').read_text()
+    assert 'of the chosen boosted trees, which have no coefficients, they say nothing' in text
+    assert '| GB, grouped, operating point |' in text
+
+
 @pytest.mark.parametrize('kind', KINDS)
 def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_path, kind):
     from meta_ood_ros.core.files.meta_classifier_file import (
@@ -118,7 +141,8 @@ def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_p
     from meta_ood_training.meta.fitting.standardization import fit_standardization
 
     segments = load_segment_set([make_segments(40, seed=5)], 0.5)
-    settings = MetaFitSettings(neural=NeuralSettings(epochs=3), calibrate=False)
+    boosting = BoostingSettings(trees=(5,), leaves=(4,))
+    settings = MetaFitSettings(neural=NeuralSettings(epochs=3), boosting=boosting, calibrate=False)
     fit = fit_meta_classifier(segments, kind, settings)
     save_meta_classifiers(tmp_path / 'meta.safetensors', [fit.classifier])
     (served,) = load_meta_classifiers(tmp_path / 'meta.safetensors')
@@ -126,8 +150,12 @@ def test_served_predictions_equal_trained_ones_after_saving(make_segments, tmp_p
     if kind == 'neural_network':
         layers = train_neural_networks([z], [segments.is_true_ood], settings.neural)[0]
         expected = expit(predict_neural_network(z, layers))
+    elif kind == 'gradient_boosting':
+        labels = segments.is_true_ood
+        grown = grow_trees(segments.metrics, labels, fit.grouped.fold, settings=boosting)
+        expected = expit(grown.logits(segments.metrics))
     else:
-        weight, bias = fit.classifier.layers[0]
+        weight, bias = fit.classifier.model.layers[0]
         expected = expit(z @ weight[0] + bias[0])
     np.testing.assert_allclose(served.predict(segments.metrics), expected, atol=1e-6)
     assert served.kind == kind
@@ -150,7 +178,7 @@ def test_a_meta_threshold_of_one_means_none_and_the_surest_pass_any_other(make_s
     for logit, expected in ((25.0, True), (1e9, True), (np.inf, False)):
         moved = replace(fit, operating_point=replace(fit.operating_point, logit=logit))
         assert (moved.meta_threshold < 1.0) == expected
-        surest = fit.classifier.predict(1e9 * np.sign(fit.classifier.layers[0][0]))
+        surest = fit.classifier.predict(1e9 * np.sign(fit.classifier.model.layers[0][0]))
         assert (surest >= np.float32(moved.meta_threshold)).item() == expected
     lowest = replace(fit, operating_point=replace(fit.operating_point, logit=-np.inf))
     assert lowest.meta_threshold == 0.0
@@ -357,6 +385,7 @@ def test_before_and_after_on_a_test_set(make_segments, small_bundle, tmp_path):
         'before',
         'OoD training',
         'OoD training + neural_network',
+        'OoD training + gradient_boosting',
         'OoD training + logistic_regression',
     ]
     alone = load_segment_set([after[1]], stages[1]['entropy_threshold'])

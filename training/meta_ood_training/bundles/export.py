@@ -111,8 +111,8 @@ def export_bundle(
     half : bool
         Store float16, if that changes no entropy by 0.01.
     mix_head : bool
-        Make the outlier head of the run a decoder of the network, whose entropy then is that of
-        its mixture with the classes; without, it lies beside the network, for `evaluate`.
+        Make the outlier head of the run a decoder of the network, whose entropy then says what
+        either knows; without, it lies beside the network, for `evaluate`.
     start : str or Path, optional
         Checkpoint or bundle that the runs began at, towards which the weights are moved back.
     start_share : float

@@ -65,6 +65,13 @@ def check_options(options: FitMetaOptions) -> None:
                 f'--{option.replace("_", "-")} must be {meaning}, got '
                 f'{getattr(options, option):g}. fit-meta --help names the default.'
             )
+    for option, low, high in (('trees', 1, 1000), ('leaves', 2, 32)):
+        numbers = getattr(options, option)
+        if not numbers or not all(low <= one <= high for one in numbers):
+            raise ValueError(
+                f'--{option} must be numbers from {low} to {high}, got {list(numbers)}. '
+                'fit-meta --help names the default.'
+            )
     largest = 1.0 if options.rule == 'max_missed' else np.inf
     if not 0.0 <= options.bound <= largest:
         meaning = (

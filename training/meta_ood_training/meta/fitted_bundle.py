@@ -24,6 +24,7 @@ from meta_ood_training.meta.checks import (
     wanted_thresholds,
 )
 from meta_ood_training.meta.fitting.fit import MetaFitSettings
+from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.judging.comparison import choose_entropy_threshold, compare_stages
 from meta_ood_training.meta.judging.decision_pictures import draw_decisions
@@ -182,6 +183,11 @@ def _settings(options: FitMetaOptions) -> MetaFitSettings:
     return MetaFitSettings(
         strength=options.strength,
         neural=NeuralSettings(epochs=options.epochs, seed=options.seed),
+        boosting=BoostingSettings(
+            leaves=tuple(sorted(set(options.leaves))),
+            trees=tuple(sorted(set(options.trees))),
+            seed=options.seed,
+        ),
         leaky_scaler=options.leaky_scaler,
         folds=options.folds,
         group_by=options.group_by,

@@ -10,7 +10,7 @@ from typing import Any
 from meta_ood_training.output_places import add_overwrite
 from meta_ood_training.plain_arguments import as_tuple, check_choice, set_defaults
 
-KINDS = ('logistic_regression', 'neural_network')
+KINDS = ('logistic_regression', 'neural_network', 'gradient_boosting')
 GROUPS = ('group', 'image', 'split')
 MEASURES = ('errors', 'f1', 'siou')
 RULES = ('max_f1', 'max_missed', 'max_false')
@@ -45,13 +45,15 @@ class FitMetaOptions:
     drop_incomplete : bool
         Leave out segments with metrics that are not finite.
     classifier : str
-        Goes into the bundle: 'logistic_regression' or 'neural_network'.
+        Goes into the bundle: 'logistic_regression', 'neural_network' or 'gradient_boosting'.
     only : bool
-        No comparison with the other one, no Algorithm 1.
+        No comparison with the others, no Algorithm 1.
     strength : float
         C of the logistic regression.
     epochs : int
         Of the neural network.
+    trees, leaves : tuple of int
+        Numbers of trees, and of leaves of a tree, from which gradient boosting chooses.
     leaky_scaler : bool
         The published order of z-scores.
     folds : int
@@ -109,6 +111,8 @@ class FitMetaOptions:
     only: bool = False
     strength: float = 1.0
     epochs: int = 50
+    trees: tuple[int, ...] = (25, 50, 75, 100, 150)
+    leaves: tuple[int, ...] = (4, 8)
     leaky_scaler: bool = False
     folds: int = 10
     group_by: str = 'group'
@@ -132,7 +136,7 @@ class FitMetaOptions:
             **dict.fromkeys(('segments', 'test', 'baseline', 'baseline_test'), Path),
             **dict.fromkeys(('test_part', 'explain', 'ignored_metrics'), str),
             'thresholds': float,
-            'metric_counts': int,
+            **dict.fromkeys(('metric_counts', 'trees', 'leaves'), int),
         }
         for name, kind in kinds.items():
             object.__setattr__(self, name, as_tuple(getattr(self, name), kind))
@@ -173,10 +177,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     method = parser.add_argument_group('method')
     method.add_argument('--classifier', choices=KINDS, help='goes in the bundle')
     method.add_argument(
-        '--only', action='store_true', help='no comparison with the other one, no Algorithm 1'
+        '--only', action='store_true', help='no comparison with the others, no Algorithm 1'
     )
     method.add_argument('--strength', type=float, help='C of logistic regression')
     method.add_argument('--epochs', type=int, help='of the neural network')
+    for name, of in (('trees', 'of gradient boosting'), ('leaves', 'of each of its trees')):
+        method.add_argument(
+            f'--{name}', type=int, nargs='+', metavar='NUMBER', help=f'{of}, to choose from'
+        )
     method.add_argument('--leaky-scaler', action='store_true', help='published order of z-scores')
     method.add_argument('--folds', type=int, help='of the cross-validation')
     method.add_argument(

@@ -1,10 +1,11 @@
-"""Segments and their groups -> out-of-fold logits of both meta classifiers."""
+"""Segments and their groups -> out-of-fold logits of each kind of meta classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings, grow_trees
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
 from meta_ood_training.meta.fitting.neural_meta import (
     NeuralSettings,
@@ -105,6 +106,7 @@ def cross_validate(
     kind: str = 'logistic_regression',
     strength: float = 1.0,
     neural: NeuralSettings | None = None,
+    boosting: BoostingSettings | None = None,
     leaky_scaler: bool = False,
     columns: np.ndarray | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -166,9 +168,18 @@ def cross_validate(
             )
             for number, layers in zip(fit_part, trained, strict=True):
                 logit[fold == number] = predict_neural_network(held_out[number], layers)
+    elif kind == 'gradient_boosting':
+        for done, (number, (z, labels)) in enumerate(fit_part.items(), start=1):
+            kept = fitted_on[number]
+            near = None if gap is None else gap[:, kept]
+            trees = grow_trees(z, labels, fold[kept], gap=near, settings=boosting)
+            logit[fold == number] = trees.logits(held_out[number])
+            if on_step is not None:
+                on_step(done, len(fit_part))
     else:
         raise ValueError(
-            f"kind must be 'logistic_regression' or 'neural_network', got {kind!r}. "
+            "kind must be 'logistic_regression', 'neural_network' or 'gradient_boosting', got "
+            f'{kind!r}. '
             'These are the classifiers that a bundle can hold.'
         )
     return OutOfFold(logit, fold, gap, one_class)

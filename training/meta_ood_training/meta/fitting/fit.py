@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from meta_ood_ros.core.meta_classifier import LARGEST_PROBABILITY, MetaClassifier
+from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_training.meta.fitting.block_gaps import find_gaps
 from meta_ood_training.meta.fitting.calibration import (
     choose_operating_point,
@@ -19,15 +21,13 @@ from meta_ood_training.meta.fitting.cross_validation import (
     cross_validate,
     OutOfFold,
 )
+from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings, grow_trees
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
-from meta_ood_training.meta.fitting.neural_meta import (
-    Layers,
-    NeuralSettings,
-    train_neural_networks,
-)
+from meta_ood_training.meta.fitting.neural_meta import NeuralSettings, train_neural_networks
 from meta_ood_training.meta.fitting.standardization import (
     check_training_segments,
     fit_standardization,
+    Standardization,
 )
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
@@ -51,6 +51,7 @@ class MetaFitSettings:
 
     strength: float = 1.0
     neural: NeuralSettings = field(default_factory=NeuralSettings)
+    boosting: BoostingSettings = field(default_factory=BoostingSettings)
     leaky_scaler: bool = False
     folds: int = 10
     group_by: str = 'group'
@@ -73,6 +74,8 @@ class MetaFit:
         The groups.
     probability : ndarray of shape (K,), float64
         Grouped out-of-fold P(true OoD); calibrated by the other folds where asked for.
+    average : ndarray of shape (D,), float64
+        Mean of the metrics fitted on.
 
     """
 
@@ -80,6 +83,7 @@ class MetaFit:
     grouped: OutOfFold
     group: np.ndarray
     probability: np.ndarray
+    average: np.ndarray
     operating_point: OperatingPoint
     constant_metrics: tuple[str, ...]
 
@@ -127,6 +131,7 @@ def fit_meta_classifier(
         kind=kind,
         strength=settings.strength,
         neural=settings.neural,
+        boosting=settings.boosting,
         leaky_scaler=settings.leaky_scaler,
         on_step=on_step,
     )
@@ -143,21 +148,10 @@ def fit_meta_classifier(
         probability = cross_calibrate(grouped.logit, labels, fold)
         calibration = fit_calibration(grouped.logit, labels)
     scaler = fit_standardization(metrics)
-    z = scaler.apply(metrics)
-    if kind == 'logistic_regression':
-        weights = fit_logistic_regression(z, labels, strength=settings.strength)
-        # rounding of a constant column's mean must not reach the served logit
-        weights[:-1][scaler.constant] = 0.0
-        layers: Layers = ((weights[None, :-1], weights[-1:]),)
-    else:
-        layers = train_neural_networks([z], [labels], settings.neural)[0]
-        layers[0][0][:, scaler.constant] = 0.0
     return MetaFit(
         classifier=MetaClassifier(
             kind=kind,
-            layers=layers,
-            mean=scaler.mean,
-            scale=scaler.scale,
+            model=_fit_model(metrics, labels, kind, settings, grouped, scaler),
             metric_names=segments.metric_names,
             entropy_threshold=segments.entropy_threshold,
             calibration=calibration,
@@ -165,6 +159,7 @@ def fit_meta_classifier(
         grouped=grouped,
         group=group,
         probability=probability,
+        average=scaler.mean,
         operating_point=choose_operating_point(
             segments, grouped.logit, rule=settings.rule, bound=settings.bound
         ),
@@ -174,6 +169,30 @@ def fit_meta_classifier(
             if constant
         ),
     )
+
+
+def _fit_model(
+    metrics: np.ndarray,
+    labels: np.ndarray,
+    kind: str,
+    settings: MetaFitSettings,
+    grouped: OutOfFold,
+    scaler: Standardization,
+) -> DenseLayers | BoostedTrees:
+    """Fit what is served, on all segments; no column that is constant but for rounding may act."""
+    if kind == 'gradient_boosting':
+        steady = np.where(scaler.constant, 0.0, metrics)
+        return grow_trees(
+            steady, labels, grouped.fold, gap=grouped.gap, settings=settings.boosting
+        )
+    z = scaler.apply(metrics)
+    if kind == 'logistic_regression':
+        weights = fit_logistic_regression(z, labels, strength=settings.strength)
+        weights[:-1][scaler.constant] = 0.0
+        return DenseLayers(((weights[None, :-1], weights[-1:]),), scaler.mean, scaler.scale)
+    layers = train_neural_networks([z], [labels], settings.neural)[0]
+    layers[0][0][:, scaler.constant] = 0.0
+    return DenseLayers(layers, scaler.mean, scaler.scale)
 
 
 def used_metrics(segments: SegmentSet, settings: MetaFitSettings) -> np.ndarray:

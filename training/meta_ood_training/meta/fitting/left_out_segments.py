@@ -16,6 +16,8 @@ from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
 
+#: The kinds that were published with this protocol.
+LEFT_OUT_KINDS = ('logistic_regression', 'neural_network')
 #: Folds x segments that the logistic regression is given: 20,000 segments are left out one and
 #: all, of 200,000 a random 2,000.
 FOLDS_TIMES_SEGMENTS = 20_000**2
@@ -59,9 +61,19 @@ def predict_left_out_segments(
     kind : str
         'logistic_regression': exact, for all segments or, above 20,000, for a random part of
         them (FOLDS_TIMES_SEGMENTS); every fold is fitted on all others. 'neural_network': one
-        training for every segment.
+        training for every segment. There is no such protocol for 'gradient_boosting'.
+
+    Raises
+    ------
+    ValueError
+        Another kind.
 
     """
+    if kind not in LEFT_OUT_KINDS:
+        raise ValueError(
+            f'kind must be one of {", ".join(LEFT_OUT_KINDS)} where single segments are left out, '
+            f'got {kind!r}. Judge it by groups: cross_validate.'
+        )
     count = len(segments)
     if kind == 'logistic_regression':
         rows = np.arange(count)

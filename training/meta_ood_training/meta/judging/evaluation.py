@@ -13,7 +13,10 @@ from meta_ood_training.meta.fitting.calibration import (
     OperatingPoint,
 )
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFit, MetaFitSettings
-from meta_ood_training.meta.fitting.left_out_segments import predict_left_out_segments
+from meta_ood_training.meta.fitting.left_out_segments import (
+    LEFT_OUT_KINDS,
+    predict_left_out_segments,
+)
 from meta_ood_training.meta.judging.group_intervals import bootstrap_errors, count_group_errors
 from meta_ood_training.meta.judging.segment_errors import (
     count_errors,
@@ -105,7 +108,7 @@ def evaluate_threshold(
         accepted[kind] = chosen
         scores[kind] = _describe_fit(segments, fit, chosen, points)
         scores[kind]['left_out'] = None
-        if kind == 'logistic_regression' or neural_left_out:
+        if kind == 'logistic_regression' or (neural_left_out and kind in LEFT_OUT_KINDS):
             predictions = predict_left_out_segments(segments, kind, settings, on_step=report)
             left[kind] = predictions.probability
             scores[kind]['left_out'] = _describe_left_out(

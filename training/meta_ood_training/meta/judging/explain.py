@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meta_ood_ros.core.meta_classifier import MetaClassifier
+from meta_ood_ros.core.meta_models.boosted_trees import BoostedTrees
+from meta_ood_ros.core.meta_models.dense_layers import DenseLayers
 from meta_ood_training.meta.fitting.cross_validation import cross_validate
 from meta_ood_training.meta.fitting.logistic_regression import fit_logistic_regression
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
 from meta_ood_training.meta.fitting.standardization import fit_standardization
 from meta_ood_training.meta.judging.segment_errors import rank_segments, RankingScores
+from meta_ood_training.meta.judging.tree_shares import share_logits
 import numpy as np
 from sklearn.linear_model import lars_path
 
@@ -216,7 +219,9 @@ class Contributions:
     logit: np.ndarray
 
 
-def explain_segments(classifier: MetaClassifier, metrics: np.ndarray) -> Contributions:
+def explain_segments(
+    classifier: MetaClassifier, metrics: np.ndarray, average: np.ndarray
+) -> Contributions:
     """
     Split the logit of each segment into what its metrics contribute.
 
@@ -224,43 +229,46 @@ def explain_segments(classifier: MetaClassifier, metrics: np.ndarray) -> Contrib
     ----------
     metrics : ndarray of shape (K, D), float64
         Not standardised.
+    average : ndarray of shape (D,), float64
+        The segment that they are compared with: the mean of those fitted on.
 
     Returns
     -------
     Contributions
-        Integrated gradients from the average segment (Sundararajan et al. 2017): for logistic
-        regression exactly coefficient x z-score.
+        Of layers by integrated gradients from the average segment (Sundararajan et al. 2017): for
+        logistic regression exactly coefficient x z-score. Of trees Shapley values, exactly.
 
     """
     slope, intercept = classifier.calibration
-    z = (np.asarray(metrics, dtype=np.float64) - classifier.mean) / classifier.scale
-    gradient = np.zeros_like(z)
-    linear = len(classifier.layers) == 1
+    metrics, model = np.asarray(metrics, dtype=np.float64), classifier.model
+    if isinstance(model, BoostedTrees):
+        values = share_logits(model, metrics, average)
+    else:
+        values = _integrate_gradients(model, metrics, average)
+    base = slope * float(model.logits(average[None])[0]) + intercept
+    return Contributions(base, slope * values, slope * model.logits(metrics) + intercept)
+
+
+def _integrate_gradients(
+    model: DenseLayers, metrics: np.ndarray, average: np.ndarray
+) -> np.ndarray:
+    start = (average - model.mean) / model.scale
+    way = (metrics - average) / model.scale
+    gradient = np.zeros_like(way)
+    linear = len(model.layers) == 1
     for place in [1.0] if linear else (np.arange(_PATH_STEPS) + 0.5) / _PATH_STEPS:
-        gradient += _input_gradient(classifier, place * z)
-    gradient *= slope / (1 if linear else _PATH_STEPS)
-    base = slope * float(_logit(classifier, np.zeros((1, z.shape[1])))[0]) + intercept
-    return Contributions(base, gradient * z, slope * _logit(classifier, z) + intercept)
+        gradient += _input_gradient(model, start + place * way)
+    values: np.ndarray = gradient * way / (1 if linear else _PATH_STEPS)
+    return values
 
 
-def _activations(classifier: MetaClassifier, z: np.ndarray) -> list[np.ndarray]:
+def _input_gradient(model: DenseLayers, z: np.ndarray) -> np.ndarray:
     activations = [z]
-    for index, (weight, bias) in enumerate(classifier.layers):
-        out = activations[-1] @ weight.T + bias
-        last = index == len(classifier.layers) - 1
-        activations.append(out if last else np.maximum(out, 0.0))
-    return activations
-
-
-def _logit(classifier: MetaClassifier, z: np.ndarray) -> np.ndarray:
-    return _activations(classifier, z)[-1][:, 0]
-
-
-def _input_gradient(classifier: MetaClassifier, z: np.ndarray) -> np.ndarray:
-    activations = _activations(classifier, z)
+    for weight, bias in model.layers[:-1]:
+        activations.append(np.maximum(activations[-1] @ weight.T + bias, 0.0))
     gradient = np.ones((len(z), 1))
-    for index in reversed(range(len(classifier.layers))):
-        gradient = gradient @ classifier.layers[index][0]
+    for index in reversed(range(len(model.layers))):
+        gradient = gradient @ model.layers[index][0]
         if index:
             gradient *= activations[index] > 0
     return gradient

@@ -83,6 +83,7 @@ def explain_evaluation(
         one['contributions'] = list(zip(name_metrics(metrics, class_names), values, strict=True))
     explained: dict[str, Any] = {
         'entropy_threshold': segments.entropy_threshold,
+        'kind': kind,
         'lars_order': [names[one] for one in lars.order],
         'coefficients': [
             {
@@ -168,7 +169,7 @@ def describe_decisions(
     segments: SegmentSet, fit: MetaFit, rows: np.ndarray
 ) -> list[dict[str, Any]]:
     """Return why the served classifier accepts or rejects each of some segments, (n,) rows."""
-    contributions = explain_segments(fit.classifier, segments.metrics[rows])
+    contributions = explain_segments(fit.classifier, segments.metrics[rows], fit.average)
     probability = fit.classifier.predict(segments.metrics[rows])
     described = []
     for place, row in enumerate(rows):
@@ -218,6 +219,7 @@ def draw_everything(
             ('no meta classifier', None),
             ('logistic regression', 'logistic_regression'),
             ('neural network', 'neural_network'),
+            ('gradient boosting', 'gradient_boosting'),
         ):
             points = [_error_point(one, key) for one in several if key in (None, *one.fits)]
             if points:

@@ -16,7 +16,7 @@ from meta_ood_training.meta.reporting.phrases import (
     show_reduction,
 )
 
-_KINDS = {'logistic_regression': 'LR', 'neural_network': 'NN'}
+_KINDS = {'logistic_regression': 'LR', 'neural_network': 'NN', 'gradient_boosting': 'GB'}
 _FILTERS: dict[str, Callable[..., str]] = {
     'interval': show_interval,
     'percent': show_percent,
