@@ -167,7 +167,10 @@ def _replace_each(made: Path, target: Path, ours: Sequence[str]) -> None:
     _move_into(made, target)
     for entry in target.iterdir():
         if entry.name not in names and _is_ours(entry.name, ours):
-            entry.unlink()
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 def _move_into(made: Path, target: Path) -> None:

@@ -118,6 +118,8 @@ def file_system(request, monkeypatch):
 def test_a_folder_is_replaced_on_any_file_system(tmp_path, file_system):
     write(tmp_path / 'f', a='old', stale_1='x')
     (tmp_path / 'f' / 'mine').write_text('mine')
+    (tmp_path / 'f/stale_2/deep').mkdir(parents=True)
+    (tmp_path / 'f/stale_2/deep/x').write_text('x')
     write(tmp_path / 'f', ours=('stale_*',), a='new', b='new')
     assert tree(tmp_path) == {'f/a': 'new', 'f/b': 'new', 'f/mine': 'mine'}
     assert [one.name for one in tmp_path.iterdir()] == ['f']
