@@ -76,7 +76,7 @@ export_network() { # export_network FOLDER CHECKPOINT ...: their mean
       --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
 }
 
-half=(--half) last=$name.run
+half=(--half)
 if [[ $name == default ]]; then
   config=finetune_deeplabv3plus_mobilenet_edgetpu
   finetune ${config}_large "$runs/default.large" "${published[@]}"
@@ -84,18 +84,20 @@ if [[ $name == default ]]; then
   export_network "$runs/default.mean" "$runs"/default.{large,small}/final.pth
   finetune $config "$runs/default.run" --data mean="$runs/default.mean/network.safetensors" \
     "${published[@]}" "${facade[@]}"
-  export_network "$runs/default.classes" "$runs/default.run/final.pth"
-  config=finetune_outlier_head_default
-  finetune $config "$runs/default.head" "${facade[@]}" \
-    --data default="$runs/default.classes/network.safetensors"
-  last=default.head half+=(--mix-head)
 else
   config=finetune_efficientvit_seg_b0 half=() # float16 changes an entropy by 0.012
   finetune $config "$runs/fast.run" --data efficientvit_weights="$data/efficientvit.pt" \
     "${facade[@]}"
 fi
+export_network "$runs/$name.classes" "$runs/$name.run/final.pth"
+
+# The decoder for outliers, beside the classes, which stay what they are.
+config=finetune_outlier_head_$name
+finetune $config "$runs/$name.head" "${facade[@]}" \
+  --data "$name=$runs/$name.classes/network.safetensors"
+half+=(--mix-head)
 bundle=$runs/$name.network
-export_network "$bundle" "$runs/$last/final.pth"
+export_network "$bundle" "$runs/$name.head/final.pth"
 
 # The classifier's domains: frames that no network was trained on, with objects pasted that none was.
 rows=()
@@ -126,9 +128,8 @@ domain motorway folder="$data/motorway"
 domain scenes
 
 # Each domain is left out in turn; how the operating point was chosen: docs/meta_classification.md.
-decision=()
-if [[ $name == default ]]; then decision=(--entropy-threshold 0.8 --core-threshold 0.95); fi
+decision=(--choose siou --entropy-threshold 0.8 --core-threshold 0.95)
 [[ -e $runs/$name/bundle.yaml ]] ||
   one fit-meta "${rows[@]}" --bundle "$bundle" --output "$runs/$name" --report "$runs/$name.report" \
-    --group-by split --rule max_false --bound 0.9 --choose siou "${decision[@]}" --only
+    --group-by split --rule max_false --bound 0.9 "${decision[@]}" --only
 echo "$runs/$name is the bundle, $runs/$name.report its report."

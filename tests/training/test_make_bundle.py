@@ -54,7 +54,7 @@ def make(tmp_path, *arguments, **environment):
     ('name', 'verbs'),
     [
         ('default', [*['finetune', 'finetune', 'bundle'], *['finetune', 'bundle'] * 2, *DOMAINS]),
-        ('fast', ['finetune', 'bundle', *DOMAINS]),
+        ('fast', [*['finetune', 'bundle'] * 2, *DOMAINS]),
     ],
 )
 def test_each_step_is_a_command_that_exists_and_is_done_once(tmp_path, name, verbs):
