@@ -91,8 +91,8 @@ def judge(
     if not (run / 'final.pth').exists():
         resume = (run / 'last.ckpt').exists()
         finetune(CONFIG, run, data=places, overrides=overrides, resume=resume)
-    terms = {'licence': 'a trial', 'data_terms': 'a trial'}
-    made = export_bundle(run / 'final.pth', run / 'bundle', **terms)
+    final, folder = run / 'final.pth', run / 'bundle'
+    made = export_bundle(final, folder, licence='a trial', data_terms='a trial')
     judged = evaluate(
         [f'road_anomaly={data / "road_anomaly"}', f'folder={data / "overlay"}'],
         bundles=made.bundle,
@@ -132,8 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f'seed {seed}, {title}: {dict(found)}', flush=True)
     columns = list(rows['all of it'][0])
     print('', f'| | {" | ".join(columns)} |', f'|---{"|---" * len(columns)}|', sep='\n')
-    for title, found in rows.items():
-        values = np.array([[one[column] for column in columns] for one in found])
+    for title, of_seeds in rows.items():
+        values = np.array([[one[column] for column in columns] for one in of_seeds])
         cells = zip(values.mean(0), values.min(0), values.max(0), strict=True)
         said = [f'{mean:.3f} [{low:.3f}, {high:.3f}]' for mean, low, high in cells]
         print(f'| {title} | {" | ".join(said)} |')

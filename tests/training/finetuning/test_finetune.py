@@ -158,7 +158,7 @@ def test_the_best_checkpoint_is_the_one_that_the_validation_log_says(
 
 
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path, small_config, quiet):
-    config = small_config(validation=True, epochs=3)
+    config = with_training(small_config(validation=True, epochs=3), frozen_batch_norm=True)
     config = replace(
         config,
         validation=replace(config.validation, every_steps=1, patience=2),
