@@ -87,7 +87,9 @@ def test_both_nodes_answer_and_their_bytes_are_told():
     pixels = SIZE[0] * SIZE[1]
     for row in (header, image):
         assert len(row.subject_values) == len(row.baseline_values) == 2
-        assert min(row.subject_values + row.baseline_values) > 0
+        assert min(row.baseline_values) > 0
+        # what is taken off was measured in other frames: of a busy machine it may be more
+        assert min(row.subject_values) > -row.details['latency_ms']
         assert row.details['bytes_in'] == 3 * pixels
         assert row.details['taken_off_ms']['network'] > 0
         assert row.details['latency_ms'] > row.details['taken_off_ms']['network']
