@@ -131,7 +131,7 @@ def _lead(entropy: Tensor, num_classes: int) -> Tensor:
     """Return by how much one logit leads all others, alike among themselves, at an entropy."""
     place = _to_place(entropy.clamp(_LEAST_ENTROPY, _MOST_ENTROPY))
     row = place.floor().clamp(0, _TABLE_STEPS - 1)
-    table = _lead_table(num_classes).to(entropy)
+    table = _lead_table(num_classes, entropy.device, entropy.dtype)
     low, high = table[row.long()], table[row.long() + 1]
     return low + (place - row) * (high - low)
 
@@ -142,10 +142,11 @@ def _to_place(entropy: Tensor) -> Tensor:
 
 
 @cache
-def _lead_table(num_classes: int) -> Tensor:
-    """Return the lead at each place, (_TABLE_STEPS + 1,) float64."""
+def _lead_table(num_classes: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the lead at each place, (_TABLE_STEPS + 1,); a CUDA graph finds it where it is."""
     leads = torch.linspace(0, 40, 40_001, dtype=torch.float64)
     others = (num_classes - 1) * (-leads).exp()
     entropies = ((1 + others).log() + leads * others / (1 + others)) / math.log(num_classes)
     places = _to_place(entropies.clamp(1e-16, 1.0)).numpy()
-    return torch.from_numpy(np.interp(np.arange(_TABLE_STEPS + 1), places, leads.numpy()))
+    table = np.interp(np.arange(_TABLE_STEPS + 1), places, leads.numpy())
+    return torch.from_numpy(table).to(device, dtype)
