@@ -41,7 +41,7 @@ INGREDIENTS: dict[str, tuple[str, ...]] = {
         'pasting.on_road_probability=0',
     ),
     'streets at three quarters of the resolution': (_STREETS,),
-    'its own teacher': ('objective.teacher=null', 'objective.teacher_architecture=null'),
+    'its own teacher': ("objective.teacher=''", 'objective.teacher_architecture=null'),
     'no shadows, no paint': (
         'hard_negatives.shadow_probability=0',
         'hard_negatives.marking_probability=0',
@@ -81,7 +81,7 @@ def judge(
         return json.loads(kept.read_text())
     said = ' '.join(INGREDIENTS[title])
     unused = {'edgetpu_weights' if 'espnet' in said else 'espnet_v2_weights'}
-    unused |= {'teacher_weights'} if 'teacher=null' in said else set()
+    unused |= {'teacher_weights'} if "teacher=''" in said else set()
     places = {name: data / one for name, one in _NEEDED.items() if name not in unused}
     places['scenes'] = runs / 'scenes'
     if title.startswith('280'):
