@@ -72,11 +72,11 @@ export_network() { # export_network FOLDER CHECKPOINT ...: their mean
   local folder=$1
   shift
   [[ -e $folder/bundle.yaml ]] ||
-    one bundle export --checkpoint "$@" "${half[@]}" --output "$folder" --name "$name" \
+    one bundle export --checkpoint "$@" "${as[@]}" --output "$folder" --name "$name" \
       --licence "$(says licence_of_weights)" --data-terms "$(says data_terms)"
 }
 
-half=(--half)
+as=(--half) # how a network is exported
 if [[ $name == default ]]; then
   config=finetune_deeplabv3plus_mobilenet_edgetpu
   finetune ${config}_large "$runs/default.large" "${published[@]}"
@@ -85,7 +85,7 @@ if [[ $name == default ]]; then
   finetune $config "$runs/default.run" --data mean="$runs/default.mean/network.safetensors" \
     "${published[@]}" "${facade[@]}"
 else
-  config=finetune_efficientvit_seg_b0 half=() # float16 changes an entropy by 0.012
+  config=finetune_efficientvit_seg_b0 as=() # float16 changes an entropy by 0.012
   finetune $config "$runs/fast.run" --data efficientvit_weights="$data/efficientvit.pt" \
     "${facade[@]}"
 fi
@@ -95,7 +95,7 @@ export_network "$runs/$name.classes" "$runs/$name.run/final.pth"
 config=finetune_outlier_head_$name
 finetune $config "$runs/$name.head" "${facade[@]}" \
   --data "$name=$runs/$name.classes/network.safetensors"
-half+=(--mix-head)
+as+=(--mix-head)
 bundle=$runs/$name.network
 export_network "$bundle" "$runs/$name.head/final.pth"
 

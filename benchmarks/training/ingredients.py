@@ -12,12 +12,17 @@ from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 
+from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_training import evaluate, export_bundle, finetune
+from meta_ood_training.finetuning.config import FinetuneConfig
+from meta_ood_training.finetuning.config_reader import read_config
+from meta_ood_training.finetuning.run_config import data_names
 import numpy as np
 
 CONFIG = Path('config/finetune_deeplabv3plus_mobilenet_edgetpu_small.yaml')
 FIRST_PROXIES = 280
 """As many photographs as ECSSD's proxies were before they were doubled."""
+FEWER_PROXIES = f'{FIRST_PROXIES} proxies of ECSSD'
 JUDGED_FRAMES = 100
 """Of each data set, so that training takes most of the time."""
 _STREETS = (
@@ -35,7 +40,7 @@ INGREDIENTS: dict[str, tuple[str, ...]] = {
         'network={architecture: espnet_v2, arguments: {scale: 2.0}, num_classes: 19,'
         ' weights: espnet_v2_weights}',
     ),
-    '280 proxies of ECSSD': (),
+    FEWER_PROXIES: (),
     'no small objects, none placed on the road': (
         'pasting.area_min=0.002',
         'pasting.on_road_probability=0',
@@ -79,15 +84,13 @@ def judge(
     kept = run / 'ingredient.json'
     if kept.exists():
         return json.loads(kept.read_text())
-    said = ' '.join(INGREDIENTS[title])
-    unused = {'edgetpu_weights' if 'espnet' in said else 'espnet_v2_weights'}
-    unused |= {'teacher_weights'} if "teacher=''" in said else set()
-    places = {name: data / one for name, one in _NEEDED.items() if name not in unused}
-    places['scenes'] = runs / 'scenes'
-    if title.startswith('280'):
-        places['ecssd'] = first_proxies(data / 'ecssd', runs / 'first_proxies')
     chosen = (f'training.max_steps={steps}', f'augmentation.crop={crop}', f'training.seed={seed}')
     overrides = (*chosen, 'training.threads=1', *INGREDIENTS[title])
+    named = data_names(read_config(FinetuneConfig, CONFIG, overrides))
+    places = {name: data / one for name, one in _NEEDED.items() if name in named}
+    places['scenes'] = runs / 'scenes'
+    if title == FEWER_PROXIES:
+        places['ecssd'] = first_proxies(data / 'ecssd', runs / 'first_proxies')
     if not (run / 'final.pth').exists():
         resume = (run / 'last.ckpt').exists()
         finetune(CONFIG, run, data=places, overrides=overrides, resume=resume)
@@ -109,7 +112,7 @@ def judge(
         found[f'{data_title} FPR95'] = pixels.fpr95
         if data_title == 'overlay':
             found['mIoU'] = scores.confusion.mean_iou()
-    kept.write_text(json.dumps(found, indent=1))
+    write_whole(kept, json.dumps(found, indent=1).encode())
     return found
 
 

@@ -37,9 +37,14 @@ def to_yaml(config: FinetuneConfig) -> str:
     return yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False, width=99)
 
 
+def data_names(config: FinetuneConfig) -> set[str]:
+    """Return all words of a configuration that the place of data may be given for."""
+    return set(_words({**asdict(config), 'data': None, 'bundle': None}))
+
+
 def _check_names(config: FinetuneConfig, given: Collection[str]) -> None:
     """Refuse the place of data that nothing in the configuration names."""
-    known = set(_words({**asdict(config), 'data': None, 'bundle': None}))
+    known = data_names(config)
     for name in given:
         if name not in known:
             nearest = get_close_matches(name, known, 1, 0.6)

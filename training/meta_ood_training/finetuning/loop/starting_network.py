@@ -62,11 +62,6 @@ def read_weights(path: Path, architecture: str, num_classes: int) -> dict[str, T
     return weights
 
 
-def is_of_outliers(name: str) -> bool:
-    """Return whether weights of this name are those of a network's outlier decoder."""
-    return name.startswith('outlier.')
-
-
 def class_weights_of(network: OodNetwork, config: NetworkConfig) -> set[str]:
     """Return the names of the weights whose shape depends on the number of classes."""
     one_more = build_network(
@@ -97,7 +92,9 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
         path = find_data(config.weights, data, use='network.weights')
         weights = read_weights(path, config.architecture, config.num_classes)
         if getattr(network, 'outlier', None) is None:  # such as that of the bundle `default`
-            weights = {name: one for name, one in weights.items() if not is_of_outliers(name)}
+            weights = {
+                name: one for name, one in weights.items() if not name.startswith('outlier.')
+            }
         if config.new_head:
             weights = without_head(weights, network, config)
         load_weights(network, weights, source=str(path))
