@@ -5,6 +5,7 @@ from meta_ood_training.datasets import OOD, Sample
 from meta_ood_training.datasets.objects import ObjectSource
 from meta_ood_training.finetuning.data.augmentation import AugmentationSettings
 from meta_ood_training.finetuning.data.mixing import MixedSamples, MixingSettings
+from meta_ood_training.finetuning.data.pasting import PasteSettings
 import numpy as np
 import pytest
 
@@ -106,6 +107,20 @@ def test_objects_land_on_streets_with_their_probability_and_never_on_proxies(sou
         else:
             pasted += bool((sample.target == OOD).any())
     assert 25 <= pasted <= 55
+
+
+def test_groups_come_in_place_of_single_objects_with_their_probability(source):
+    counts = []
+    for chance in (0.0, 1.0):
+        mixing = MixingSettings(0, paste_probability=1.0, group_probability=chance)
+        pasting = PasteSettings(area_min=0.002, area_max=0.01, smooth_border=False)
+        samples = mixed(proxies=0, objects=[source], mixing=mixing, pasting=pasting)
+        targets = [samples[0, position].target for position in range(30)]
+        found = [cv2.connectedComponents((one == OOD).astype(np.uint8))[0] - 1 for one in targets]
+        counts.append(np.array(found))
+    single, grouped = counts
+    assert single.max() == 1
+    assert np.median(grouped) >= 2
 
 
 def test_controls_bring_their_class(source):

@@ -9,7 +9,12 @@ from meta_ood_training.finetuning.data.hard_negatives import (
     HardNegativeSettings,
 )
 from meta_ood_training.finetuning.data.label_sets import FACADE_SETS, label_sets
-from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
+from meta_ood_training.finetuning.data.object_groups import (
+    GROUP_AREA_MAX,
+    GROUP_SIZES,
+    paste_group,
+)
+from meta_ood_training.finetuning.data.pasting import Foot, paste_object, PasteSettings
 from meta_ood_training.finetuning.data.scene_samples import SceneSamples
 from meta_ood_training.finetuning.loop.module import _parameter_groups
 from meta_ood_training.finetuning.loop_config import OptimizerConfig
@@ -81,6 +86,64 @@ def test_a_chance_lies_between_0_and_1(value):
         PasteSettings(on_road_probability=value)
     with pytest.raises(ValueError, match=r'shadow_probability must lie in \[0, 1\], got'):
         HardNegativeSettings(shadow_probability=value)
+
+
+# ---- groups of objects ----
+
+
+GROUPED = PasteSettings(
+    area_min=0.0005, area_max=0.002, top=0.4, rotation_max=0, smooth_border=False
+)
+
+
+def group(seed, settings=GROUPED):
+    return paste_group(street(), [square(), square(20)], settings, np.random.default_rng(seed))
+
+
+def test_a_group_is_of_small_things_close_together_with_gaps_that_stay_known():
+    counts, shares, spans = [], [], []
+    for seed in range(100):
+        is_ood = (group(seed).target == OOD).astype(np.uint8)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(is_ood, connectivity=8)
+        if count < 2:  # all of it lies beside the image
+            continue
+        counts.append(count - 1)
+        shares += (stats[1:, cv2.CC_STAT_AREA] / is_ood.size).tolist()
+        columns = np.nonzero(is_ood)[1]
+        spans.append(np.ptp(columns) / np.sqrt(np.median(stats[1:, cv2.CC_STAT_AREA])))
+    assert len(counts) > 90
+    assert max(counts) <= GROUP_SIZES[1]
+    assert np.mean(np.array(counts) >= GROUP_SIZES[0]) > 0.6  # others touch, or left the image
+    assert np.percentile(shares, 95) < 2 * GROUP_AREA_MAX
+    assert 3 < np.median(spans) < 20  # several widths across, not the whole street
+
+
+def test_large_objects_make_no_group():
+    large = PasteSettings(area_min=0.1, area_max=0.2, rotation_max=0, smooth_border=False)
+    for seed in range(20):
+        share = (group(seed, large).target == OOD).mean()
+        assert share <= GROUP_SIZES[1] * 2.1 * GROUP_AREA_MAX
+
+
+def test_a_group_on_the_road_stands_there():
+    settings = PasteSettings(area_min=0.0005, on_road_probability=1.0, rotation_max=0)
+    above = [(group(seed, settings).target[: HORIZON - 20] == OOD).sum() for seed in range(50)]
+    assert sum(one > 0 for one in above) <= 3  # 20 rows over the horizon, where a far one reaches
+
+
+@pytest.mark.parametrize('foot', [(300, 50), (-9, 50), (80, 400), (80, -90), (10**6, 0)])
+def test_what_stands_beside_the_image_leaves_it_as_it_was(foot):
+    rng = np.random.default_rng(0)
+    done = paste_object(street(), square(), GROUPED, rng, foot=Foot(*foot, 0.002))
+    assert np.array_equal(done.target, street().target)
+    assert np.array_equal(done.image, street().image)
+
+
+@pytest.mark.parametrize('foot', [(162, 100), (3, 100), (80, 0), (80, 199)])
+def test_what_stands_half_beside_the_image_is_cut(foot):
+    rng = np.random.default_rng(0)
+    done = paste_object(street(), square(), GROUPED, rng, foot=Foot(*foot, 0.002))
+    assert 0 < (done.target == OOD).sum() < 0.002 * done.target.size
 
 
 # ---- hard negatives ----

@@ -18,10 +18,13 @@ from meta_ood_training.finetuning.data.hard_negatives import (
     add_hard_negatives,
     HardNegativeSettings,
 )
+from meta_ood_training.finetuning.data.object_groups import paste_group
 from meta_ood_training.finetuning.data.pasting import paste_object, PasteSettings
 import numpy as np
 
 _DRAW, _AUGMENT = 0, 1
+MOST_KINDS = 4
+"""Of objects in one group."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class MixingSettings:
         Of pasting OoD objects on a street crop, in [0, 1]; 0 in the paper.
     max_objects : int
         Objects pasted on one crop at most, 1..max with equal chance.
+    group_probability : float
+        Of a group of small objects close together instead, where objects are pasted, in [0, 1]:
+        what lies between them stays known, and a network that has never seen so fills it.
     control_probability : float
         Of pasting an in-distribution object with its own class label first, in [0, 1].
 
@@ -45,6 +51,7 @@ class MixingSettings:
     proxies_per_street_image: float = 0.1
     paste_probability: float = 0.0
     max_objects: int = 1
+    group_probability: float = 0.0
     control_probability: float = 0.0
 
     def __post_init__(self) -> None:
@@ -53,7 +60,7 @@ class MixingSettings:
                 f'proxies_per_street_image must not be negative, '
                 f'got {self.proxies_per_street_image}.'
             )
-        for name in ('paste_probability', 'control_probability'):
+        for name in ('paste_probability', 'group_probability', 'control_probability'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name} must lie in [0, 1], got {getattr(self, name)}.')
         if self.max_objects < 1:
@@ -222,10 +229,17 @@ class MixedSamples:
         return paste_object(sample, _load_cut_out(source), self.pasting, rng, value=class_id)
 
     def _paste_objects(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        # Without the chance nothing is drawn, and earlier configurations keep their samples.
+        chance = self.mixing.group_probability
+        if chance and rng.random() < chance:
+            alike = [self._draw_object(rng) for _ in range(int(rng.integers(1, MOST_KINDS + 1)))]
+            return paste_group(sample, alike, self.pasting, rng)
         for _ in range(int(rng.integers(1, self.mixing.max_objects + 1))):
-            cut_out = _load_cut_out(self.objects[int(rng.integers(len(self.objects)))])
-            sample = paste_object(sample, cut_out, self.pasting, rng, value=OOD)
+            sample = paste_object(sample, self._draw_object(rng), self.pasting, rng, value=OOD)
         return sample
+
+    def _draw_object(self, rng: np.random.Generator) -> CutOut:
+        return _load_cut_out(self.objects[int(rng.integers(len(self.objects)))])
 
 
 @lru_cache(maxsize=4)

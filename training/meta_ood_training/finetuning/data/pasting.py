@@ -6,6 +6,7 @@ leaves at an object's border gains nothing there.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 from meta_ood_training.datasets.objects import CutOut
@@ -81,6 +82,14 @@ class PasteSettings:
                 raise ValueError(f'{name} must lie in [0, 1], got {getattr(self, name)}.')
 
 
+class Foot(NamedTuple):
+    """Lowest row and middle column of an object [px], and its share of the image's pixels."""
+
+    row: int
+    column: int
+    share: float
+
+
 def paste_object(
     sample: Sample,
     cut_out: CutOut,
@@ -88,6 +97,7 @@ def paste_object(
     rng: np.random.Generator,
     *,
     value: int = OOD,
+    foot: Foot | None = None,
 ) -> Sample:
     """
     Return a sample with an object on it.
@@ -97,23 +107,25 @@ def paste_object(
     value : int
         Target value of the object's pixels: OOD, or a class id for an in-distribution object
         that teaches the network not to fire at borders.
+    foot : Foot or None
+        Where it stands and how large it is; None draws both.
 
     """
     height, width = sample.target.shape
-    foot = None
-    # Without the chance nothing is drawn, and earlier configurations keep their samples.
-    if settings.on_road_probability and rng.random() < settings.on_road_probability:
-        foot = _find_foot(sample.target, settings, rng)
-    share = foot[2] if foot else None
+    if foot is None:
+        foot = draw_foot(sample.target, settings, rng)
+    share = foot.share if foot else None
     pixels, alpha = _transform(cut_out, sample.target.shape, settings, rng, share=share)
     rows, columns = alpha.shape
     if foot:
-        top, left = foot[0] - rows, foot[1] - columns // 2
+        top, left = foot.row - rows, foot.column - columns // 2
     else:
         # The lower edge may not lie above `top`; up to a fifth of the object leaves the image.
         lowest = max(settings.top * height, min(rows, 0.8 * height))
         top = round(rng.uniform(lowest, height + 0.2 * rows)) - rows
         left = round(rng.uniform(-0.2 * columns, width - 0.8 * columns))
+    if not (-rows < top < height and -columns < left < width):
+        return sample
     target_rows = slice(max(top, 0), min(top + rows, height))
     target_columns = slice(max(left, 0), min(left + columns, width))
     window = target_rows, target_columns
@@ -138,9 +150,24 @@ def paste_object(
     return Sample(image, target, sample.name, sample.group)
 
 
+def draw_foot(
+    target: np.ndarray, settings: PasteSettings, rng: np.random.Generator
+) -> Foot | None:
+    """Return a place on the road, or None by chance and where there is no road."""
+    # Without the chance nothing is drawn, and earlier configurations keep their samples.
+    if settings.on_road_probability and rng.random() < settings.on_road_probability:
+        return _find_foot(target, settings, rng)
+    return None
+
+
+def draw_share(settings: PasteSettings, rng: np.random.Generator) -> float:
+    """Return a share of the image's pixels, log-uniform between the bounds."""
+    return float(np.exp(rng.uniform(np.log(settings.area_min), np.log(settings.area_max))))
+
+
 def _find_foot(
     target: np.ndarray, settings: PasteSettings, rng: np.random.Generator
-) -> tuple[int, int, float] | None:
+) -> Foot | None:
     """Return where on the road an object stands and its share of the image, if there is road."""
     rows, columns = np.nonzero(target == ROAD)
     if not len(rows):
@@ -153,7 +180,7 @@ def _find_foot(
     place = at_row[int(rng.integers(len(at_row)))]
     tall = (rows[place] - horizon + 2) * np.exp(rng.uniform(*np.log(HEIGHT_OVER_DEPTH)))
     share = float(np.clip(tall**2 / target.size, settings.area_min, settings.area_max))
-    return int(rows[place]) + 1, int(columns[place]), share
+    return Foot(int(rows[place]) + 1, int(columns[place]), share)
 
 
 def _transform(
@@ -166,7 +193,7 @@ def _transform(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale, turn and mirror an object: (h, w, 3) float32 pixels and (h, w) float32 alpha."""
     if share is None:
-        share = float(np.exp(rng.uniform(np.log(settings.area_min), np.log(settings.area_max))))
+        share = draw_share(settings, rng)
     scale = np.sqrt(share * size[0] * size[1] / cut_out.mask.sum())
     largest = min(size[0] / cut_out.mask.shape[0], size[1] / cut_out.mask.shape[1])
     scale = min(scale, settings.max_upscale, largest)
