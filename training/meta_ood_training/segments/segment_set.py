@@ -121,7 +121,15 @@ class SegmentSet:
     def without_unknown_objects(self, unknown: np.ndarray) -> SegmentSet:
         """Return the set without objects of which nobody knows whether they were found, (M,)."""
         left_out = self.frame_objects_left_out + self._count(self.object_frame[unknown])
-        return replace(self.with_objects(~unknown), frame_objects_left_out=left_out)
+        kept = self.with_objects(~unknown)
+        return replace(
+            kept,
+            frame_objects_left_out=left_out,
+            published=tuple(
+                replace(one, segments=replace(one.segments, frame_objects_left_out=left_out))
+                for one in kept.published
+            ),
+        )
 
     def with_objects(self, keep: np.ndarray) -> SegmentSet:
         """
