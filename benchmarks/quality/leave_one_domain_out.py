@@ -65,7 +65,7 @@ def judge_left_out(
     lacking = find_lacking(others, above, [entropy_threshold])
     if lacking:
         print(f'--bound counts judged segments: no such cores in {", ".join(map(str, lacking))}')
-    scores = {}
+    scores: dict[tuple[str, str], DeployedScores] = {}
     for kind in classifiers:
         with tempfile.TemporaryDirectory() as folder:
             fitted = fit_meta(
