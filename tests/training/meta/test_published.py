@@ -310,6 +310,15 @@ def test_the_test_shows_what_is_published(folder, make_segments, small_bundle, t
     assert published['missed_objects'] == judged['missed_objects']
     accepted = judged['false_positives'] + judged['objects'] - judged['missed_objects']
     assert published['false_positives'] == judged['false_positives'] + accepted
+    assert not any('judged segments, not' in note for note in report['notes'])
+    words[words.index(test)] = bare = make_segments(40, separation=1.5, seed=3)
+    _, report, _ = run(tmp_path, small_bundle, *words)
+    assert report['comparison']['stages'][-1] == judged
+    (note,) = (one for one in report['notes'] if 'judged segments, not' in one)
+    assert note.startswith(
+        f'The test counts judged segments, not what is published of them at '
+        f'--core-threshold 0.9: {bare} hold'
+    )
 
 
 def test_which_cores_are_cut_at_a_threshold(folder, make_segments):

@@ -40,14 +40,19 @@ def find_lacking(
     ]
 
 
-def note_lacking(lacking: Sequence[Path], cores: Sequence[float]) -> list[str]:
-    """Return what the report says where the operating point could not count what is published."""
-    if not lacking:
+def note_lacking(
+    lacking: Sequence[Path], lacking_test: Sequence[Path], cores: Sequence[float]
+) -> list[str]:
+    """Return what the report says where fit or test could not count what is published."""
+    counting = '--bound, operating point and errors count' if lacking else 'The test counts'
+    folders = lacking or lacking_test
+    if not folders:
         return []
+    named = ' '.join(f'{core:g}' for core in cores)
     return [
-        f'--bound, operating point and errors count judged segments, not what is published of '
-        f'them at --core-threshold {cores[0]:g}: {", ".join(map(str, lacking))} hold no such '
-        f'cores. Extract the segments with --core-threshold {cores[0]:g} to count these.'
+        f'{counting} judged segments, not what is published of them at --core-threshold {named}: '
+        f'{", ".join(map(str, folders))} hold no such cores. Extract the segments with '
+        f'--core-threshold {named} to count these.'
     ]
 
 

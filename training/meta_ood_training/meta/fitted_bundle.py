@@ -104,6 +104,7 @@ def fit_meta(
     thresholds = wanted_thresholds(options, sidecar)
     cores = wanted_cores(options, bundle)
     lacking = find_lacking(options.segments, cores, thresholds)
+    lacking_test = find_lacking(options.test, cores, thresholds)
     counted = () if lacking or cores[-1] <= thresholds[0] else cores
     evaluations = _evaluate(
         options, options.segments, thresholds, kinds, settings, 'fit', progress, counted
@@ -129,7 +130,11 @@ def fit_meta(
         'min_object_px': options.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
-        'notes': [*note_omissions(evaluations), *odd, *note_lacking(lacking, cores)],
+        'notes': [
+            *note_omissions(evaluations),
+            *odd,
+            *note_lacking(lacking, lacking_test, cores),
+        ],
         'counts_published': any(one.segments.published for one in evaluations),
         'test_data': check_folders(options.test) if options.test else None,
         'figures': {},
