@@ -167,7 +167,7 @@ def describe_published(segments: SegmentSet, decision: CoreDecision) -> dict[str
 
 def published_errors(scores: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the errors that decide, of the scores of a kind: as published, else as judged."""
-    for one in scores['published']:
+    for one in scores.get('published', ()):
         if one['core_threshold'] == scores['core_threshold']:
             return dict(one)
     return dict(scores['at_operating_point'])
