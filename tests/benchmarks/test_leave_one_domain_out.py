@@ -3,33 +3,16 @@
 import json
 from types import SimpleNamespace
 
-import cv2
 from meta_ood_ros.core.bundle_files import save_bundle
 from meta_ood_training import extract_segments
-from meta_ood_training.datasets import OOD
 import numpy as np
 import pytest
 
 from benchmarks.quality import leave_one_domain_out
 
 
-def write_domain(folder, seed):
-    """Write noise with a bright square that is OoD in every second image."""
-    rng = np.random.default_rng(seed)
-    for part in ('images', 'labels'):
-        (folder / part).mkdir(parents=True)
-    for number in range(6):
-        image = rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)
-        label = np.zeros((64, 96), np.uint8)
-        if number % 2:
-            image[20:44, 30:60] = 255
-            label[20:44, 30:60] = OOD
-        cv2.imwrite(str(folder / f'images/{seed}_{number}.png'), image)
-        cv2.imwrite(str(folder / f'labels/{seed}_{number}.png'), label)
-
-
 @pytest.fixture
-def domains(tiny_bundle, tmp_path, request):
+def domains(tiny_bundle, tmp_path, write_domain, request):
     """Return the command line of three domains with their segments, with cores if asked for."""
     save_bundle(tiny_bundle, tmp_path / 'network')
     words = ['--bundle', str(tmp_path / 'network')]

@@ -4,8 +4,9 @@ DeepLabv3+ on MobileNet-EdgeTPU: the published DeepLabv3, and a decoder that sta
 The weights published for Cityscapes have batch norm folded into weights and biases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import re
+from typing import Any
 
 from meta_ood_ros.core.networks.deeplabv3plus import (
     conv_bn_relu,
@@ -23,7 +24,11 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 HEAD_CHANNELS = 128
 MIN_DECODER_CHANNELS = 8
+#: Stride -> the layer whose input is the map that an outlier decoder looks at.
+OUTLIER_LAYERS = {16: 'local', 8: 'backbone.coarse.4', 4: 'backbone.coarse', 2: 'backbone.fine'}
 # The published file numbers its convolutions by their place among all operators of the graph.
+_LAST_LAYER = 0
+"""Stands for the input of the last layer among strides."""
 _NUMBERED = re.compile(r'(\d{3})_(weight|bias)')
 
 
@@ -49,6 +54,10 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
     outlier_channels : int
         Width of the outlier decoder, by which the logits are then made milder; 0 has
         none.
+    outlier_strides : sequence of int
+        Of the maps that the outlier decoder looks at beside the input of the last layer, among
+        16, 8, 4 and 2. It works at the resolution of the finest: what lies close together is
+        told apart where fine maps are among them.
 
     """
 
@@ -63,8 +72,10 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         decoder_channels: int = 0,
         is_centred: bool = False,
         outlier_channels: int = 0,
+        outlier_strides: Sequence[int] = (16,),
     ) -> None:
         super().__init__()
+        _check_strides(outlier_strides)
         if decoder_channels != 0 and not MIN_DECODER_CHANNELS <= decoder_channels <= MAX_CHANNELS:
             raise ValueError(
                 f'decoder_channels must be 0 or from {MIN_DECODER_CHANNELS} to {MAX_CHANNELS}, '
@@ -82,9 +93,12 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
         if decoder_channels:
             self.decoder = _Decoder(self.backbone.fine_channels, decoder_channels, num_classes)
         self.outlier: HeadBlock | None = None
+        self.outlier_maps = _order_maps(outlier_strides, decoder_channels)
+        self.outlier_inputs = _layers(self.outlier_maps)
         if outlier_channels:
-            channels = (inputs, HEAD_CHANNELS + decoder_channels)
-            self.outlier = HeadBlock(channels, 1, hidden=outlier_channels)
+            channels = self.backbone.channels | {_LAST_LAYER: HEAD_CHANNELS + decoder_channels}
+            seen = [channels[one] for one in self.outlier_maps]
+            self.outlier = HeadBlock(seen, 1, hidden=outlier_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """
@@ -101,7 +115,8 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
             To be upsampled as `align_corners` says; s is 16, or 4 with a decoder.
 
         """
-        fine, coarse = self.backbone(x)
+        maps = self.backbone(x)
+        fine, coarse = maps[4], maps[16]
         scene = self.scene(adaptive_avg_pool2d(coarse, 1)).expand(-1, -1, *coarse.shape[-2:])
         context = self.context(torch.cat([scene, self.local(coarse)], dim=1))
         logits, features, corners = self.logits(context), [context], self.align_corners
@@ -114,8 +129,20 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
             features = [context, refined]
         if self.outlier is None:
             return logits
-        planes = self.outlier((coarse, torch.cat(features, dim=1)))
+        maps[_LAST_LAYER] = torch.cat(features, dim=1)
+        planes = self.outlier([maps[one] for one in self.outlier_maps])
         return mix_outliers(logits, planes, align_corners=corners)
+
+    @classmethod
+    def outlier_arguments(
+        cls, inputs: Sequence[str], arguments: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return the strides of a decoder that looks at these layers, see `OodNetwork`."""
+        strides = [one for one, layer in OUTLIER_LAYERS.items() if layer in inputs]
+        ordered = _order_maps(strides, arguments.get('decoder_channels', 0))
+        if not strides or _layers(ordered) != tuple(inputs):
+            return None
+        return {} if tuple(inputs) == cls.outlier_inputs else {'outlier_strides': strides}
 
     def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
         """Return the layer that gives the logits of classes, and the one that the decoder adds."""
@@ -160,6 +187,27 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
             for kind in ('weight', 'bias')
         }
         return renamed | decoder
+
+
+def _check_strides(strides: Sequence[int]) -> None:
+    known = list(OUTLIER_LAYERS)
+    if not strides or any(one not in known for one in strides) or len({*strides}) < len(strides):
+        raise ValueError(
+            f'outlier_strides must name some of {", ".join(map(str, known))}, each once, got '
+            f'{list(strides)}. [16] is the coarse map alone.'
+        )
+
+
+def _layers(maps: Sequence[int]) -> tuple[str, ...]:
+    names = OUTLIER_LAYERS | {_LAST_LAYER: 'last_layer'}
+    return tuple(names[one] for one in maps)
+
+
+def _order_maps(strides: Sequence[int], decoder_channels: int) -> tuple[int, ...]:
+    """Return the maps that an outlier decoder looks at from coarse to fine, by stride."""
+    last = 4 if decoder_channels else 16
+    placed = [(-one, 0, one) for one in strides] + [(-last, 1, _LAST_LAYER)]
+    return tuple(one for *_, one in sorted(placed))
 
 
 class _Decoder(nn.Module):

@@ -1,6 +1,8 @@
 """MobileNet-EdgeTPU as a dense backbone: Xiong et al., MobileDets, CVPR 2021, and its release."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from meta_ood_ros.core.networks.same_conv import SameConv
 from torch import nn, Tensor
@@ -40,11 +42,13 @@ COARSE_ROWS = (
     Row(960, 144, dilation=2),
 )
 LAST_CHANNELS = 1280
+_MIDDLE_ROWS = 2
+"""Of the coarse rows: after them the map has an eighth of the resolution, later a sixteenth."""
 
 
 class MobileNetEdgeTpu(nn.Module):
     """
-    Backbone with output stride 16: (N, 3, h0, w0) -> maps at stride 4 and at stride 16.
+    Backbone with output stride 16: (N, 3, h0, w0) -> maps at strides 2, 4, 8 and 16.
 
     Early blocks use one full convolution in place of expansion and depthwise convolution, which
     suits accelerators. The published weights have batch norm folded: here is none, and every
@@ -61,6 +65,13 @@ class MobileNetEdgeTpu(nn.Module):
 
     fine_channels = FINE_ROWS[-1].outputs
     coarse_channels = LAST_CHANNELS
+    channels: ClassVar = {
+        2: FIRST_CHANNELS,
+        4: fine_channels,
+        8: COARSE_ROWS[_MIDDLE_ROWS - 1].outputs,
+        16: LAST_CHANNELS,
+    }
+    """Stride -> channels of its map."""
 
     def __init__(self, *, is_centred: bool = False) -> None:
         super().__init__()
@@ -69,15 +80,15 @@ class MobileNetEdgeTpu(nn.Module):
         stem = SameConv(3, STEM_CHANNELS, 3, stride=2, before=early)
         self.stem = nn.Sequential(stem, nn.ReLU())
         self.first = SameConv(STEM_CHANNELS, FIRST_CHANNELS, 1, is_linear=True)
-        self.fine = _blocks(FIRST_CHANNELS, FINE_ROWS, before=early)
-        middle = _blocks(FINE_ROWS[-1].outputs, COARSE_ROWS[:2], before=early)
-        coarse = _blocks(COARSE_ROWS[1].outputs, COARSE_ROWS[2:], before=late)
-        self.coarse = nn.Sequential(*middle, *coarse)
+        self.fine = nn.Sequential(*_blocks(FIRST_CHANNELS, FINE_ROWS, before=early))
+        middle = _blocks(FINE_ROWS[-1].outputs, COARSE_ROWS[:_MIDDLE_ROWS], before=early)
+        coarse = _blocks(self.channels[8], COARSE_ROWS[_MIDDLE_ROWS:], before=late)
+        self.coarse = _Coarse(middle, coarse)
         self.last = nn.Sequential(SameConv(COARSE_ROWS[-1].outputs, LAST_CHANNELS, 1), nn.ReLU())
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> dict[int, Tensor]:
         """
-        Return the maps that DeepLabv3+ needs.
+        Return the maps by stride.
 
         Parameters
         ----------
@@ -86,12 +97,32 @@ class MobileNetEdgeTpu(nn.Module):
 
         Returns
         -------
-        (Tensor, Tensor)
-            (N, 24, h0 / 4, w0 / 4) and (N, 1280, h0 / 16, w0 / 16); sides are rounded up.
+        dict of int to Tensor
+            (N, 16, h0 / 2, w0 / 2), (N, 24, h0 / 4, w0 / 4), (N, 40, h0 / 8, w0 / 8) and
+            (N, 1280, h0 / 16, w0 / 16); sides are rounded up.
 
         """
-        fine = self.fine(self.first(self.stem(x)))
-        return fine, self.last(self.coarse(fine))
+        first = self.first(self.stem(x))
+        fine = self.fine(first)
+        middle, coarse = self.coarse(fine)
+        return {2: first, 4: fine, 8: middle, 16: self.last(coarse)}
+
+
+class _Coarse(nn.Sequential):
+    """All blocks after the fine map, in one sequence; the map in their middle is given, too."""
+
+    def __init__(self, middle: Sequence[nn.Module], coarse: Sequence[nn.Module]) -> None:
+        super().__init__(*middle, *coarse)
+        self.middle_blocks = len(middle)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Return the maps at strides 8 and 16."""
+        middle = x
+        for place, block in enumerate(self, 1):
+            x = block(x)
+            if place == self.middle_blocks:
+                middle = x
+        return middle, x
 
 
 class EdgeTpuBlock(nn.Module):
@@ -134,10 +165,10 @@ class EdgeTpuBlock(nn.Module):
         return x + self.layers(x) if self.is_residual else self.layers(x)
 
 
-def _blocks(channels: int, rows: tuple[Row, ...], *, before: int | None) -> nn.Sequential:
-    blocks = []
+def _blocks(channels: int, rows: tuple[Row, ...], *, before: int | None) -> list[nn.Module]:
+    blocks: list[nn.Module] = []
     for row in rows:
         for _ in range(row.repeats):
             blocks.append(EdgeTpuBlock(channels, row, before=before))
             channels = row.outputs
-    return nn.Sequential(*blocks)
+    return blocks

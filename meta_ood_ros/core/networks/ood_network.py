@@ -1,6 +1,7 @@
 """What every segmentation network of this package offers, whoever published it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn, Tensor
@@ -63,6 +64,28 @@ class OodNetwork(nn.Module):
 
         """
         raise NotImplementedError
+
+    @classmethod
+    def outlier_arguments(
+        cls, inputs: Sequence[str], arguments: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """
+        Return the further arguments of a network whose outlier decoder looks at some layers.
+
+        Parameters
+        ----------
+        inputs : sequence of str
+            Layers whose inputs it should get, in order.
+        arguments : mapping of str
+            Those of the network so far.
+
+        Returns
+        -------
+        dict or None
+            None where no outlier decoder of this architecture looks at them.
+
+        """
+        return {} if inputs and tuple(inputs) == cls.outlier_inputs else None
 
     def last_layers(self) -> tuple[tuple[nn.Conv2d, int], ...]:
         """

@@ -194,7 +194,7 @@ def test_a_cell_looks_at_its_pixels(is_centred, width, start):
             conv.weight.data.fill_(1 / conv.weight[0].numel())
     x = torch.ones(1, 3, 1, width, dtype=torch.float64, requires_grad=True)
     cell = 96
-    backbone(x)[1][0, 0, 0, cell].backward()
+    backbone(x)[16][0, 0, 0, cell].backward()
     weight = x.grad[0, 0, 0]
     middle = (weight * torch.arange(width)).sum() / weight.sum()
     assert weight[0] == weight[-1] == 0  # the window lies within the image

@@ -12,8 +12,11 @@ NETWORKS = (
     ('deeplabv3plus_mobilenet_edgetpu', {'is_centred': True, 'decoder_channels': 8}),
     ('deeplabv3plus_mobilenet_edgetpu', {}),
     ('efficientvit_seg_b0', {}),
+    ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'outlier_strides': [16, 8, 4]}),
+    ('deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'outlier_strides': [2]}),
+    ('deeplabv3plus_mobilenet_edgetpu', {'outlier_strides': [8, 16]}),
 )
-NAMES = ('decoder', 'no_decoder', 'efficientvit')
+NAMES = ('decoder', 'no_decoder', 'efficientvit', 'fine', 'finest', 'middle')
 
 
 def _mix(logits, outlier_logit):
@@ -123,20 +126,48 @@ def test_decoder_looks_at_the_named_layers(name, arguments, noise):
     network = build_network(name, num_classes=4, outlier_channels=6, **arguments).eval()
     seen = []
     network.outlier.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
-    parts, wanted = dict(network.named_modules()), []
-    for layer in network.outlier_inputs[:1] + network.outlier_inputs[2:]:
-        parts[layer].register_forward_pre_hook(lambda _, inputs: wanted.append(inputs[0]))
+    parts, wanted = dict(network.named_modules()), {}
+    last = network.outlier_inputs.index('last_layer')
+    places = [place for place in range(len(network.outlier_inputs)) if place != last]
+    for place in places:
+        parts[network.outlier_inputs[place]].register_forward_pre_hook(
+            lambda _, inputs, place=place: wanted.setdefault(place, inputs[0])
+        )
     x = noise(1, 3, 64, 64)
     with torch.inference_mode():
         _, features = network.with_features(x)
-    places = [0, *range(2, len(network.outlier_inputs))]
-    assert len(wanted) == len(places)
-    by_size = sorted(wanted, key=lambda one: one.shape[-1])
-    for place, one in zip(places, by_size, strict=True):
-        assert torch.equal(seen[place], one)
+    assert sorted(wanted) == places
+    assert all(torch.equal(seen[place], one) for place, one in wanted.items())
+    sides = [one.shape[-1] for one in seen]
+    assert sides[-1] == max(sides)
     size, corners = features.shape[-2:], network.align_corners
-    fine = interpolate(seen[1], size, mode='bilinear', align_corners=corners)
+    fine = interpolate(seen[last], size, mode='bilinear', align_corners=corners)
     torch.testing.assert_close(fine, features)
+
+
+@pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)
+def test_layers_that_were_trained_on_say_the_arguments_of_a_network(name, arguments):
+    trained_on = build_network(name, num_classes=4, outlier_channels=6, **arguments)
+    kind = type(trained_on)
+    further = kind.outlier_arguments(trained_on.outlier_inputs, arguments)
+    again = build_network(name, num_classes=4, outlier_channels=6, **{**arguments, **further})
+    assert again.outlier_inputs == trained_on.outlier_inputs
+    for other in ((), ('local',), trained_on.outlier_inputs[::-1], ('stem', 'last_layer')):
+        assert kind.outlier_arguments(other, arguments) is None
+
+
+def test_a_decoder_without_fine_maps_is_as_it_was():
+    """Bundles of before say nothing of strides."""
+    name, given = 'deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 8, 'outlier_channels': 6}
+    before = build_network(name, num_classes=4, **given)
+    assert before.outlier_inputs == type(before).outlier_inputs == ('local', 'last_layer')
+    assert type(before).outlier_arguments(before.outlier_inputs, given) == {}
+
+
+@pytest.mark.parametrize('strides', [[], [32], [16, 16], [0], [-4], [16, 8, 4, 2, 1]])
+def test_strides_of_no_map_are_refused(strides):
+    with pytest.raises(ValueError, match='outlier_strides must name some of 16, 8, 4, 2, each'):
+        build_network('deeplabv3plus_mobilenet_edgetpu', num_classes=4, outlier_strides=strides)
 
 
 @pytest.mark.parametrize(('name', 'arguments'), NETWORKS, ids=NAMES)

@@ -135,12 +135,27 @@ def test_a_head_alone_is_trained_where_the_network_is_frozen(tmp_path, small_con
     assert find_head(tmp_path / 'bundle').settings == HEADS[kind]
 
 
-def test_an_outlier_head_becomes_a_decoder_of_the_network(tmp_path, small_config, quiet):
+@pytest.mark.parametrize(
+    ('architecture', 'arguments', 'further'),
+    [
+        ('efficientvit_seg_b0', {}, {}),
+        (
+            'deeplabv3plus_mobilenet_edgetpu',
+            {'is_centred': True, 'decoder_channels': 8},
+            {'outlier_strides': [16, 8, 4]},
+        ),
+    ],
+    ids=['efficientvit', 'fine_maps'],
+)
+def test_an_outlier_head_becomes_a_decoder_of_the_network(
+    tmp_path, small_config, quiet, architecture, arguments, further
+):
     config = of_kind(small_config(max_steps=2), 'outlier_head')
-    start = build_network('efficientvit_seg_b0', num_classes=19)
+    start = build_network(architecture, num_classes=19, **arguments)
     torch.save(start.state_dict(), config.data['start'])
-    network = replace(config.network, architecture='efficientvit_seg_b0', arguments={})
-    head = HeadSettings(start.outlier_inputs, 8)
+    network = replace(config.network, architecture=architecture, arguments=arguments)
+    own = build_network(architecture, num_classes=19, **arguments, **further)
+    head = HeadSettings(own.outlier_inputs, 8)
     objective = replace(config.objective, head=head)
     finetune(replace(config, network=network, objective=objective), tmp_path / 'run', **quiet)
     checkpoint = tmp_path / 'run' / 'final.pth'
@@ -157,7 +172,7 @@ def test_an_outlier_head_becomes_a_decoder_of_the_network(tmp_path, small_config
     mixed = load_bundle(tmp_path / 'bundle')
     assert find_head(tmp_path / 'bundle') is None
     assert (mixed.arguments, mixed.provenance['objective']) == (
-        {'outlier_channels': 8},
+        {**arguments, 'outlier_channels': 8, **further},
         'outlier_head',
     )
     with torch.inference_mode():

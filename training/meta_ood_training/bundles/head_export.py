@@ -38,16 +38,23 @@ def with_outlier_decoder(
     objective = _objective(checkpoint)
     described = objective.get('head') or {}
     kind = objective.get('kind', 'entropy_maximization')
-    wanted = getattr(NETWORK_BUILDERS[network.architecture], 'outlier_inputs', ())
+    architecture = NETWORK_BUILDERS[network.architecture]
+    wanted = getattr(architecture, 'outlier_inputs', ())
     found = tuple(described.get('inputs', ()))
-    if kind != 'outlier_head' or not wanted or found != wanted:
+    ask = getattr(architecture, 'outlier_arguments', lambda *_: None)
+    further = ask(found, network.arguments)
+    if kind != 'outlier_head' or further is None:
         places = ', '.join(wanted) or 'no place for it in this architecture'
         raise ConfigError(
             f'--mix-head needs the run of an outlier_head on what the decoder of '
             f'{network.architecture} looks at ({places}), got {kind} on '
             f'{", ".join(found) or "nothing"}. Train with these head.inputs, or leave it out.'
         )
-    arguments = {**network.arguments, 'outlier_channels': described['hidden']}
+    arguments = {
+        **network.arguments,
+        'outlier_channels': described['hidden'],
+        **further,
+    }
     head = {f'outlier.{name}': value for name, value in checkpoint.facts['head'].items()}
     return replace(network, arguments=arguments), {**weights, **head}
 
