@@ -9,7 +9,9 @@ SEGMENTS is a folder of `meta-ood-train segments`, IMAGES the labelled images (i
 the same frames. For each domain the classifier and its threshold (at most --bound false segments
 a frame, over the domains left out in turn among the others) come from all the others; then the
 whole pipeline is judged on the images of the one left out. The last row of each decision is the
-mean over the domains. Of several classifiers each is fitted and judged alike.
+mean over the domains. Of several classifiers each is fitted and judged alike. Where all SEGMENTS
+were extracted with --core-threshold, each core threshold has a meta threshold of its own, with at
+most --bound false PUBLISHED segments; else all share that of the segments as judged.
 """
 
 import argparse
@@ -22,8 +24,10 @@ from typing import Any
 
 from meta_ood_training.evaluation.deployed import DeployedScores
 from meta_ood_training.evaluation.deployed_run import evaluate_segments
+from meta_ood_training.meta.core_thresholds import find_lacking
 from meta_ood_training.meta.fitted_bundle import fit_meta
 from meta_ood_training.meta.options import KINDS
+from meta_ood_training.meta.result import FitMetaResult
 import numpy as np
 
 
@@ -57,7 +61,11 @@ def judge_left_out(
 ) -> dict[tuple[str, str], DeployedScores]:
     """Return the scores on one domain of what was fitted on all others, by kind and decision."""
     others = [one.segments for one in domains if one != left_out]
-    bundles = {}
+    above = [core for core in core_thresholds if core > entropy_threshold]
+    lacking = find_lacking(others, above, [entropy_threshold])
+    if lacking:
+        print(f'--bound counts judged segments: no such cores in {", ".join(map(str, lacking))}')
+    scores: dict[tuple[str, str], DeployedScores] = {}
     for kind in classifiers:
         with tempfile.TemporaryDirectory() as folder:
             fitted = fit_meta(
@@ -65,6 +73,7 @@ def judge_left_out(
                 bundle=bundle,
                 thresholds=(entropy_threshold,),
                 entropy_threshold=entropy_threshold,
+                core_threshold=(0.0,) if lacking else tuple(core_thresholds),
                 group_by='split' if len(others) > 1 else 'group',
                 rule='max_false',
                 bound=bound,
@@ -76,14 +85,27 @@ def judge_left_out(
             )
         if fitted.bundle is None:
             raise ValueError(f'no classifier without {left_out.name}: {fitted.problem}')
-        bundles[kind] = fitted.bundle
-    result = evaluate_segments(
-        f'{left_out.name}:folder={left_out.images}',
-        bundles=bundles,
-        # nothing between the colons is the meta threshold of each bundle
-        decisions=[f'core {core:g}={entropy_threshold:g}::{core:g}' for core in core_thresholds],
-    )
-    return {(row.bundle, row.decision): row.scores for row in result.rows}
+        metas = find_meta_thresholds(fitted, kind, core_thresholds)
+        judged = evaluate_segments(
+            f'{left_out.name}:folder={left_out.images}',
+            bundles={kind: fitted.bundle},
+            decisions=[
+                f'core {core:g}={entropy_threshold:g}:{meta!r}:{core:g}'
+                for core, meta in zip(core_thresholds, metas, strict=True)
+            ],
+        )
+        scores |= {(row.bundle, row.decision): row.scores for row in judged.rows}
+    return scores
+
+
+def find_meta_thresholds(
+    fitted: FitMetaResult, kind: str, core_thresholds: Sequence[float]
+) -> list[float]:
+    """Return the meta threshold of each core threshold, of a fit at one entropy threshold."""
+    (at_threshold,) = fitted.report['thresholds']
+    own = {one['core_threshold']: one['meta_threshold'] for one in at_threshold[kind]['published']}
+    as_judged = own.get(0.0, at_threshold[kind]['meta_threshold'])
+    return [float(own.get(core, as_judged)) for core in core_thresholds]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

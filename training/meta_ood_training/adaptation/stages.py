@@ -244,6 +244,10 @@ class Stages:
                 bundle=bundle,
                 data=f'folder={self.work / META}',
                 thresholds=options.thresholds,
+                # so that the bound below counts what the bundle publishes
+                core_thresholds=[
+                    core for core in [bundle.core_threshold] if core > min(options.thresholds)
+                ],
                 device=options.device,
                 progress=self.progress,
                 command=self.command,

@@ -224,6 +224,7 @@ class DecisionRecord:
             frame_left_out=zero,
             frame_objects_left_out=zero,
             frames_available=self.frames,
+            published=(),
             **columns,
         )
         return PublishedDecisions(

@@ -2,7 +2,7 @@
 Segments -> a meta classifier that was judged honestly, in a new bundle.
 
 1. `fitted_bundle`  `fit_meta`, the whole way, to a `result`; `command` is its verb
-2. `options`        what may be chosen
+2. `options`        what may be chosen; `core_thresholds`: where segments are cut
 3. `checks`, `test_checks`  refusals before hours of fitting
 4. `fitting`        segments -> classifiers and out-of-fold predictions
 5. `judging`        predictions -> errors, intervals, what decides

@@ -13,7 +13,11 @@ from meta_ood_training.datasets.image_names import begins_so, is_named
 from meta_ood_training.meta.options import FitMetaOptions
 from meta_ood_training.meta.test_checks import check_baseline, check_test_metrics
 from meta_ood_training.segments.folders import check_folders
-from meta_ood_training.segments.loading import check_split, check_thresholds
+from meta_ood_training.segments.loading import (
+    check_core_thresholds,
+    check_split,
+    check_thresholds,
+)
 from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 
@@ -50,11 +54,6 @@ def check_options(options: FitMetaOptions) -> None:
         ('epochs', options.epochs >= 1, 'at least 1'),
         ('folds', options.folds >= 2, 'at least 2'),
         ('gap', options.gap is None or 0.0 <= options.gap <= 1.0, 'in [0, 1]'),
-        (
-            'core_threshold',
-            options.core_threshold is None or 0.0 <= options.core_threshold <= 1.0,
-            'in [0, 1]',
-        ),
         ('max_segments', options.max_segments >= 1, 'at least 1'),
         ('min_object_px', options.min_object_px >= 0, 'at least 0'),
         ('seed', options.seed >= 0, 'at least 0'),
@@ -64,6 +63,12 @@ def check_options(options: FitMetaOptions) -> None:
             raise ValueError(
                 f'--{option.replace("_", "-")} must be {meaning}, got '
                 f'{getattr(options, option):g}. fit-meta --help names the default.'
+            )
+    for core in options.core_threshold:
+        if not 0.0 <= core <= 1.0:
+            raise ValueError(
+                f'--core-threshold must be in [0, 1], got {core:g}. fit-meta --help names the '
+                'default.'
             )
     for option, low, high in (('trees', 1, 1000), ('leaves', 2, 32)):
         numbers = getattr(options, option)
@@ -111,6 +116,9 @@ def check_segments(options: FitMetaOptions, bundle: Bundle) -> tuple[dict[str, A
     thresholds = wanted_thresholds(options, sidecar)
     # any of them may be chosen
     check_thresholds(fitted, thresholds)
+    if len(set(options.core_threshold)) > 1:  # one alone can be written without being counted
+        above = [one for one in options.core_threshold if one > thresholds[0]]
+        check_core_thresholds(options.segments, above)
     if options.min_object_px:
         _check_same_grid([*fitted, *options.baseline, *options.baseline_test])
     if options.baseline:

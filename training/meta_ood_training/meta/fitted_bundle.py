@@ -23,6 +23,15 @@ from meta_ood_training.meta.checks import (
     check_segments,
     wanted_thresholds,
 )
+from meta_ood_training.meta.core_thresholds import (
+    best_core,
+    cores_at,
+    describe_levels,
+    find_lacking,
+    note_lacking,
+    summarize_published,
+    wanted_cores,
+)
 from meta_ood_training.meta.fitting.fit import MetaFitSettings
 from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
@@ -34,7 +43,7 @@ from meta_ood_training.meta.options import FitMetaOptions, KINDS
 from meta_ood_training.meta.reporting.phrases import note_omissions
 from meta_ood_training.meta.reporting.report import write_report
 from meta_ood_training.meta.result import FitMetaResult
-from meta_ood_training.meta.stages import load_segments, make_stages
+from meta_ood_training.meta.stages import last_judged, load_segments, make_stages
 from meta_ood_training.plain_arguments import as_tuple
 from meta_ood_training.provenance.revision import source_revision
 from meta_ood_training.segments.folders import check_folders, list_used_sources
@@ -93,8 +102,12 @@ def fit_meta(
     settings = _settings(options)
     kinds = (options.classifier,) if options.only else KINDS
     thresholds = wanted_thresholds(options, sidecar)
+    cores = wanted_cores(options, bundle)
+    lacking = find_lacking(options.segments, cores, thresholds)
+    lacking_test = find_lacking(options.test, cores, thresholds)
+    counted = () if lacking or cores[-1] <= thresholds[0] else cores
     evaluations = _evaluate(
-        options, options.segments, thresholds, kinds, settings, 'fit', progress
+        options, options.segments, thresholds, kinds, settings, 'fit', progress, counted
     )
     baseline = []
     if options.baseline:
@@ -117,7 +130,12 @@ def fit_meta(
         'min_object_px': options.min_object_px,
         'thresholds': [one.scores for one in evaluations],
         'baseline': [one.scores for one in baseline],
-        'notes': [*note_omissions(evaluations), *odd],
+        'notes': [
+            *note_omissions(evaluations),
+            *odd,
+            *note_lacking(lacking, lacking_test, cores),
+        ],
+        'counts_published': any(one.segments.published for one in evaluations),
         'test_data': check_folders(options.test) if options.test else None,
         'figures': {},
     }
@@ -130,7 +148,7 @@ def fit_meta(
         report['chosen'] = (
             f'{options.classifier} with entropy threshold {best.segments.entropy_threshold:g} '
             f'and meta threshold {fit.meta_threshold:.4f} ({fit.operating_point.rule}); '
-            f'{_describe_levels(options, bundle, best)}'
+            f'{describe_levels(best, options.classifier, cores)}'
         )
         stages = make_stages(options, evaluations, baseline, best) if options.test else []
         if stages:
@@ -147,7 +165,7 @@ def fit_meta(
                 settings,
                 metric_counts=[] if options.only else options.metric_counts,
                 images=options.explain,
-                test=stages[-1].segments if stages else None,
+                test=last_judged(stages),
                 class_names=bundle.class_names,
                 folder=folder,
                 figures=report['figures'],
@@ -165,7 +183,7 @@ def fit_meta(
         path = options.report / write_report(folder, report).name
     fitted = None
     if best is not None:
-        fitted = _fitted_bundle(options, bundle, sidecar, evaluations, best, command)
+        fitted = _fitted_bundle(options, bundle, cores, sidecar, evaluations, best, command)
         if options.output is not None:
             fitted = save_bundle(fitted, options.output)
     return FitMetaResult(
@@ -208,9 +226,11 @@ def _evaluate(
     settings: MetaFitSettings,
     title: str,
     progress: bool,
+    cores: Sequence[float] = (),
 ) -> list[ThresholdEvaluation]:
     evaluations = []
     for threshold in thresholds:
+        cuts = cores_at(cores, threshold)
         title_now = f'{title}, threshold {threshold:g}'
         with tqdm(desc=title_now, unit='step', mininterval=1, disable=not progress) as bar:
 
@@ -222,9 +242,11 @@ def _evaluate(
 
             evaluations.append(
                 evaluate_threshold(
-                    load_segments(options, folders, threshold, split=options.split),
+                    load_segments(options, folders, threshold, split=options.split, cores=cuts),
                     kinds,
                     settings,
+                    also_as_judged=0.0 in cuts,
+                    choose=options.choose,
                     neural_left_out=options.leave_one_out_network,
                     on_step=show,
                 )
@@ -247,20 +269,10 @@ def _choose(
     return None, evaluations[0].problem
 
 
-def _core_threshold(options: FitMetaOptions, bundle: Bundle) -> float:
-    return bundle.core_threshold if options.core_threshold is None else options.core_threshold
-
-
-def _describe_levels(options: FitMetaOptions, bundle: Bundle, chosen: ThresholdEvaluation) -> str:
-    """Say where segments are judged and published: every count of the report is of the first."""
-    judged, core = chosen.segments.entropy_threshold, _core_threshold(options, bundle)
-    published = f'their cores at {core:g}' if core > judged else 'as they were judged'
-    return f'judged at {judged:g}, published: {published}'
-
-
 def _fitted_bundle(
     options: FitMetaOptions,
     bundle: Bundle,
+    cores: Sequence[float],
     sidecar: dict[str, Any],
     evaluations: Sequence[ThresholdEvaluation],
     chosen: ThresholdEvaluation,
@@ -272,7 +284,7 @@ def _fitted_bundle(
         bundle,
         entropy_threshold=chosen.segments.entropy_threshold,
         meta_threshold=chosen.fits[kind].meta_threshold,
-        core_threshold=_core_threshold(options, bundle),
+        core_threshold=best_core(chosen, kind, cores),
         label_rule=sidecar['label_rule'],
         meta_classifiers=tuple(
             replace(
@@ -300,6 +312,7 @@ def _fitted_bundle(
                     'missed_objects': scores['missed_objects'],
                     'objects': scores['objects'],
                     'f1': round(scores['f1'], 4),
+                    **summarize_published(chosen, kind),
                 },
             },
         },

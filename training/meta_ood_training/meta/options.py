@@ -81,10 +81,11 @@ class FitMetaOptions:
         Folder of report.json, report.md and figures.
     entropy_threshold : float or None
         What the bundle uses; `choose` decides where absent.
-    core_threshold : float or None
-        Where the bundle cuts accepted segments, 0 nowhere; as it did where absent.
+    core_threshold : tuple of float
+        Where the bundle cuts accepted segments, 0 nowhere; as it did where empty. What is
+        published then is what `bound` and `choose` count; of several, `choose` decides.
     choose : str
-        How it is chosen: by 'errors', 'f1' or 'siou'.
+        How they are chosen: by 'errors', 'f1' or 'siou'.
     metric_counts : tuple of int
         N of Algorithm 1; empty leaves it out.
     explain : tuple of str
@@ -126,7 +127,7 @@ class FitMetaOptions:
     output: Path | None = None
     report: Path = Path('runs/fit_meta')
     entropy_threshold: float | None = None
-    core_threshold: float | None = None
+    core_threshold: tuple[float, ...] = ()
     choose: str = 'errors'
     metric_counts: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 16, 21, 30, 45, 60, 75)
     explain: tuple[str, ...] = ()
@@ -135,7 +136,7 @@ class FitMetaOptions:
         kinds: dict[str, Any] = {
             **dict.fromkeys(('segments', 'test', 'baseline', 'baseline_test'), Path),
             **dict.fromkeys(('test_part', 'explain', 'ignored_metrics'), str),
-            'thresholds': float,
+            **dict.fromkeys(('thresholds', 'core_threshold'), float),
             **dict.fromkeys(('metric_counts', 'trees', 'leaves'), int),
         }
         for name, kind in kinds.items():
@@ -223,12 +224,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         '--core-threshold',
         type=float,
-        help='where the bundle cuts accepted segments, 0 nowhere; default: as in --bundle',
+        nargs='+',
+        metavar='THRESHOLD',
+        help='where the bundle cuts accepted segments, 0 nowhere; of several --choose takes one; '
+        'default: as in --bundle',
     )
     output.add_argument(
         '--choose',
         choices=MEASURES,
-        help='how the entropy threshold of the bundle is chosen',
+        help='how the entropy (and core) threshold of the bundle is chosen',
     )
     output.add_argument(
         '--metric-counts',

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 import logging
 from pathlib import Path
 import sys
 
+from meta_ood_training.meta.core_thresholds import find_lacking
 from meta_ood_training.meta.judging.comparison import (
     choose_entropy_threshold,
     find_error_minimising_threshold,
@@ -28,8 +30,9 @@ def load_segments(
     *,
     split: str | None = None,
     is_test: bool = False,
+    cores: Sequence[float] = (),
 ) -> SegmentSet:
-    """Read the segments of one entropy threshold as the options of the verb say."""
+    """Read the segments of one entropy threshold, and their cores, as the options say."""
     segments = load_segment_set(
         folders,
         threshold,
@@ -38,6 +41,7 @@ def load_segments(
         max_segments=sys.maxsize if is_test else options.max_segments,
         min_object_px=options.min_object_px,
         seed=options.seed,
+        core_thresholds=[core for core in cores if core],
     )
     if options.drop_incomplete:
         incomplete = ~np.isfinite(segments.metrics).all(axis=1)
@@ -64,7 +68,8 @@ def make_stages(
     Returns
     -------
     list of Stage
-        Before OoD training, after it, each classifier; that of the bundle is the last.
+        Before OoD training, after it, each classifier; that of the bundle is the last. Where it
+        publishes cores and the test holds them, what is published stands behind it.
 
     """
     stages = []
@@ -81,18 +86,34 @@ def make_stages(
         )
         fit = best.fits[kind]
         threshold = best.segments.entropy_threshold
-        segments = load_segments(options, options.test, threshold, is_test=True)
+        core = best.scores[kind]['core_threshold'] if kind == options.classifier else 0.0
+        cores = [] if find_lacking(options.test, [core], [threshold]) else [core]
+        segments = load_segments(options, options.test, threshold, is_test=True, cores=cores)
         probability = fit.classifier.predict(segments.metrics)
-        stages.append(
-            Stage(
-                title=f'OoD training + {kind}',
-                entropy_threshold=threshold,
-                meta_threshold=fit.meta_threshold,
-                segments=segments,
-                accepted=probability >= np.float32(fit.meta_threshold),
-            )
+        judged = Stage(
+            title=f'OoD training + {kind}',
+            entropy_threshold=threshold,
+            meta_threshold=fit.meta_threshold,
+            segments=segments,
+            accepted=probability >= np.float32(fit.meta_threshold),
         )
+        stages.append(judged)
+        stages += [
+            replace(
+                judged,
+                title=f'{judged.title}, cores at {one.core_threshold:g} as published',
+                segments=one.segments,
+                accepted=judged.accepted[one.parent],
+            )
+            for one in segments.published
+        ]
     return stages
+
+
+def last_judged(stages: Sequence[Stage]) -> SegmentSet | None:
+    """Return the segments that the bundle judges on the test: published ones have no metrics."""
+    judged = [one.segments for one in stages if one.segments.metric_names]
+    return judged[-1] if judged else None
 
 
 def _plain_stage(

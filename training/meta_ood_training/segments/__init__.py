@@ -8,7 +8,7 @@ Images or bags with ground truth -> Parquet, one row a segment, and back into ar
 5.  `labels`             segments of one image + its target -> which are true
 6.  `extraction`         bundle + labelled image -> rows, for several entropy thresholds
 7.  `recorded_segments`, `recorded_rows`  the same from what a node has published
-8.  `table`              rows <-> Parquet; `pieces`: what is done of them; `description`
+8.  `table`              rows <-> Parquet; `schemas`, `pieces`: what is done of them; `description`
 9.  `folders`            folders of segments -> what they share
 10. `loading`            Parquet -> the segments of one entropy threshold
 11. `segment_set`        these segments as arrays

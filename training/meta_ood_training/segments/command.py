@@ -70,6 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='entropy thresholds; default: the one of the bundle',
     )
     method.add_argument(
+        '--core-threshold',
+        type=float,
+        nargs='+',
+        dest='core_thresholds',
+        metavar='THRESHOLD',
+        help='label the cores, too, that are published of the segments of each lower --threshold',
+    )
+    method.add_argument(
         '--label-rule',
         metavar='RULE',
         help='how void pixels count: deployed or published',
@@ -102,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     result = extract_segments(
         places[0], **given, progress=True, command=describe_command(sys.argv[1:])
     )
-    counts = ', '.join(f'{number} {table}' for table, number in result.counts.items())
+    counts = result.describe_counts()
     print(f'part {result.part + 1} of {result.parts}: {counts} -> {result.folder}')
     for loss in result.losses:
         print(f'meta-ood-train segments: {loss}', file=sys.stderr)

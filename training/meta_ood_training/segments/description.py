@@ -32,12 +32,14 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return what an interrupted run must have in common with one that goes on with it."""
     chosen = asdict(options)
-    for name in ('device', 'backend', 'thresholds'):  # these change no row, or stand below
+    # these change no row, or stand below
+    for name in ('device', 'backend', 'thresholds', 'core_thresholds'):
         del chosen[name]
     facts = {
         'model_id': bundle.model_id,
         'bundle_sha256': bundle.digest,
         'thresholds': [float(one) for one in thresholds],
+        'core_thresholds': sorted(set(options.core_thresholds)),
         'sources': [[one.title, len(one)] for one in sources],
         **chosen,
     }
@@ -62,6 +64,7 @@ def describe_segments(
         'network_sha256': None if options.recorded else bundle.network_sha256,
         'score': 'entropy' if options.recorded else bundle.score,
         'entropy_thresholds': [float(one) for one in thresholds],
+        'core_thresholds': sorted(set(options.core_thresholds)),
         'metric_names': list(metric_names(bundle.num_classes)),
         'connectivity': 8,
         'label_rule': options.label_rule,

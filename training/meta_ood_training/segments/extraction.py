@@ -7,15 +7,16 @@ from typing import Any
 
 import cv2
 from meta_ood_ros.core.bundle import Bundle, LABEL_RULES
+from meta_ood_ros.core.decision import publish_cores
 from meta_ood_ros.core.image import to_network_input
 from meta_ood_ros.core.pipeline import OodPipeline
-from meta_ood_ros.core.segments import find_segments
+from meta_ood_ros.core.segments import find_segments, Segments
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_training.datasets.sample import IGNORED, IN_DISTRIBUTION, OOD
 from meta_ood_training.scores.adjusted_iou import measure_adjusted_iou
 from meta_ood_training.segments.labelled_frames import LabelledFrame
 from meta_ood_training.segments.labels import label_segments, SegmentLabels
-from meta_ood_training.segments.table import FrameRows
+from meta_ood_training.segments.schemas import FrameRows
 import numpy as np
 from torch import Tensor
 
@@ -29,6 +30,9 @@ class SegmentExtractor:
     label_rule : str
         'deployed': segments of the whole image, their truth from pixels that are not void.
         'published': predictions on void are erased before segments are formed.
+    core_thresholds : sequence of float
+        Each cuts the segments of the entropy thresholds below it, as if all were accepted: the
+        cores of one do not depend on which others are.
 
     """
 
@@ -37,6 +41,7 @@ class SegmentExtractor:
         bundle: Bundle,
         entropy_thresholds: Sequence[float],
         *,
+        core_thresholds: Sequence[float] = (),
         label_rule: str = 'deployed',
         device: str = 'cpu',
         backend: str = 'auto',
@@ -55,6 +60,15 @@ class SegmentExtractor:
             PipelineSettings(entropy_threshold=one, core_threshold=0.0)
             for one in entropy_thresholds
         ]
+        self.core_thresholds = tuple(core_thresholds)
+        for core in core_thresholds:
+            PipelineSettings(core_threshold=core)
+            if core <= min(entropy_thresholds):
+                raise ValueError(
+                    f'--core-threshold must be above an entropy threshold, got {core:g} and '
+                    f'{", ".join(f"{one:g}" for one in entropy_thresholds)}: it would cut '
+                    'nothing. Raise it or leave it out.'
+                )
         self._pipeline = OodPipeline(bundle, device=device, backend=backend, precision=precision)
         self._road = bundle.class_names.index('road') if 'road' in bundle.class_names else None
 
@@ -67,20 +81,24 @@ class SegmentExtractor:
             target, None if frame.instances is None else resize_labels(frame.instances, size)
         )
         erased = target == IGNORED if self.label_rule == 'published' else None
-        pieces = []
+        pieces, parts = [], []
         for threshold, settings in zip(self.entropy_thresholds, self._settings, strict=True):
             result = pipeline.from_logits(logits, size, settings=settings, ignore_mask=erased)
-            found = label_segments(
-                result.segments.labels,
-                result.segments.count,
-                target,
-                objects,
-                num_classes=bundle.num_classes,
-                road=self._road,
-            )
-            iou = measure_adjusted_iou(result.segments.labels, target == OOD)
+            found, iou = self._label(result.segments, target, objects)
             metrics = result.metrics
             pieces.append(segment_columns(threshold, found, iou, metrics.names, metrics.values))
+            everything = np.ones(result.segments.count, dtype=bool)
+            for core in self.core_thresholds:
+                if core > threshold:
+                    published, row = publish_cores(
+                        result.segments,
+                        everything,
+                        result.entropy,
+                        core,
+                        min_size_px=bundle.min_size_px,
+                    )
+                    found, iou = self._label(published, target, objects)
+                    parts.append(published_columns(threshold, core, row, found, iou))
         return FrameRows(
             frame=describe_frame(
                 frame, number, target, num_classes=bundle.num_classes, road=self._road
@@ -88,7 +106,23 @@ class SegmentExtractor:
             segments=_join([segments for segments, _ in pieces]),
             objects=object_columns(objects),
             overlaps=_join([overlaps for _, overlaps in pieces]),
+            published=_join([published for published, _ in parts]),
+            published_overlaps=_join([overlaps for _, overlaps in parts]),
         )
+
+    def _label(
+        self, segments: Segments, target: np.ndarray, objects: np.ndarray
+    ) -> tuple[SegmentLabels, np.ndarray]:
+        """Return what the target says about segments, and the adjusted IoU of each, (K,)."""
+        found = label_segments(
+            segments.labels,
+            segments.count,
+            target,
+            objects,
+            num_classes=self.bundle.num_classes,
+            road=self._road,
+        )
+        return found, measure_adjusted_iou(segments.labels, target == OOD)
 
 
 def run_network(
@@ -161,18 +195,10 @@ def segment_columns(
     threshold: float, found: SegmentLabels, iou: np.ndarray, names: Sequence[str], values: Any
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the rows of `segments` and `overlaps` of one image at one threshold."""
-    count = len(found.size_px)
     segments = {
-        'entropy_threshold': np.full(count, threshold),
-        'segment': np.arange(1, count + 1),
-        'is_true_ood': found.is_true_ood,
-        'adjusted_iou': iou,
-        'size_px': found.size_px,
-        'void_px': found.void_px,
-        'ood_px': found.ood_px,
-        'road_px': found.road_px,
-        'in_distribution_px': found.in_distribution_px,
-        'left_out': found.left_out,
+        'entropy_threshold': np.full(len(iou), threshold),
+        'segment': np.arange(1, len(iou) + 1),
+        **_covered_columns(found, iou),
         **{name: values[:, column] for column, name in enumerate(names)},
     }
     overlaps = {
@@ -184,8 +210,51 @@ def segment_columns(
     return segments, overlaps
 
 
+def published_columns(
+    threshold: float, core: float, row: np.ndarray, found: SegmentLabels, iou: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """
+    Return the rows of `published` and `published_overlaps` of one image at two thresholds.
+
+    Parameters
+    ----------
+    row : ndarray of shape (N,), int64
+        Of the judged segment that each published one comes from, from 0.
+
+    """
+    published = {
+        'entropy_threshold': np.full(len(row), threshold),
+        'core_threshold': np.full(len(row), core),
+        'segment': row + 1,
+        'published': np.arange(1, len(row) + 1),
+        **_covered_columns(found, iou),
+    }
+    overlaps = {
+        'entropy_threshold': np.full(len(found.overlap_px), threshold),
+        'core_threshold': np.full(len(found.overlap_px), core),
+        'published': found.overlap_segment,
+        'object': found.overlap_object,
+        'overlap_px': found.overlap_px,
+    }
+    return published, overlaps
+
+
+def _covered_columns(found: SegmentLabels, iou: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        'is_true_ood': found.is_true_ood,
+        'adjusted_iou': iou,
+        'size_px': found.size_px,
+        'void_px': found.void_px,
+        'ood_px': found.ood_px,
+        'road_px': found.road_px,
+        'in_distribution_px': found.in_distribution_px,
+        'left_out': found.left_out,
+    }
+
+
 def _join(pieces: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
+    names = pieces[0] if pieces else ()
+    return {name: np.concatenate([one[name] for one in pieces]) for name in names}
 
 
 def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from meta_ood_training.segments.folders import check_folders
-from meta_ood_training.segments.segment_set import SegmentSet
+from meta_ood_training.segments.schemas import CORE_TABLES
+from meta_ood_training.segments.segment_set import PublishedSegments, SegmentSet
 from meta_ood_training.segments.table import read_sidecar, read_table
 import numpy as np
 import pyarrow as pa
@@ -20,6 +22,7 @@ def load_segment_set(
     max_segments: int = 200_000,
     min_object_px: int = 0,
     seed: int = 0,
+    core_thresholds: Sequence[float] = (),
 ) -> SegmentSet:
     """
     Read the segments found at one entropy threshold.
@@ -31,6 +34,8 @@ def load_segment_set(
         is reached: the same ones for all thresholds, so that their errors compare.
     min_object_px : int
         Smaller objects need not be found; a segment on one is still a true segment.
+    core_thresholds : sequence of float
+        Above the entropy threshold: what is published at each is loaded, too.
 
     Raises
     ------
@@ -41,6 +46,7 @@ def load_segment_set(
     sidecar = check_folders(folders)
     names = tuple(sidecar['metric_names'])
     check_thresholds(folders, [entropy_threshold])
+    check_core_thresholds(folders, core_thresholds)
     frames = read_table(folders, 'frames')
     if split is not None:
         check_split(frames, split)
@@ -56,6 +62,26 @@ def load_segment_set(
     everything = _assemble(
         frames, segments, objects, overlaps, entropy_threshold, names, available
     )
+    published = [
+        _publish(
+            everything,
+            core,
+            frames,
+            objects,
+            *(
+                read_table(
+                    folders,
+                    table,
+                    entropy_threshold=entropy_threshold,
+                    core_threshold=core,
+                    frames=chosen,
+                )
+                for table in CORE_TABLES
+            ),
+        )
+        for core in core_thresholds
+    ]
+    everything = replace(everything, published=tuple(published))
     everything = everything.with_objects(everything.object_size_px >= min_object_px)
     left_out = segments['left_out'].to_numpy(zero_copy_only=False)
     return everything.without_unknown(left_out) if left_out.any() else everything
@@ -71,6 +97,19 @@ def check_thresholds(folders: Sequence[Path], thresholds: Sequence[float]) -> No
                     f'entropy_threshold must be one that the segments in {folder} were found at '
                     f'({known}), got {threshold}: their objects would count as missed. '
                     f'Extract them again: meta-ood-train segments --threshold {threshold}'
+                )
+
+
+def check_core_thresholds(folders: Sequence[Path], core_thresholds: Sequence[float]) -> None:
+    """Refuse core thresholds at which the segments of a folder were not cut."""
+    for folder in folders:
+        known = read_sidecar(Path(folder)).get('core_thresholds', [])
+        for core in core_thresholds:
+            if not np.isclose(known, core).any():
+                raise ValueError(
+                    f'core_threshold must be one at which the segments in {folder} were cut '
+                    f'({known}), got {core:g}: nobody knows what is published there. Extract '
+                    f'them again: meta-ood-train segments --core-threshold {core:g}'
                 )
 
 
@@ -155,6 +194,43 @@ def _assemble(
         overlap_px=overlaps['overlap_px'].to_numpy(),
         frames_available=available,
     )
+
+
+def _publish(
+    judged: SegmentSet,
+    core_threshold: float,
+    frames: pa.Table,
+    objects: pa.Table,
+    parts: pa.Table,
+    overlaps: pa.Table,
+) -> PublishedSegments:
+    """Return what is published of all judged segments, but for parts more than half void."""
+    if core_threshold <= judged.entropy_threshold:
+        raise ValueError(
+            f'core_threshold must be above the entropy threshold {judged.entropy_threshold:g}, '
+            f'got {core_threshold:g}: segments are published as they were judged. Leave it out.'
+        )
+    segments = _assemble(
+        frames,
+        _number_as_segments(parts),
+        objects,
+        _number_as_segments(overlaps),
+        judged.entropy_threshold,
+        (),
+        judged.frames_available,
+    )
+    parent = _locate(
+        judged.segment_frame, judged.segment_number, segments.segment_frame, parts['segment']
+    )
+    left_out = parts['left_out'].to_numpy(zero_copy_only=False)
+    return PublishedSegments(float(core_threshold), segments.without(left_out), parent[~left_out])
+
+
+def _number_as_segments(table: pa.Table) -> pa.Table:
+    """Return a table of published segments as one of segments."""
+    names = [name for name in table.column_names if name != 'segment']
+    renamed = ['segment' if name == 'published' else name for name in names]
+    return table.select(names).rename_columns(renamed)
 
 
 def _locate(

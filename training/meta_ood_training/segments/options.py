@@ -44,6 +44,9 @@ class ExtractionOptions:
         Length of a group of frames of a bag.
     thresholds : tuple of float
         Entropy thresholds in (0, 1]; that of the bundle where empty.
+    core_thresholds : tuple of float
+        Where the segments of each lower entropy threshold are cut as if all were accepted, in
+        (0, 1]: what is published of them is in two more tables.
     label_rule : str
         How void pixels count, 'deployed' or 'published'.
     split : str
@@ -70,13 +73,18 @@ class ExtractionOptions:
     recorded_ids: str = ''
     block_seconds: float = 10.0
     thresholds: tuple[float, ...] = ()
+    core_thresholds: tuple[float, ...] = ()
     label_rule: str = 'deployed'
     split: str = 'fit'
     device: str = 'auto'
     backend: str = 'auto'
 
     def __post_init__(self) -> None:
-        kinds: dict[str, Any] = {'data': str, 'scenes': str, 'bags': Path, 'thresholds': float}
+        kinds: dict[str, Any] = {
+            **dict.fromkeys(('data', 'scenes'), str),
+            'bags': Path,
+            **dict.fromkeys(('thresholds', 'core_thresholds'), float),
+        }
         for name, kind in kinds.items():
             object.__setattr__(self, name, as_tuple(getattr(self, name), kind))
         if self.label_folder is not None:
@@ -85,6 +93,12 @@ class ExtractionOptions:
 
         check_choice('--scene-shapes', self.scene_shapes, SHAPES)
         check_choice('--label-rule', self.label_rule, LABEL_RULES)
+        if self.recorded and self.core_thresholds:
+            raise ValueError(
+                '--core-threshold needs the network, got --recorded: a record holds what was '
+                'published at one setting, not the scores that cores are cut from. Leave one of '
+                'them out.'
+            )
         if self.limit < 0:
             raise ValueError(f'--limit must be at least 0, got {self.limit}. 0 takes all frames.')
         if not self.block_seconds > 0:

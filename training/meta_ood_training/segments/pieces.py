@@ -13,12 +13,8 @@ from typing import Any
 
 from meta_ood_ros.core.files.whole_files import explained, write_whole
 from meta_ood_training.output_places import hold_folder
-from meta_ood_training.segments.table import (
-    FrameRows,
-    part_path,
-    SegmentTableWriter,
-    TABLES,
-)
+from meta_ood_training.segments.schemas import FrameRows, TABLES
+from meta_ood_training.segments.table import part_path, SegmentTableWriter
 import pyarrow as pa
 import pyarrow.parquet as pq
 

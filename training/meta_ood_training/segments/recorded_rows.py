@@ -15,7 +15,7 @@ from meta_ood_training.segments.extraction import (
 )
 from meta_ood_training.segments.labels import label_segments
 from meta_ood_training.segments.recorded_segments import RecordedSegments, to_threshold
-from meta_ood_training.segments.table import FrameRows
+from meta_ood_training.segments.schemas import FrameRows
 import numpy as np
 
 

@@ -20,13 +20,13 @@ from meta_ood_training.segments.options import ExtractionOptions
 from meta_ood_training.segments.pieces import has_pieces, hold_pieces, Pieces
 from meta_ood_training.segments.recorded_rows import to_frame_rows
 from meta_ood_training.segments.recorded_segments import RecordedSegments
+from meta_ood_training.segments.schemas import CORE_TABLES, TABLES
 from meta_ood_training.segments.sources import open_sources
 from meta_ood_training.segments.table import (
     OURS,
     part_path,
     SegmentTableWriter,
     SIDECAR,
-    TABLES,
     wait_for_parts,
     write_losses,
     write_sidecar,
@@ -42,7 +42,8 @@ class SegmentsResult:
     Attributes
     ----------
     folder : Path
-        Parquet tables of segments, objects, overlaps and frames, and their sidecar.
+        Parquet tables of segments, objects, overlaps, frames and, where cores were asked for,
+        what is published; and their sidecar.
     counts : dict of str to int
         Rows of each table that this process wrote.
     losses : tuple of str
@@ -61,9 +62,17 @@ class SegmentsResult:
     parts: int
     thresholds: tuple[float, ...]
 
+    def describe_counts(self) -> str:
+        """Return how many rows of what there are; of cores only where some were asked for."""
+        return ', '.join(
+            f'{number} {table}'
+            for table, number in self.counts.items()
+            if number or table not in CORE_TABLES
+        )
+
     def __repr__(self) -> str:
         """Return the counts and the folder in a line."""
-        counts = ', '.join(f'{number} {table}' for table, number in self.counts.items())
+        counts = self.describe_counts()
         lost = f', {len(self.losses)} losses' if self.losses else ''
         return f'SegmentsResult({counts}{lost}, in {self.folder})'
 
@@ -136,6 +145,7 @@ def extract_segments(
         extractor = SegmentExtractor(
             bundle,
             thresholds,
+            core_thresholds=sorted(set(options.core_thresholds)),
             label_rule=options.label_rule,
             device=options.device,
             backend=options.backend,

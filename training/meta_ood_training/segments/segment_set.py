@@ -1,4 +1,8 @@
-"""The segments of one entropy threshold as arrays, and what is left when some are taken away."""
+"""
+The segments of one entropy threshold as arrays, and what is left when some are taken away.
+
+What is published of them goes along: parts of a segment that is gone are gone.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,8 @@ class SegmentSet:
         Of the object in its image, the same for every threshold and network on one work grid.
     overlap_segment, overlap_object, overlap_px : ndarray of shape (P,), int64
         Pairs that share pixels, as indices into segments and objects.
+    published : tuple of PublishedSegments
+        What is published of these segments, one a core threshold that was asked for.
 
     """
 
@@ -66,6 +72,7 @@ class SegmentSet:
     overlap_object: np.ndarray
     overlap_px: np.ndarray
     frames_available: int = 0
+    published: tuple[PublishedSegments, ...] = ()
 
     def __len__(self) -> int:
         return len(self.is_true_ood)
@@ -97,6 +104,7 @@ class SegmentSet:
             overlap_object=self.overlap_object[pairs],
             overlap_px=self.overlap_px[pairs],
             frame_left_out=self.frame_left_out + self._count(self.segment_frame[rows]),
+            published=tuple(one.without_parents(rows) for one in self.published),
         )
 
     def without_unknown(self, rows: np.ndarray) -> SegmentSet:
@@ -113,7 +121,15 @@ class SegmentSet:
     def without_unknown_objects(self, unknown: np.ndarray) -> SegmentSet:
         """Return the set without objects of which nobody knows whether they were found, (M,)."""
         left_out = self.frame_objects_left_out + self._count(self.object_frame[unknown])
-        return replace(self.with_objects(~unknown), frame_objects_left_out=left_out)
+        kept = self.with_objects(~unknown)
+        return replace(
+            kept,
+            frame_objects_left_out=left_out,
+            published=tuple(
+                replace(one, segments=replace(one.segments, frame_objects_left_out=left_out))
+                for one in kept.published
+            ),
+        )
 
     def with_objects(self, keep: np.ndarray) -> SegmentSet:
         """
@@ -136,6 +152,9 @@ class SegmentSet:
             overlap_segment=self.overlap_segment[pairs],
             overlap_object=number[self.overlap_object[pairs]],
             overlap_px=self.overlap_px[pairs],
+            published=tuple(
+                replace(one, segments=one.segments.with_objects(keep)) for one in self.published
+            ),
         )
 
     def of_frames(self, keep: np.ndarray) -> SegmentSet:
@@ -149,10 +168,45 @@ class SegmentSet:
             # what `without` counted as left out is of the other images
             **{name: getattr(held, name)[keep] for name in _FRAME_COLUMNS},
             frames_available=int(keep.sum()),
+            # their parts elsewhere are gone with their parents: only frames are numbered anew
+            published=tuple(
+                replace(one, segments=one.segments.of_frames(keep)) for one in held.published
+            ),
         )
 
     def _count(self, frames: np.ndarray) -> np.ndarray:
         return np.bincount(frames, minlength=len(self.frame_name))
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedSegments:
+    """
+    The N segments that are published where all K judged ones are accepted.
+
+    Parameters
+    ----------
+    core_threshold : float
+        Where the judged ones are cut.
+    segments : SegmentSet
+        Of the frames and objects of the judged ones, without metrics: (N, 0). A part that is
+        more than half void is none of them, and objects stay whether or not only such a part
+        touches them, so that all core thresholds are judged on the same ones.
+    parent : ndarray of shape (N,), int64
+        Row of the judged segment that each is, or is a core of.
+
+    """
+
+    core_threshold: float
+    segments: SegmentSet
+    parent: np.ndarray
+
+    def without_parents(self, rows: np.ndarray) -> PublishedSegments:
+        """Return what is published without some of the judged segments, (K,) bool."""
+        gone = rows[self.parent]
+        number = np.cumsum(~rows) - 1
+        return replace(
+            self, segments=self.segments.without(gone), parent=number[self.parent[~gone]]
+        )
 
 
 _FRAME_COLUMNS = (

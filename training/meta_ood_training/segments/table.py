@@ -1,10 +1,9 @@
-"""Segments of many images <-> Parquet: four tables a part, one sidecar that describes them."""
+"""Segments of many images <-> Parquet: six tables a part, one sidecar that describes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 import json
 from pathlib import Path
 import time
@@ -12,75 +11,23 @@ from typing import Any
 
 from meta_ood_ros.core.files.whole_files import write_whole
 from meta_ood_ros.core.files.whole_folders import recover_folder
+from meta_ood_training.segments.schemas import (
+    CORE_TABLES,
+    FRAME_FIELDS,
+    SCHEMAS,
+    segment_schema,
+)
+from meta_ood_training.segments.schemas import FrameRows as FrameRows
+from meta_ood_training.segments.schemas import TABLES as TABLES
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 FORMAT = 'meta_ood.segments/2'
 SIDECAR = 'segments.json'
-TABLES = ('segments', 'frames', 'objects', 'overlaps')
 #: Patterns of the files of a segment data set.
 OURS = (SIDECAR, 'losses-*-of-*.json', *(f'{table}-*-of-*.parquet' for table in TABLES))
 _FRAMES_A_ROW_GROUP = 500
-
-_FRAME_FIELDS = [
-    ('frame', pa.int64()),
-    ('image', pa.string()),
-    ('group', pa.string()),
-    ('split', pa.string()),
-    ('stamp_ns', pa.int64()),
-]
-_SCHEMAS = {
-    'frames': pa.schema(
-        [
-            *_FRAME_FIELDS,
-            ('height', pa.int32()),
-            ('width', pa.int32()),
-            ('road_px', pa.int64()),
-            ('in_distribution_px', pa.int64()),
-            ('ood_px', pa.int64()),
-            ('void_px', pa.int64()),
-        ]
-    ),
-    'objects': pa.schema([('frame', pa.int64()), ('object', pa.int32()), ('size_px', pa.int64())]),
-    'overlaps': pa.schema(
-        [
-            ('frame', pa.int64()),
-            ('entropy_threshold', pa.float64()),
-            ('segment', pa.int32()),
-            ('object', pa.int32()),
-            ('overlap_px', pa.int64()),
-        ]
-    ),
-}
-_SEGMENT_FIELDS = [
-    *_FRAME_FIELDS,
-    ('entropy_threshold', pa.float64()),
-    ('segment', pa.int32()),
-    ('is_true_ood', pa.bool_()),
-    ('adjusted_iou', pa.float64()),
-    ('size_px', pa.int64()),
-    ('void_px', pa.int64()),
-    ('ood_px', pa.int64()),
-    ('road_px', pa.int64()),
-    ('in_distribution_px', pa.int64()),
-    ('left_out', pa.bool_()),
-]
-
-
-def segment_schema(metric_names: Sequence[str]) -> pa.Schema:
-    """Return the columns of the segment table: what is known of a segment, then its metrics."""
-    return pa.schema([*_SEGMENT_FIELDS, *((name, pa.float64()) for name in metric_names)])
-
-
-@dataclass(frozen=True)
-class FrameRows:
-    """What one image adds to the tables."""
-
-    frame: Mapping[str, Any]
-    segments: Mapping[str, Any]
-    objects: Mapping[str, Any]
-    overlaps: Mapping[str, Any]
 
 
 class SegmentTableWriter:
@@ -90,7 +37,7 @@ class SegmentTableWriter:
         self, folder: Path, metric_names: Sequence[str], *, part: int = 0, parts: int = 1
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.schemas = {**_SCHEMAS, 'segments': segment_schema(metric_names)}
+        self.schemas = {**SCHEMAS, 'segments': segment_schema(metric_names)}
         self.paths = {table: part_path(folder, table, part, parts) for table in TABLES}
         for path in (*self.paths.values(), losses_path(folder, part, parts)):
             path.unlink(missing_ok=True)  # of a run before: it must not be taken for this one's
@@ -104,9 +51,11 @@ class SegmentTableWriter:
     def write(self, rows: FrameRows) -> None:
         """Add one image."""
         self._add('frames', {name: [value] for name, value in rows.frame.items()})
-        shared = {name: rows.frame[name] for name, _ in _FRAME_FIELDS}
-        for table in ('segments', 'objects', 'overlaps'):
-            columns = dict(getattr(rows, table))
+        shared = {name: rows.frame[name] for name, _ in FRAME_FIELDS}
+        for table in TABLES:
+            columns = {} if table == 'frames' else dict(getattr(rows, table))
+            if not columns:
+                continue
             length = len(next(iter(columns.values())))
             for name in self.schemas[table].names:
                 if name not in columns:
@@ -212,7 +161,8 @@ def read_sidecar(folder: Path) -> dict[str, Any]:
             f'{folder} must hold segments of format {FORMAT!r}, got {written!r}. Extract them '
             'again with this version: meta-ood-train segments'
         )
-    paths = [part_path(folder, table, part, parts) for table in TABLES for part in range(parts)]
+    needed = [one for one in TABLES if one not in CORE_TABLES or content.get('core_thresholds')]
+    paths = [part_path(folder, table, part, parts) for table in needed for part in range(parts)]
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         raise ValueError(
@@ -233,6 +183,7 @@ def read_table(
     *,
     columns: Sequence[str] | None = None,
     entropy_threshold: float | None = None,
+    core_threshold: float | None = None,
     frames: np.ndarray | None = None,
 ) -> pa.Table:
     """
@@ -250,30 +201,32 @@ def read_table(
         by batch, so that memory follows what is kept.
 
     """
+    thresholds = {'entropy_threshold': entropy_threshold, 'core_threshold': core_threshold}
+    wanted = {name: value for name, value in thresholds.items() if value is not None}
     pieces = []
     offset = 0
     for folder in folders:
         parts = int(read_sidecar(folder)['parts'])
         kept: list[pa.RecordBatch] = []
         for part in range(parts):
-            file = pq.ParquetFile(part_path(folder, table, part, parts))
-            names = file.schema_arrow.names
+            path = part_path(folder, table, part, parts)
+            # a folder without cores may be older than their tables: `read_sidecar` has looked
+            file = None if table in CORE_TABLES and not path.exists() else pq.ParquetFile(path)
+            there = SCHEMAS[table] if file is None else file.schema_arrow
+            names = there.names
             if columns is not None:
-                needed = {'frame', *columns} | (
-                    set() if entropy_threshold is None else {'entropy_threshold'}
-                )
-                names = [name for name in names if name in needed]
-            for batch in file.iter_batches(columns=names):
+                names = [name for name in names if name in {'frame', *columns, *wanted}]
+            schema = pa.schema([there.field(name) for name in names])
+            for batch in file.iter_batches(columns=names) if file is not None else ():
                 number = batch['frame'].to_numpy() + offset
                 mask = np.ones(len(number), dtype=bool)
                 if frames is not None:
                     mask &= np.isin(number, frames)
-                if entropy_threshold is not None:
-                    mask &= np.isclose(batch['entropy_threshold'], entropy_threshold)
+                for name, value in wanted.items():
+                    mask &= np.isclose(batch[name], value)
                 column = batch.schema.get_field_index('frame')
                 batch = batch.set_column(column, batch.schema.field(column), pa.array(number))
                 kept.append(batch if mask.all() else batch.filter(pa.array(mask)))
-            schema = pa.schema([file.schema_arrow.field(name) for name in names])
         piece = pa.Table.from_batches([one for one in kept if len(one)], schema=schema)
         order = np.argsort(piece['frame'].to_numpy(), kind='stable')
         pieces.append(piece if np.all(np.diff(order) == 1) else piece.take(order))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meta_ood_training.meta.options import RULES
-from meta_ood_training.segments.segment_set import SegmentSet
+from meta_ood_training.segments.segment_set import PublishedSegments, SegmentSet
 import numpy as np
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -121,7 +121,7 @@ def cross_calibrate(logit: np.ndarray, is_true_ood: np.ndarray, fold: np.ndarray
 @dataclass(frozen=True)
 class OperatingPoint:
     """
-    Where to cut, and what that does to the segments that it was chosen on.
+    Where to cut, and what that does to what it was chosen on: judged or published segments.
 
     Parameters
     ----------
@@ -145,6 +145,7 @@ def choose_operating_point(
     rule: str = 'max_f1',
     bound: float = 0.05,
     frames: np.ndarray | None = None,
+    published: PublishedSegments | None = None,
 ) -> OperatingPoint:
     """
     Choose where to cut out-of-fold logits.
@@ -161,6 +162,9 @@ def choose_operating_point(
         at most `bound` false segments an image are accepted.
     frames : ndarray of shape (F,), bool, optional
         The images to choose on; default all.
+    published : PublishedSegments, optional
+        What is published of the segments: then its parts are counted, which are accepted with
+        the segment that they come from; default the segments themselves.
 
     Returns
     -------
@@ -180,13 +184,16 @@ def choose_operating_point(
         )
     used = np.ones(len(segments.frame_name), dtype=bool) if frames is None else frames
     rows = used[segments.segment_frame]
+    counted, sure = segments, logit
+    if published is not None:
+        counted, sure = published.segments, logit[published.parent]
     best_hit = np.full(len(segments.object_frame), -np.inf)
-    np.maximum.at(best_hit, segments.overlap_object, logit[segments.overlap_segment])
+    np.maximum.at(best_hit, counted.overlap_object, sure[counted.overlap_segment])
     best_hit = best_hit[used[segments.object_frame]]
     candidates = np.unique(logit[rows])
     if not len(candidates):
         return OperatingPoint(0.0, rule, 0, len(best_hit), float('nan'))
-    false = np.sort(logit[rows & ~segments.is_true_ood])
+    false = np.sort(sure[used[counted.segment_frame] & ~counted.is_true_ood])
     false_positives = len(false) - np.searchsorted(false, candidates, side='left')
     missed = np.searchsorted(np.sort(best_hit), candidates, side='left')
     found = len(best_hit) - missed

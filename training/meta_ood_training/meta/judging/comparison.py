@@ -8,7 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from meta_ood_training.datasets.image_names import begins_so
-from meta_ood_training.meta.judging.evaluation import describe_errors, ThresholdEvaluation
+from meta_ood_training.meta.judging.decisions import (
+    describe_errors,
+    MERITS,
+    published_errors,
+)
+from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
 from meta_ood_training.meta.judging.group_intervals import bootstrap_reductions, count_group_errors
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
@@ -63,8 +68,8 @@ def choose_entropy_threshold(
     ----------
     criterion : str
         'errors': fewest FP + FN. 'f1': largest F1. 'siou': most objects with sIoU >= .25 at the
-        operating point (sensible with the rule 'max_false'). All out of fold; ties go to the
-        higher threshold, which costs less.
+        operating point (sensible with the rule 'max_false'). All out of fold and, where cores
+        are, of what is published; ties go to the higher threshold, which costs less.
 
     Raises
     ------
@@ -72,14 +77,10 @@ def choose_entropy_threshold(
         No classifier could be fitted at any threshold, or an unknown criterion.
 
     """
-    merit = {
-        'errors': lambda scores: -scores['errors'],
-        'f1': lambda scores: scores['f1'],
-        'siou': lambda scores: scores['objects_with_siou_25'],
-    }
-    if criterion not in merit:
+    if criterion not in MERITS:
         raise ValueError(
-            f'criterion must be one of {", ".join(merit)}, got {criterion!r}. See fit-meta --help.'
+            f'criterion must be one of {", ".join(MERITS)}, got {criterion!r}. '
+            'See fit-meta --help.'
         )
     fitted = [one for one in evaluations if kind in one.fits]
     if not fitted:
@@ -87,7 +88,7 @@ def choose_entropy_threshold(
     return max(
         fitted,
         key=lambda one: (
-            merit[criterion](one.scores[kind]['at_operating_point']),
+            MERITS[criterion](published_errors(one.scores[kind])),
             one.segments.entropy_threshold,
         ),
     )

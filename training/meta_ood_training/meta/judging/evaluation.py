@@ -7,23 +7,21 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from meta_ood_training.meta.fitting.calibration import (
-    choose_operating_point,
-    measure_reliability,
-    OperatingPoint,
-)
+from meta_ood_training.meta.fitting.calibration import measure_reliability
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFit, MetaFitSettings
 from meta_ood_training.meta.fitting.left_out_segments import (
     LEFT_OUT_KINDS,
     predict_left_out_segments,
 )
-from meta_ood_training.meta.judging.group_intervals import bootstrap_errors, count_group_errors
-from meta_ood_training.meta.judging.segment_errors import (
-    count_errors,
-    measure_siou,
-    rank_segments,
-    score_components,
+from meta_ood_training.meta.judging.decisions import accept_across_folds as accept_across_folds
+from meta_ood_training.meta.judging.decisions import (
+    choose_decision,
+    CoreDecision,
+    decide,
+    describe_published,
 )
+from meta_ood_training.meta.judging.decisions import describe_errors as describe_errors
+from meta_ood_training.meta.judging.segment_errors import rank_segments
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 from scipy.special import expit
@@ -43,6 +41,9 @@ class ThresholdEvaluation:
     ----------
     accepted : dict of str to ndarray of shape (K,), bool
         By kind: accepted at the operating point chosen on the logits of the OTHER folds.
+    fits : dict of str to MetaFit
+        By kind; where cores are published, with the operating point of the best core threshold,
+        which stands in the scores of the kind as 'core_threshold' (0: as judged).
 
     """
 
@@ -60,6 +61,8 @@ def evaluate_threshold(
     settings: MetaFitSettings,
     *,
     neural_left_out: bool = False,
+    also_as_judged: bool = False,
+    choose: str = 'errors',
     on_step: Callable[[str, int, int], None] | None = None,
 ) -> ThresholdEvaluation:
     """
@@ -70,6 +73,11 @@ def evaluate_threshold(
     neural_left_out : bool
         Leave-one-segment-out for the neural network, too: 64 trainings at once take about
         20 s for 1,000 segments, so 2,000 segments take 10 minutes.
+    also_as_judged : bool
+        Whether publishing segments as they were judged is compared with the core thresholds in
+        `segments.published`; where there are none it is all there is.
+    choose : str
+        By which of MERITS the core threshold is chosen.
 
     Returns
     -------
@@ -103,10 +111,14 @@ def evaluate_threshold(
             fit = fit_meta_classifier(segments, kind, settings, on_step=report)
         except ValueError as error:
             return ThresholdEvaluation(segments, {}, {}, scores, str(error))
-        fits[kind] = fit
-        chosen, points = accept_across_folds(segments, fit, settings)
-        accepted[kind] = chosen
-        scores[kind] = _describe_fit(segments, fit, chosen, points)
+        ways = (None,) if also_as_judged or not segments.published else ()
+        decisions = [decide(segments, fit, settings, one) for one in (*ways, *segments.published)]
+        best = choose_decision(decisions, choose)
+        fits[kind] = best.fit
+        accepted[kind] = best.accepted
+        scores[kind] = _describe_fit(segments, best)
+        if also_as_judged or segments.published:
+            scores[kind]['published'] = [describe_published(segments, one) for one in decisions]
         scores[kind]['left_out'] = None
         if kind == 'logistic_regression' or (neural_left_out and kind in LEFT_OUT_KINDS):
             predictions = predict_left_out_segments(segments, kind, settings, on_step=report)
@@ -117,67 +129,19 @@ def evaluate_threshold(
     return ThresholdEvaluation(segments, fits, accepted, scores, '', left)
 
 
-def describe_errors(segments: SegmentSet, accepted: np.ndarray) -> dict[str, Any]:
-    """Return errors, their intervals over groups, and component scores as plain numbers."""
-    errors = count_errors(segments, accepted)
-    return {
-        **asdict(errors),
-        'errors': errors.errors,
-        'intervals': {
-            name: asdict(interval)
-            for name, interval in bootstrap_errors(count_group_errors(segments, accepted)).items()
-        },
-        'components': asdict(score_components(segments, accepted)),
-        'objects_with_siou_25': float(np.mean(measure_siou(segments, accepted) >= 0.25))
-        if len(segments.object_frame)
-        else float('nan'),
-        'false_segments_per_image': errors.false_positives / max(len(segments.frame_name), 1),
-    }
-
-
-def accept_across_folds(
-    segments: SegmentSet, fit: MetaFit, settings: MetaFitSettings
-) -> tuple[np.ndarray, list[OperatingPoint]]:
-    """
-    Accept each fold's segments at the operating point of the other folds.
-
-    Returns
-    -------
-    (ndarray of shape (K,), bool; list of OperatingPoint)
-        So no threshold is chosen on the logits that it is applied to. It is not blind to the
-        segments themselves: the classifiers behind the other folds' logits were fitted on them.
-
-    """
-    frame_fold = np.full(len(segments.frame_name), -1, dtype=np.int64)
-    frame_fold[segments.segment_frame] = fit.grouped.fold
-    accepted = np.zeros(len(segments), dtype=bool)
-    points = []
-    for fold in np.unique(fit.grouped.fold):
-        point = choose_operating_point(
-            segments,
-            fit.grouped.logit,
-            rule=settings.rule,
-            bound=settings.bound,
-            frames=frame_fold != fold,
-        )
-        rows = fit.grouped.fold == fold
-        accepted[rows] = fit.grouped.logit[rows] >= point.logit
-        points.append(point)
-    return accepted, points
-
-
-def _describe_fit(
-    segments: SegmentSet, fit: MetaFit, accepted: np.ndarray, points: list[OperatingPoint]
-) -> dict[str, Any]:
+def _describe_fit(segments: SegmentSet, decision: CoreDecision) -> dict[str, Any]:
+    fit, accepted = decision.fit, decision.accepted
     raw = expit(fit.grouped.logit)
     published = raw >= PUBLISHED_META_THRESHOLD
     return {
         'ranking': asdict(rank_segments(fit.grouped.logit, segments.is_true_ood)),
         'at_operating_point': describe_errors(segments, accepted),
         'at_published_threshold': describe_errors(segments, published),
+        'published': [],
+        'core_threshold': decision.core_threshold,
         'meta_threshold': fit.meta_threshold,
         'operating_point': asdict(fit.operating_point),
-        'logits_of_folds': [one.logit for one in points],
+        'logits_of_folds': [one.logit for one in decision.points],
         'groups': len(np.unique(fit.group)),
         'folds': len(np.unique(fit.grouped.fold)),
         'calibration': list(fit.classifier.calibration),

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meta_ood_training.meta.judging.segment_errors import found_objects
+from meta_ood_training.meta.judging.segment_errors import found_objects, measure_siou
+from meta_ood_training.scores.components import SIOU_THRESHOLDS
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
+#: An object counts as found from this sIoU on, the lowest of SegmentMeIfYouCan.
+FOUND_SIOU = float(SIOU_THRESHOLDS[0])
 _QUANTILES = (0.025, 0.975)
 
 
@@ -45,21 +48,27 @@ def count_group_errors(segments: SegmentSet, accepted: np.ndarray) -> GroupError
         What counts as OoD.
 
     """
-    number = join_groups(list(segments.frame_group))
-    first = {int(one): index for index, one in reversed(list(enumerate(number)))}
-    names = [str(segments.frame_group[first[one]]) for one in sorted(first)]
-    order = np.argsort(names, kind='stable')
+    names, group = _number_groups(segments)
 
     def count(frames: np.ndarray) -> np.ndarray:
-        return np.bincount(number[frames], minlength=len(names))[order]
+        return np.bincount(group[frames], minlength=len(names))
 
     missed = ~found_objects(segments, accepted)
     return GroupErrors(
-        groups=tuple(names[one] for one in order),
+        groups=names,
         false_positives=count(segments.segment_frame[accepted & ~segments.is_true_ood]),
         missed_objects=count(segments.object_frame[missed]),
         objects=count(segments.object_frame),
     )
+
+
+def _number_groups(segments: SegmentSet) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the honest groups, sorted, and the number of each image's, (F,)."""
+    number = join_groups(list(segments.frame_group))
+    first = {int(one): index for index, one in reversed(list(enumerate(number)))}
+    names = [str(segments.frame_group[first[one]]) for one in sorted(first)]
+    order = np.argsort(names, kind='stable')
+    return tuple(names[one] for one in order), np.argsort(order)[number]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,42 @@ def bootstrap_errors(
         name: to_interval(float(counts.sum()), weights @ counts, len(errors.groups))
         for name, counts in _counts(errors).items()
     }
+
+
+def bootstrap_rates(
+    segments: SegmentSet, accepted: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> dict[str, ErrorInterval]:
+    """Return false segments an image, objects with sIoU >= .25 and F1 with their intervals."""
+    names, group = _number_groups(segments)
+
+    def count(frames: np.ndarray) -> np.ndarray:
+        return np.bincount(group[frames], minlength=len(names))
+
+    far = measure_siou(segments, accepted) < FOUND_SIOU
+    counts = {
+        'images': np.bincount(group, minlength=len(names)),
+        'objects': count(segments.object_frame),
+        'false': count(segments.segment_frame[accepted & ~segments.is_true_ood]),
+        'missed': count(segments.object_frame[~found_objects(segments, accepted)]),
+        'far': count(segments.object_frame[far]),
+    }
+    weights = draw_groups(len(names), draws, seed)
+    value = _rates({name: np.atleast_1d(one.sum()) for name, one in counts.items()})
+    sampled = _rates({name: weights @ one for name, one in counts.items()})
+    return {
+        name: to_interval(float(value[name][0]), one[np.isfinite(one)], len(names))
+        for name, one in sampled.items()
+    }
+
+
+def _rates(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    hit = counts['objects'] - counts['missed']
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return {
+            'false_segments_per_image': counts['false'] / counts['images'],
+            'objects_with_siou_25': 1.0 - counts['far'] / counts['objects'],
+            'f1': 2 * hit / (2 * hit + counts['false'] + counts['missed']),
+        }
 
 
 def bootstrap_reductions(

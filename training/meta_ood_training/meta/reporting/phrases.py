@@ -32,6 +32,15 @@ def show_reduction(one: Mapping[str, Any]) -> str:
     return f'{one["value"]:.0%} [{one["low"]:.0%}, {one["high"]:.0%}]'
 
 
+def show_rate(one: Mapping[str, Any]) -> str:
+    """Return a rate with its interval; a dash for what cannot be known."""
+    if not math.isfinite(one['value']):
+        return '-'
+    if math.isnan(one['low']):
+        return f'{one["value"]:.2f} [-]'
+    return f'{one["value"]:.2f} [{one["low"]:.2f}, {one["high"]:.2f}]'
+
+
 def show_range(lower: float, upper: float) -> str:
     """Return an interval; a dash for one that a single group cannot give."""
     return '-' if math.isnan(lower) else f'{lower:.3f} to {upper:.3f}'

@@ -13,6 +13,7 @@ from meta_ood_training.meta.reporting.phrases import (
     show_interval,
     show_percent,
     show_range,
+    show_rate,
     show_reduction,
 )
 
@@ -21,6 +22,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     'interval': show_interval,
     'percent': show_percent,
     'range_to': show_range,
+    'rate': show_rate,
     'reduction': show_reduction,
 }
 

@@ -26,6 +26,11 @@ def summarize(report: Mapping[str, Any]) -> str:
                     f'AUROC {one["ranking"]["auroc"]:.3f}, calibration error '
                     f'{one["ece_after"]:.3f} ({one["groups"]} groups in {one["folds"]} folds)'
                 )
+                lines += [
+                    f'    published at {core["core_threshold"]:g}: {_errors(core)}'
+                    for core in one['published']
+                    if core['core_threshold']
+                ]
     explained = report.get('explanation')
     if explained:
         lines.append(f'what decides: {", ".join(explained["lars_order"][:5])}')
