@@ -62,7 +62,7 @@ class DeepLabV3PlusMobileNetEdgeTpu(OodNetwork):
     """
 
     stride = 16
-    outlier_inputs = ('local', 'last_layer')
+    outlier_inputs: tuple[str, ...] = ('local', 'last_layer')
     input_mean = input_std = (128 / 255, 128 / 255, 128 / 255)
 
     def __init__(

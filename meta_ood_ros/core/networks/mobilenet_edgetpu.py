@@ -65,7 +65,7 @@ class MobileNetEdgeTpu(nn.Module):
 
     fine_channels = FINE_ROWS[-1].outputs
     coarse_channels = LAST_CHANNELS
-    channels: ClassVar = {
+    channels: ClassVar[dict[int, int]] = {
         2: FIRST_CHANNELS,
         4: fine_channels,
         8: COARSE_ROWS[_MIDDLE_ROWS - 1].outputs,
@@ -115,7 +115,7 @@ class _Coarse(nn.Sequential):
         super().__init__(*middle, *coarse)
         self.middle_blocks = len(middle)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the maps at strides 8 and 16."""
         middle = x
         for place, block in enumerate(self, 1):
