@@ -396,7 +396,7 @@ def test_a_new_head_keeps_all_other_weights(tmp_path):
 def test_a_start_with_a_decoder_for_outliers_fits_networks_with_and_without(width):
     """As the bundle `default` has one."""
     name, arguments = 'deeplabv3plus_mobilenet_edgetpu', {'decoder_channels': 64}
-    arguments |= {'is_centred': True, 'outlier_channels': width}
+    arguments |= {'is_centred': True, 'outlier_channels': width, 'outlier_strides': [16, 8, 4]}
     start = load_bundle(DEFAULT)
     config = NetworkConfig(name, arguments, 19, weights='start')
     network = open_network(config, {'start': str(DEFAULT)})
@@ -409,6 +409,16 @@ def test_a_start_with_a_decoder_for_outliers_fits_networks_with_and_without(widt
     assert set(expected) <= set(found)
     for key, value in expected.items():
         assert torch.equal(found[key], value.to(found[key].dtype)), key
+
+
+@pytest.mark.parametrize(
+    'other', [{'outlier_strides': [16]}, {'outlier_channels': 8}], ids=['maps', 'width']
+)
+def test_a_start_with_another_decoder_for_outliers_says_which_arguments(other):
+    arguments = {**load_bundle(DEFAULT).arguments, **other}
+    config = NetworkConfig('deeplabv3plus_mobilenet_edgetpu', arguments, 19, weights='start')
+    with pytest.raises(ValueError, match=r'Copy the arguments of its bundle.yaml \(outlier_chan'):
+        open_network(config, {'start': str(DEFAULT)})
 
 
 def test_names_of_a_bundle_come_from_the_run_or_a_file(hall):
