@@ -26,9 +26,9 @@ HEAD_CHANNELS = 128
 MIN_DECODER_CHANNELS = 8
 #: Stride -> the layer whose input is the map that an outlier decoder looks at.
 OUTLIER_LAYERS = {16: 'local', 8: 'backbone.coarse.4', 4: 'backbone.coarse', 2: 'backbone.fine'}
-# The published file numbers its convolutions by their place among all operators of the graph.
 _LAST_LAYER = 0
 """Stands for the input of the last layer among strides."""
+# The published file numbers its convolutions by their place among all operators of the graph.
 _NUMBERED = re.compile(r'(\d{3})_(weight|bias)')
 
 

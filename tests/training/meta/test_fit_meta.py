@@ -10,7 +10,8 @@ from meta_ood_training.cli import main
 from meta_ood_training.meta.fitting.fit import fit_meta_classifier, MetaFitSettings
 from meta_ood_training.meta.fitting.gradient_boosting import BoostingSettings, grow_trees
 from meta_ood_training.meta.fitting.neural_meta import NeuralSettings
-from meta_ood_training.meta.judging.evaluation import accept_across_folds, evaluate_threshold
+from meta_ood_training.meta.judging.decisions import accept_across_folds
+from meta_ood_training.meta.judging.evaluation import evaluate_threshold
 from meta_ood_training.meta.judging.segment_errors import count_errors
 from meta_ood_training.meta.options import KINDS
 from meta_ood_training.segments.loading import load_segment_set

@@ -12,13 +12,10 @@ from meta_ood_training.meta.judging.group_intervals import (
     to_interval,
 )
 from meta_ood_training.meta.judging.segment_errors import measure_siou, score_components
-from meta_ood_training.scores.components import ComponentScores, SIOU_THRESHOLDS
+from meta_ood_training.scores.components import ComponentScores, FOUND_SIOU
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
-
-FOUND_SIOU = float(SIOU_THRESHOLDS[0])
-"""An object counts as found from this sIoU on, the lowest of SegmentMeIfYouCan."""
 
 SMALLEST_PX = 50
 """Objects of fewer work pixels may be missed: they count in their own size only."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meta_ood_training.evaluation.deployed import FOUND_SIOU, PublishedDecisions, SMALLEST_PX
+from meta_ood_training.evaluation.deployed import PublishedDecisions, SMALLEST_PX
 from meta_ood_training.meta.judging.group_intervals import (
     draw_groups,
     ErrorInterval,
     to_interval,
 )
 from meta_ood_training.meta.judging.segment_errors import measure_siou
+from meta_ood_training.scores.components import FOUND_SIOU
 from meta_ood_training.scores.groups import join_groups
 import numpy as np
 

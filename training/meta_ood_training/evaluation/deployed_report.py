@@ -10,13 +10,13 @@ from typing import Any
 
 from meta_ood_training.evaluation.deployed import (
     DeployedScores,
-    FOUND_SIOU,
     SIZES_PX,
     SMALLEST_PX,
 )
 from meta_ood_training.evaluation.deployed_comparison import DeployedDifference
 from meta_ood_training.markdown import render
 from meta_ood_training.meta.judging.group_intervals import ErrorInterval
+from meta_ood_training.scores.components import FOUND_SIOU
 import numpy as np
 
 

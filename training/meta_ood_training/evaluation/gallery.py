@@ -11,8 +11,9 @@ from meta_ood_ros.core.result import OodResult
 from meta_ood_ros.core.settings import PipelineSettings
 from meta_ood_ros.demo.contact_sheet import ContactSheet
 from meta_ood_training.datasets import SampleDataset
-from meta_ood_training.evaluation.deployed import FOUND_SIOU, PublishedDecisions, SMALLEST_PX
+from meta_ood_training.evaluation.deployed import PublishedDecisions, SMALLEST_PX
 from meta_ood_training.meta.judging.segment_errors import measure_siou
+from meta_ood_training.scores.components import FOUND_SIOU
 from meta_ood_training.segments.extraction import find_objects, resize_labels, run_network
 import numpy as np
 

@@ -10,8 +10,7 @@ from meta_ood_ros.core.bundle import Bundle
 from meta_ood_training.meta.judging.decisions import published_errors
 from meta_ood_training.meta.judging.evaluation import ThresholdEvaluation
 from meta_ood_training.meta.options import FitMetaOptions
-from meta_ood_training.segments.table import read_sidecar
-import numpy as np
+from meta_ood_training.segments.loading import holds_cores
 
 
 def wanted_cores(options: FitMetaOptions, bundle: Bundle) -> tuple[float, ...]:
@@ -30,14 +29,7 @@ def find_lacking(
 ) -> list[Path]:
     """Return the folders without the cores that would be published at one of the thresholds."""
     needed = [core for core in cores if core > min(entropy_thresholds)]
-    return [
-        folder
-        for folder in folders
-        if not all(
-            np.isclose(read_sidecar(folder).get('core_thresholds', []), core).any()
-            for core in needed
-        )
-    ]
+    return [one for one in folders if not all(holds_cores(one, core) for core in needed)]
 
 
 def note_lacking(

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 # F1 averaged over sIoU thresholds .25, .30, ..., .75
 SIOU_THRESHOLDS = np.arange(25, 76, 5) / 100.0
+FOUND_SIOU = float(SIOU_THRESHOLDS[0])
+"""An object counts as found from this sIoU on, the lowest of SegmentMeIfYouCan."""
 
 
 @dataclass(frozen=True)

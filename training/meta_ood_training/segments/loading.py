@@ -100,12 +100,18 @@ def check_thresholds(folders: Sequence[Path], thresholds: Sequence[float]) -> No
                 )
 
 
+def holds_cores(folder: Path, core_threshold: float) -> bool:
+    """Return whether the segments of a folder were cut at a core threshold."""
+    known = read_sidecar(Path(folder)).get('core_thresholds', [])
+    return bool(np.isclose(known, core_threshold).any())
+
+
 def check_core_thresholds(folders: Sequence[Path], core_thresholds: Sequence[float]) -> None:
     """Refuse core thresholds at which the segments of a folder were not cut."""
     for folder in folders:
-        known = read_sidecar(Path(folder)).get('core_thresholds', [])
         for core in core_thresholds:
-            if not np.isclose(known, core).any():
+            if not holds_cores(folder, core):
+                known = read_sidecar(Path(folder)).get('core_thresholds', [])
                 raise ValueError(
                     f'core_threshold must be one at which the segments in {folder} were cut '
                     f'({known}), got {core:g}: nobody knows what is published there. Extract '

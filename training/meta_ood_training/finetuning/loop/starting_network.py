@@ -91,31 +91,32 @@ def open_network(config: NetworkConfig, data: Mapping[str, str]) -> OodNetwork:
     if config.weights:
         path = find_data(config.weights, data, use='network.weights')
         weights = read_weights(path, config.architecture, config.num_classes)
-        if getattr(network, 'outlier', None) is None:  # such as that of the bundle `default`
-            weights = {
-                name: one for name, one in weights.items() if not name.startswith('outlier.')
-            }
-        _check_outlier_decoder(weights, network, str(path))
+        weights = _with_own_outliers(weights, network, str(path))
         if config.new_head:
             weights = without_head(weights, network, config)
         load_weights(network, weights, source=str(path))
     return network
 
 
-def _check_outlier_decoder(
+def _with_own_outliers(
     weights: Mapping[str, Tensor], network: OodNetwork, source: str
-) -> None:
-    """Refuse a decoder for outliers of other maps or another width by what names them."""
+) -> dict[str, Tensor]:
+    """
+    Return weights without a decoder for outliers where the network has none.
+
+    One of other maps or another width is refused by what names them.
+    """
     given, own = (
         {name: one.shape for name, one in values.items() if name.startswith('outlier.')}
         for values in (weights, network.state_dict())
     )
-    if given and given != own:
+    if own and given and given != own:
         raise ValueError(
             f'network.arguments must be those of the decoder for outliers in {source}, got '
             'others: it has other maps or another width. Copy the arguments of its bundle.yaml '
             '(outlier_channels, outlier_strides), or leave these out to start without it.'
         )
+    return {name: one for name, one in weights.items() if own or name not in given}
 
 
 def open_student(config: FinetuneConfig) -> OodNetwork:

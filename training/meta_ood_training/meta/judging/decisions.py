@@ -12,13 +12,13 @@ from meta_ood_training.meta.judging.group_intervals import (
     bootstrap_errors,
     bootstrap_rates,
     count_group_errors,
-    FOUND_SIOU,
 )
 from meta_ood_training.meta.judging.segment_errors import (
     count_errors,
     measure_siou,
     score_components,
 )
+from meta_ood_training.scores.components import FOUND_SIOU
 from meta_ood_training.segments.segment_set import PublishedSegments, SegmentSet
 import numpy as np
 
@@ -37,8 +37,8 @@ class CoreDecision:
 
     Parameters
     ----------
-    core_threshold : float
-        0 where they are published as they were judged.
+    published : PublishedSegments or None
+        None where they are published as they were judged.
     fit : MetaFit
         With the operating point that counts what is published.
     accepted : ndarray of shape (K,), bool
@@ -50,11 +50,16 @@ class CoreDecision:
 
     """
 
-    core_threshold: float
+    published: PublishedSegments | None
     fit: MetaFit
     accepted: np.ndarray
     points: list[OperatingPoint]
     errors: dict[str, Any]
+
+    @property
+    def core_threshold(self) -> float:
+        """Return where segments are cut, 0 nowhere."""
+        return 0.0 if self.published is None else self.published.core_threshold
 
 
 def describe_errors(segments: SegmentSet, accepted: np.ndarray) -> dict[str, Any]:
@@ -123,22 +128,26 @@ def decide(
 ) -> CoreDecision:
     """Return what a fit accepts where so much is published; by default segments as judged."""
     accepted, points = accept_across_folds(segments, fit, settings, published)
+    if published is not None:
+        point = choose_operating_point(
+            segments,
+            fit.grouped.logit,
+            rule=settings.rule,
+            bound=settings.bound,
+            published=published,
+        )
+        fit = replace(fit, operating_point=point)
+    errors = describe_errors(*_counted(segments, accepted, published))
+    return CoreDecision(published, fit, accepted, points, errors)
+
+
+def _counted(
+    segments: SegmentSet, accepted: np.ndarray, published: PublishedSegments | None
+) -> tuple[SegmentSet, np.ndarray]:
+    """Return what errors count, and which of it is accepted, of accepted judged segments."""
     if published is None:
-        return CoreDecision(0.0, fit, accepted, points, describe_errors(segments, accepted))
-    point = choose_operating_point(
-        segments,
-        fit.grouped.logit,
-        rule=settings.rule,
-        bound=settings.bound,
-        published=published,
-    )
-    return CoreDecision(
-        core_threshold=published.core_threshold,
-        fit=replace(fit, operating_point=point),
-        accepted=accepted,
-        points=points,
-        errors=describe_errors(published.segments, accepted[published.parent]),
-    )
+        return segments, accepted
+    return published.segments, accepted[published.parent]
 
 
 def choose_decision(decisions: Sequence[CoreDecision], criterion: str) -> CoreDecision:
@@ -151,11 +160,7 @@ def choose_decision(decisions: Sequence[CoreDecision], criterion: str) -> CoreDe
 
 def describe_published(segments: SegmentSet, decision: CoreDecision) -> dict[str, Any]:
     """Return the errors as published, with the operating point and intervals of the rates."""
-    counted, accepted = segments, decision.accepted
-    for one in segments.published:
-        if one.core_threshold == decision.core_threshold:
-            counted, accepted = one.segments, decision.accepted[one.parent]
-    rates = bootstrap_rates(counted, accepted)
+    rates = bootstrap_rates(*_counted(segments, decision.accepted, decision.published))
     return {
         'core_threshold': decision.core_threshold,
         'meta_threshold': decision.fit.meta_threshold,

@@ -13,14 +13,13 @@ from meta_ood_training.meta.fitting.left_out_segments import (
     LEFT_OUT_KINDS,
     predict_left_out_segments,
 )
-from meta_ood_training.meta.judging.decisions import accept_across_folds as accept_across_folds
 from meta_ood_training.meta.judging.decisions import (
     choose_decision,
     CoreDecision,
     decide,
+    describe_errors,
     describe_published,
 )
-from meta_ood_training.meta.judging.decisions import describe_errors as describe_errors
 from meta_ood_training.meta.judging.segment_errors import rank_segments
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np

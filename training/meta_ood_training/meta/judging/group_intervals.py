@@ -11,13 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meta_ood_training.meta.judging.segment_errors import found_objects, measure_siou
-from meta_ood_training.scores.components import SIOU_THRESHOLDS
+from meta_ood_training.scores.components import FOUND_SIOU
 from meta_ood_training.scores.groups import join_groups
 from meta_ood_training.segments.segment_set import SegmentSet
 import numpy as np
 
-#: An object counts as found from this sIoU on, the lowest of SegmentMeIfYouCan.
-FOUND_SIOU = float(SIOU_THRESHOLDS[0])
 _QUANTILES = (0.025, 0.975)
 
 
